@@ -1,0 +1,81 @@
+//! The library's one error type: every I/O error with its path, every bad setting with its place and a cure.
+//!
+//! A bad image is never an error here: it is a counted drop ([`crate::types::Reason`]).
+
+use std::path::{Path, PathBuf};
+
+/// What stops a command. A message states the fact; [`Error::hint`] states the cure.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The operating system refused a file.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file is there and does not hold what it should.
+    #[error("{}: {message}", path.display())]
+    Data {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A setting of the user's is wrong.
+    #[error("{place}: {message}")]
+    Setting {
+        /// `file:line` or the flag it came from.
+        place: String,
+        /// What is wrong.
+        message: String,
+        /// The cure.
+        hint: String,
+    },
+    /// A command cannot go on, for a reason that a user can mend.
+    #[error("{message}")]
+    Usage {
+        /// What is wrong.
+        message: String,
+        /// The cure.
+        hint: String,
+    },
+    /// FAISS, BLAS or ONNX Runtime failed.
+    #[error("{library}: {message}")]
+    Native {
+        /// Which library.
+        library: &'static str,
+        /// What it said.
+        message: String,
+    },
+}
+
+/// `Result` with the library's error.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// The cure, where one is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<&str> {
+        match self {
+            Self::Setting { hint, .. } | Self::Usage { hint, .. } if !hint.is_empty() => Some(hint),
+            _ => None,
+        }
+    }
+
+    /// An I/O error of `path`: for `map_err`.
+    pub fn io(path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| Self::Io { path: path.as_ref().to_path_buf(), source }
+    }
+
+    /// A fault in the content of `path`.
+    pub fn data(path: impl AsRef<Path>, message: impl ToString) -> Self {
+        Self::Data { path: path.as_ref().to_path_buf(), message: message.to_string() }
+    }
+
+    /// A fault that the user can mend, with its cure.
+    pub fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Usage { message: message.into(), hint: hint.into() }
+    }
+}

@@ -1,0 +1,1 @@
+//! Files and the network: Parquet shards, image sources, HTTP, decoding. Nothing here knows what a pipeline is.

@@ -1,0 +1,19 @@
+//! `lvd` curates image datasets for self-supervised training: the whole LVD-142M pipeline (`DINOv2`, arXiv 2304.07193),
+//! from raw images to balanced Parquet shards, as staged batch jobs that resume.
+//!
+//! Modules in reading order; arrows run `cli -> pipeline -> stages -> ops, io, native -> types` and never back.
+//! docs/architecture.md is the map.
+
+pub mod types;
+
+pub mod error;
+
+pub mod ops;
+
+pub mod native;
+
+pub mod io;
+
+pub mod example;
+
+pub use error::{Error, Result};

@@ -1,0 +1,1 @@
+//! Safe wrappers of FAISS, BLAS and ONNX Runtime: the only room with `unsafe`.

@@ -1,0 +1,3 @@
+//! Pure algorithms: slices in, values out. No files, no progress bars, no configuration.
+
+pub mod hash;
