@@ -135,34 +135,77 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Every reason with its name, in the order of the pipeline.
+    const NAMES: &[(Self, &str)] = &[
+        (Self::Empty, "empty"),
+        (Self::Unreadable, "unreadable"),
+        (Self::TooManyBytes, "too_many_bytes"),
+        (Self::UnsupportedFormat, "unsupported_format"),
+        (Self::Broken, "broken"),
+        (Self::TooSmall, "too_small"),
+        (Self::TooManyPixels, "too_many_pixels"),
+        (Self::BadUrl, "bad_url"),
+        (Self::Dns, "dns"),
+        (Self::Connect, "connect"),
+        (Self::Timeout, "timeout"),
+        (Self::NotFound, "not_found"),
+        (Self::HttpClientError, "http_client_error"),
+        (Self::HttpServerError, "http_server_error"),
+        (Self::TooManyRedirects, "too_many_redirects"),
+        (Self::ExactDuplicate, "exact_duplicate"),
+        (Self::NanVector, "nan_vector"),
+        (Self::ZeroVector, "zero_vector"),
+        (Self::NearDuplicate, "near_duplicate"),
+        (Self::NearReference, "near_reference"),
+        (Self::AlreadyTaken, "already_taken"),
+        (Self::OverCap, "over_cap"),
+        (Self::NotDrawn, "not_drawn"),
+        (Self::OverTarget, "over_target"),
+    ];
+
     /// The name in reports.
     #[must_use]
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Empty => "empty",
-            Self::Unreadable => "unreadable",
-            Self::TooManyBytes => "too_many_bytes",
-            Self::UnsupportedFormat => "unsupported_format",
-            Self::Broken => "broken",
-            Self::TooSmall => "too_small",
-            Self::TooManyPixels => "too_many_pixels",
-            Self::BadUrl => "bad_url",
-            Self::Dns => "dns",
-            Self::Connect => "connect",
-            Self::Timeout => "timeout",
-            Self::NotFound => "not_found",
-            Self::HttpClientError => "http_client_error",
-            Self::HttpServerError => "http_server_error",
-            Self::TooManyRedirects => "too_many_redirects",
-            Self::ExactDuplicate => "exact_duplicate",
-            Self::NanVector => "nan_vector",
-            Self::ZeroVector => "zero_vector",
-            Self::NearDuplicate => "near_duplicate",
-            Self::NearReference => "near_reference",
-            Self::AlreadyTaken => "already_taken",
-            Self::OverCap => "over_cap",
-            Self::NotDrawn => "not_drawn",
-            Self::OverTarget => "over_target",
+        Self::NAMES.iter().find(|(reason, _)| *reason == self).map_or("unnamed", |(_, name)| name)
+    }
+
+    /// Whether the bytes came and are no usable picture; else they did not come.
+    #[must_use]
+    pub fn is_of_the_picture(self) -> bool {
+        matches!(self, Self::UnsupportedFormat | Self::Broken | Self::TooSmall | Self::TooManyPixels)
+    }
+
+    /// The reason with this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|(_, known)| *known == name).map(|(reason, _)| *reason)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_is_named_as_serde_names_it() {
+        for (reason, name) in Reason::NAMES {
+            assert_eq!(serde_json::to_value(reason).ok(), Some((*name).into()));
+            assert_eq!(Reason::from_name(name), Some(*reason));
         }
+    }
+
+    #[test]
+    fn an_id_gives_back_its_parts() {
+        let id = ImageId::new(0xfffe, 0xabcdef, 0x123456);
+        assert_eq!((id.shard().dataset(), id.shard(), id.row()), (0xfffe, ShardId::new(0xfffe, 0xabcdef), 0x123456));
+        assert_eq!(id.shard().image(0x123456), id);
+    }
+
+    #[test]
+    fn neighbours_sort_best_first_and_ties_by_id() {
+        let at = |similarity, id| Neighbour { similarity, id: ImageId(id) };
+        let mut all = [at(0.5, 1), at(0.9, 7), at(0.9, 3)];
+        all.sort();
+        assert_eq!(all.map(|n| n.id.0), [3, 7, 1]);
     }
 }

@@ -1,0 +1,177 @@
+//! Images in Parquet: img2dataset's metadata columns, and the bytes as Hugging Face's image struct.
+//!
+//! The bytes are the ones that were fetched, never re-encoded; `width` and `height` are what a viewer that honours EXIF
+//! shows. Row groups are small, because a row holds a whole file.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, BinaryArray, StringArray, StructArray};
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
+use serde_json::{Map, Value, json};
+
+use crate::error::{Error, Result};
+use crate::io::part::{self, Layout, PartWriter, Written};
+use crate::io::row::{self, Row as _};
+use crate::table;
+use crate::types::{ImageId, Reason};
+
+/// Rows a row group where pixels are stored.
+pub const GROUP_ROWS: usize = 100;
+/// How a table with pixels is laid out.
+pub const LAYOUT: Layout = Layout { group_rows: GROUP_ROWS, raw_columns: &["image.bytes"] };
+
+table! {
+    /// An image as it was ingested; a last column `image: struct<bytes: binary, path: string>` holds the file.
+    pub struct ImageMeta {
+        /// Identity in this work folder: data set, shard and row of the listed input.
+        pub id: ImageId,
+        /// Name of the source in the pipeline file.
+        pub source: String,
+        /// The id in hexadecimal: a name for files made of this image.
+        pub key: String,
+        /// Where it came from: a URL, a path in the source's folder, or `file.parquet#row`.
+        pub url: String,
+        /// The caption that came with it.
+        pub caption: Option<String>,
+        /// `success`; rows that failed are in the `failed` table.
+        pub status: String,
+        /// Null here; set in the `failed` table.
+        pub error_message: Option<String>,
+        /// Pixels, upright.
+        pub width: u32,
+        /// Pixels, upright.
+        pub height: u32,
+        /// Pixels as stored, before EXIF orientation.
+        pub original_width: u32,
+        /// Pixels as stored, before EXIF orientation.
+        pub original_height: u32,
+        /// EXIF orientation, 1 to 8; 1 is upright.
+        pub orientation: u32,
+        /// EXIF tags as a JSON object, where there are any.
+        pub exif: Option<String>,
+        /// `jpeg`, `png`, `webp`, `gif`, `bmp` or `tiff`, by content.
+        pub format: String,
+        /// Size of the file in bytes.
+        pub size_bytes: u64,
+        /// SHA-256 of the file.
+        pub sha256: String,
+    }
+}
+
+table! {
+    /// A row of a source that gave no usable image, and why.
+    pub struct Failed {
+        /// Identity in this work folder.
+        pub id: ImageId,
+        /// Name of the source.
+        pub source: String,
+        /// Where it should have come from.
+        pub url: String,
+        /// The caption that came with it.
+        pub caption: Option<String>,
+        /// `failed_to_download` or `failed_to_decode`.
+        pub status: String,
+        /// The drop reason, as counted in the report.
+        pub reason: Reason,
+        /// What the file system, the server or the decoder said.
+        pub error_message: String,
+    }
+}
+
+/// Writes one part of images.
+pub struct ImageWriter {
+    part: PartWriter,
+    schema: SchemaRef,
+    pending: Vec<(ImageMeta, Vec<u8>)>,
+}
+
+impl ImageWriter {
+    /// Opens `path`, which must not exist.
+    pub fn create(path: &Path) -> Result<Self> {
+        let mut fields: Vec<_> = ImageMeta::schema().fields().iter().cloned().collect();
+        fields.push(Arc::new(Field::new("image", DataType::Struct(struct_fields()), false)));
+        let schema = with_features(&Schema::new(fields));
+        Ok(Self { part: PartWriter::create(path, schema.clone(), &LAYOUT)?, schema, pending: Vec::new() })
+    }
+
+    /// Appends an image.
+    pub fn push(&mut self, meta: ImageMeta, bytes: Vec<u8>) -> Result<()> {
+        self.pending.push((meta, bytes));
+        if self.pending.len() == GROUP_ROWS { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let (metas, files): (Vec<_>, Vec<_>) = std::mem::take(&mut self.pending).into_iter().unzip();
+        let names: Vec<_> = metas.iter().map(|meta| format!("{}.{}", meta.key, meta.format)).collect();
+        let image = StructArray::new(
+            struct_fields(),
+            vec![
+                Arc::new(BinaryArray::from_iter_values(files)) as ArrayRef,
+                Arc::new(StringArray::from_iter_values(names)),
+            ],
+            None,
+        );
+        let mut columns = ImageMeta::encode(metas)?.columns().to_vec();
+        columns.push(Arc::new(image));
+        self.part.write(&row::batch(self.schema.clone(), columns)?)
+    }
+
+    /// Closes the part.
+    pub fn finish(mut self) -> Result<Written> {
+        self.flush()?;
+        self.part.finish()
+    }
+}
+
+/// An image's file with its identity.
+pub struct ImageFile {
+    /// Identity in the work folder.
+    pub id: ImageId,
+    /// SHA-256 of the bytes.
+    pub sha256: String,
+    /// The file.
+    pub bytes: Vec<u8>,
+}
+
+/// The files of a part, a row group at a time.
+pub fn read_files(path: &Path) -> Result<impl Iterator<Item = Result<Vec<ImageFile>>> + use<>> {
+    let path_of_part = path.to_path_buf();
+    Ok(part::read(path, &["id", "sha256", "image"], GROUP_ROWS)?.map(move |batch| {
+        let batch = batch?;
+        let fault = |message: String| Error::data(&path_of_part, message);
+        let ids = row::column::<ImageId>(&batch, "id").map_err(fault)?;
+        let hashes = row::column::<String>(&batch, "sha256").map_err(fault)?;
+        let files = batch
+            .column_by_name("image")
+            .and_then(|column| column.as_struct_opt()?.column_by_name("bytes")?.as_binary_opt::<i32>())
+            .ok_or_else(|| fault("`image` is not struct<bytes: binary, path: string>".into()))?;
+        let rows = ids.into_iter().zip(hashes).enumerate();
+        Ok(rows.map(|(row, (id, sha256))| ImageFile { id, sha256, bytes: files.value(row).to_vec() }).collect())
+    }))
+}
+
+/// The schema with the metadata by which `datasets` shows `image` as a picture.
+#[must_use]
+pub fn with_features(schema: &Schema) -> SchemaRef {
+    let features: Map<String, Value> = schema
+        .fields()
+        .iter()
+        .map(|field| {
+            let feature = match field.data_type() {
+                DataType::Struct(_) => json!({"_type": "Image"}),
+                DataType::Utf8 => json!({"dtype": "string", "_type": "Value"}),
+                DataType::Boolean => json!({"dtype": "bool", "_type": "Value"}),
+                other => json!({"dtype": other.to_string().to_lowercase(), "_type": "Value"}),
+            };
+            (field.name().clone(), feature)
+        })
+        .collect();
+    let text = json!({"info": {"features": features}}).to_string();
+    Arc::new(Schema::new_with_metadata(schema.fields().clone(), HashMap::from([("huggingface".into(), text)])))
+}
+
+fn struct_fields() -> Fields {
+    Fields::from(vec![Field::new("bytes", DataType::Binary, false), Field::new("path", DataType::Utf8, false)])
+}

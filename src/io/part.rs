@@ -1,0 +1,177 @@
+//! One Parquet file being written or read: a part of a table.
+//!
+//! A part is hashed while it is written, so that its name can carry its content and a reader can prove what it reads.
+//! The same rows give the same bytes: no time stamps, fixed row groups, one writer version.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use arrow::datatypes::SchemaRef;
+use arrow::record_batch::RecordBatch;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_writer::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::statistics::Statistics;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, Result};
+
+/// How a table's columns are laid out in the file.
+pub struct Layout {
+    /// Rows a row group: what a reader must fetch to get one row.
+    pub group_rows: usize,
+    /// Columns stored raw: bytes that no codec makes smaller (JPEG, fp16 vectors), without dictionary or statistics.
+    pub raw_columns: &'static [&'static str],
+}
+
+/// Small facts keyed by id.
+pub const FACTS: Layout = Layout { group_rows: 65_536, raw_columns: &[] };
+
+/// A part that has been written whole.
+#[derive(Debug)]
+pub struct Written {
+    /// Where it lies for now.
+    pub path: PathBuf,
+    /// Its rows.
+    pub rows: u64,
+    /// Its size.
+    pub bytes: u64,
+    /// SHA-256 of its bytes, lower-case hex.
+    pub sha256: String,
+}
+
+/// Writes one part.
+pub struct PartWriter {
+    writer: ArrowWriter<Hashing>,
+    path: PathBuf,
+    rows: u64,
+}
+
+impl PartWriter {
+    /// Opens `path`, which must not exist.
+    pub fn create(path: &Path, schema: SchemaRef, layout: &Layout) -> Result<Self> {
+        let zstd = Compression::ZSTD(ZstdLevel::default());
+        let mut properties = WriterProperties::builder()
+            .set_created_by("lvd".into())
+            .set_compression(zstd)
+            .set_max_row_group_row_count(Some(layout.group_rows));
+        for column in layout.raw_columns {
+            let column = ColumnPath::new(column.split('.').map(str::to_owned).collect());
+            properties = properties
+                .set_column_compression(column.clone(), Compression::UNCOMPRESSED)
+                .set_column_dictionary_enabled(column.clone(), false)
+                .set_column_statistics_enabled(column, EnabledStatistics::None);
+        }
+        let file = File::create_new(path).map_err(Error::io(path))?;
+        let sink = Hashing { file: BufWriter::with_capacity(1 << 20, file), sha256: Sha256::new(), bytes: 0 };
+        let writer = ArrowWriter::try_new(sink, schema, Some(properties.build())).map_err(|e| Error::data(path, e))?;
+        Ok(Self { writer, path: path.to_path_buf(), rows: 0 })
+    }
+
+    /// Appends rows.
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.rows += batch.num_rows() as u64;
+        self.writer.write(batch).map_err(|e| Error::data(&self.path, e))
+    }
+
+    /// Rows so far.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Writes the footer and makes the file durable.
+    pub fn finish(self) -> Result<Written> {
+        let sink = self.writer.into_inner().map_err(|e| Error::data(&self.path, e))?;
+        let file = sink.file.into_inner().map_err(|e| Error::io(&self.path)(e.into_error()))?;
+        file.sync_all().map_err(Error::io(&self.path))?;
+        Ok(Written { path: self.path, rows: self.rows, bytes: sink.bytes, sha256: hex(&sink.sha256.finalize()) })
+    }
+}
+
+/// The batches of a part, at most `batch_rows` rows each; only `columns`, or all when it is empty.
+pub fn read(path: &Path, columns: &[&str], batch_rows: usize) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
+    let file = File::open(path).map_err(Error::io(path))?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| Error::data(path, e))?;
+    for column in columns {
+        if builder.schema().field_with_name(column).is_err() {
+            return Err(Error::data(path, format!("has no column {column:?}")));
+        }
+    }
+    let mask = if columns.is_empty() {
+        ProjectionMask::all()
+    } else {
+        let root = builder.parquet_schema().root_schema().get_fields().to_vec();
+        let wanted = root.iter().enumerate().filter(|(_, field)| columns.contains(&field.name())).map(|(i, _)| i);
+        ProjectionMask::roots(builder.parquet_schema(), wanted)
+    };
+    let reader = builder.with_projection(mask).with_batch_size(batch_rows).build().map_err(|e| Error::data(path, e))?;
+    let path = path.to_path_buf();
+    Ok(reader.map(move |batch| batch.map_err(|e| Error::data(&path, e))))
+}
+
+/// The batches of the row groups in which `column` (u64) may hold a value in `range`, by the groups' statistics; all columns.
+pub fn read_groups(
+    path: &Path,
+    column: &str,
+    range: std::ops::RangeInclusive<u64>,
+    batch_rows: usize,
+) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
+    let file = File::open(path).map_err(Error::io(path))?;
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| Error::data(path, e))?;
+    let index = builder.parquet_schema().columns().iter().position(|known| known.path().string() == column);
+    let index = index.ok_or_else(|| Error::data(path, format!("has no column {column:?}")))?;
+    let groups = builder.metadata().row_groups().iter().enumerate().filter(|(_, group)| {
+        let bounds = match group.column(index).statistics() {
+            // Unsigned values are stored, and their bounds compared, by their bits.
+            Some(Statistics::Int64(bounds)) => bounds.min_opt().zip(bounds.max_opt()),
+            _ => None,
+        };
+        bounds.is_none_or(|(low, high)| low.cast_unsigned() <= *range.end() && high.cast_unsigned() >= *range.start())
+    });
+    let groups = groups.map(|(number, _)| number).collect();
+    let reader = builder.with_row_groups(groups).with_batch_size(batch_rows).build().map_err(|e| Error::data(path, e))?;
+    let path = path.to_path_buf();
+    Ok(reader.map(move |batch| batch.map_err(|e| Error::data(&path, e))))
+}
+
+/// Lower-case hex.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        for nibble in [byte >> 4, byte & 15] {
+            text.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
+        }
+        text
+    })
+}
+
+/// SHA-256 of `bytes`, lower-case hex.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+/// A file that hashes what passes through it.
+struct Hashing {
+    file: BufWriter<File>,
+    sha256: Sha256,
+    bytes: u64,
+}
+
+impl Write for Hashing {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let n = self.file.write(bytes)?;
+        self.sha256.update(&bytes[..n]);
+        self.bytes += n as u64;
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file.flush()
+    }
+}

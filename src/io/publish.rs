@@ -1,0 +1,90 @@
+//! How a file becomes visible: whole, durable, and at most once.
+//!
+//! Everything is written aside and then linked under its name with create-if-absent, so that a reader never sees half a
+//! file and the second of two racing writers loses without harm. A plain rename is kept for the few files that a driver
+//! rewrites while it alone holds the work folder.
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::{Error, Result};
+
+/// Links `aside` as `path` and removes `aside`. `false`: `path` was there before, and stands.
+pub fn link_new(aside: &Path, path: &Path) -> Result<bool> {
+    let fresh = match fs::hard_link(aside, path) {
+        Ok(()) => true,
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => false,
+        Err(error) => return Err(Error::io(path)(error)),
+    };
+    fs::remove_file(aside).map_err(Error::io(aside))?;
+    if fresh {
+        sync_folder_of(path)?;
+    }
+    Ok(fresh)
+}
+
+/// Writes `bytes` to `aside`, then links it as `path`. `false`: `path` was there before, and stands.
+pub fn write_new(aside: &Path, path: &Path, bytes: &[u8]) -> Result<bool> {
+    write_aside(aside, bytes)?;
+    link_new(aside, path)
+}
+
+/// Replaces `path` by `bytes`: readers see the old content or the new, never a mixture.
+pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(format!(".tmp-{}", std::process::id()));
+    let aside = Path::new(&aside);
+    write_aside(aside, bytes)?;
+    fs::rename(aside, path).map_err(Error::io(path))?;
+    sync_folder_of(path)
+}
+
+/// Replaces `path` by `value` as pretty JSON.
+pub fn replace_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_vec_pretty(value).map_err(|e| Error::data(path, e))?;
+    replace(path, &text)
+}
+
+/// The JSON in `path`, or `None` when there is no such file.
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+    match fs::read(path) {
+        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|e| Error::data(path, e)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io(path)(error)),
+    }
+}
+
+/// Makes `folder` and what is above it.
+pub fn make_folder(folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder).map_err(Error::io(folder))
+}
+
+fn write_aside(aside: &Path, bytes: &[u8]) -> Result<()> {
+    let mut file = File::create(aside).map_err(Error::io(aside))?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(Error::io(aside))
+}
+
+fn sync_folder_of(path: &Path) -> Result<()> {
+    let Some(folder) = path.parent() else { return Ok(()) };
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::io(folder))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_to_publish_stands() -> Result<()> {
+        let folder = tempfile::tempdir().map_err(Error::io("a temporary folder"))?;
+        let (aside, path) = (folder.path().join("aside"), folder.path().join("part"));
+        assert!(write_new(&aside, &path, b"first")?);
+        assert!(!write_new(&aside, &path, b"second")?);
+        assert_eq!(fs::read(&path).map_err(Error::io(&path))?, b"first");
+        assert!(!aside.exists());
+        Ok(())
+    }
+}

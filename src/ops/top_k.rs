@@ -1,0 +1,57 @@
+//! The k best neighbours seen so far, exact under merging.
+
+use crate::types::Neighbour;
+
+/// At most k neighbours, best first; ties go to the lower id.
+#[derive(Clone, Debug)]
+pub struct TopK {
+    k: usize,
+    best: Vec<Neighbour>,
+}
+
+impl TopK {
+    /// None so far.
+    #[must_use]
+    pub fn new(k: usize) -> Self {
+        Self { k, best: Vec::new() }
+    }
+
+    /// Takes `neighbour` in, if it is among the k best.
+    pub fn push(&mut self, neighbour: Neighbour) {
+        let place = self.best.partition_point(|known| *known < neighbour);
+        if place < self.k {
+            self.best.truncate(self.k - 1);
+            self.best.insert(place, neighbour);
+        }
+    }
+
+    /// The k best, best first.
+    #[must_use]
+    pub fn into_sorted(self) -> Vec<Neighbour> {
+        self.best
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::hash::Draw;
+    use crate::types::ImageId;
+
+    #[test]
+    fn keeps_what_sorting_everything_would_keep() {
+        let draw = Draw::new(2, "top-k");
+        // Few distinct similarities, so that ties decide.
+        let all: Vec<Neighbour> = (0..300)
+            .map(|i| Neighbour { similarity: f32::from((draw.bits(i) % 7) as u8), id: ImageId(draw.bits(i) % 1000) })
+            .collect();
+        for k in [1, 5, 64, 400] {
+            let mut top = TopK::new(k);
+            all.iter().for_each(|&neighbour| top.push(neighbour));
+            let mut sorted = all.clone();
+            sorted.sort();
+            sorted.truncate(k);
+            assert_eq!(top.into_sorted(), sorted);
+        }
+    }
+}

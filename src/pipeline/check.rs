@@ -1,0 +1,227 @@
+//! From a pipeline file to a pipeline that can run, or to everything that is wrong with it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use indexmap::IndexMap;
+use toml::{Table, Value};
+
+use crate::error::{Error, Result};
+use crate::io::sources::Source as ImageSource;
+use crate::ops::preprocess::{Interpolation, Preprocess, Resize};
+use crate::pipeline::file::{EmbedderSettings, Preset, Source, SourceSettings};
+use crate::pipeline::store::Store;
+use crate::stages::catalog::{Catalog, Embedder, Model, SourceEntry};
+use crate::stages::scope::{Above, Scope};
+use crate::stages::{Stage, StageKind, cluster, dedup, embed, export, ingest, retrieve, sample};
+
+const IMAGENET: ([f32; 3], [f32; 3]) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
+const CLIP: ([f32; 3], [f32; 3]) = ([0.481_454_66, 0.457_827_5, 0.408_210_73], [0.268_629_54, 0.261_302_58, 0.275_777_11]);
+
+/// A configured stage.
+pub struct Step {
+    /// Its name, and its folder's.
+    pub name: String,
+    /// Its settings.
+    pub stage: Box<dyn Stage>,
+    /// The same as the file gives them, for the summary.
+    pub settings: Table,
+}
+
+/// A pipeline whose every setting was looked at.
+pub struct Pipeline {
+    /// The file it came from.
+    pub path: PathBuf,
+    /// Its work folder.
+    pub store: Store,
+    /// Sources and models.
+    pub catalog: Catalog,
+    /// Steps in the order they run.
+    pub steps: Vec<Step>,
+}
+
+/// Reads and checks a pipeline file. The faults come all at once.
+pub fn load(path: &Path, overrides: &[String], work: Option<&Path>) -> std::result::Result<Pipeline, Vec<Error>> {
+    let source = Source::read(path, overrides).map_err(|e| vec![e])?;
+    let file = source.parse().map_err(|e| vec![e])?;
+    let base = path.parent().unwrap_or(Path::new(""));
+    let store = Store::new(&work.map_or_else(|| base.join(&file.work), Path::to_path_buf));
+    let numbers = store.dataset_numbers(file.sources.keys()).map_err(|e| vec![e])?;
+    let mut faults = Vec::new();
+    let mut catalog = Catalog { seed: file.seed, ..Catalog::default() };
+    let mut at_most: BTreeMap<&'static str, u64> = BTreeMap::new();
+    if file.sources.is_empty() {
+        faults.push(source.fault(&["sources".into()], "no source of images".into(), "add a [sources.NAME] with a `folder`".into()));
+    }
+    for (name, settings) in &file.sources {
+        let keys = ["sources".to_owned(), name.clone()];
+        let found = name_fault(name).map_or(Ok(()), Err).and_then(|()| image_source(settings, base));
+        let counted = found.and_then(|images| match images.check() {
+            Ok(rows) => Ok((images, rows)),
+            Err(error) => Err((error.to_string(), error.hint().unwrap_or_default().to_owned())),
+        });
+        match counted {
+            Ok((images, rows)) => {
+                *at_most.entry(settings.role.name()).or_default() += rows;
+                let entry = SourceEntry { number: numbers[name], role: settings.role, source: images };
+                catalog.sources.insert(name.clone(), entry);
+            }
+            Err((message, hint)) => faults.push(source.fault(&keys, message, hint)),
+        }
+    }
+    for (name, settings) in &file.embedders {
+        match name_fault(name).map_or(Ok(()), Err).and_then(|()| embedder(settings, base)) {
+            Ok(embedder) => drop(catalog.embedders.insert(name.clone(), embedder)),
+            Err((message, hint)) => faults.push(source.fault(&["embedders".into(), name.clone()], message, hint)),
+        }
+    }
+    // A fault above would come again as faults of every step that refers to it.
+    if !faults.is_empty() {
+        return Err(faults);
+    }
+    let mut above: IndexMap<String, Above> = IndexMap::new();
+    let mut steps = Vec::new();
+    for (name, settings) in &file.steps {
+        match step(name, settings, &source) {
+            Ok(mut stage) => {
+                let mut scope = Scope { catalog: &catalog, at_most: &at_most, above: &above, step: name, faults: Vec::new() };
+                stage.check(&mut scope);
+                faults.extend(scope.faults.into_iter().map(|fault| source.fault(&fault.key, fault.message, fault.hint)));
+                above.insert(name.clone(), Above { kind: stage.kind(), tables: tables(settings, &catalog, stage.kind()) });
+                steps.push(Step { name: name.clone(), stage, settings: settings.clone() });
+            }
+            Err(error) => faults.push(error),
+        }
+    }
+    if faults.is_empty() { Ok(Pipeline { path: path.to_path_buf(), store, catalog, steps }) } else { Err(faults) }
+}
+
+/// A message and a hint.
+type Complaint = (String, String);
+
+/// Names become folders and parts of table names.
+fn name_fault(name: &str) -> Option<Complaint> {
+    let fine = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_') && !name.starts_with('_') && !name.is_empty();
+    (!fine).then(|| (format!("{name:?} is no name"), "use letters, digits, - and _, not starting with _".into()))
+}
+
+fn step(name: &str, settings: &Table, source: &Source) -> Result<Box<dyn Stage>> {
+    let keys = ["steps".to_owned(), name.to_owned()];
+    if let Some((message, hint)) = name_fault(name) {
+        return Err(source.fault(&keys, message, hint));
+    }
+    let mut settings = settings.clone();
+    let kinds = StageKind::ALL.map(StageKind::name).join(", ");
+    // A step that is called like a stage need not say so.
+    let stage = settings.remove("stage").unwrap_or_else(|| Value::String(name.to_owned()));
+    let kind = StageKind::ALL.into_iter().find(|kind| Some(kind.name()) == stage.as_str());
+    let kind = kind.ok_or_else(|| {
+        let hint = format!("set `stage` to one of: {kinds}");
+        source.fault(&keys, format!("stage {stage} does not exist"), hint)
+    })?;
+    Ok(match kind {
+        StageKind::Ingest => Box::new(source.parse_at::<ingest::Ingest>(&keys, settings)?),
+        StageKind::Embed => Box::new(source.parse_at::<embed::Embed>(&keys, settings)?),
+        StageKind::Dedup => Box::new(source.parse_at::<dedup::Dedup>(&keys, settings)?),
+        StageKind::Cluster => Box::new(source.parse_at::<cluster::Cluster>(&keys, settings)?),
+        StageKind::Retrieve => Box::new(source.parse_at::<retrieve::Retrieve>(&keys, settings)?),
+        StageKind::Sample => Box::new(source.parse_at::<sample::Sample>(&keys, settings)?),
+        StageKind::Export => Box::new(source.parse_at::<export::Export>(&keys, settings)?),
+    })
+}
+
+/// The tables of vectors an embed step gives.
+fn tables(settings: &Table, catalog: &Catalog, kind: StageKind) -> Vec<String> {
+    match (kind, settings.get("embedders").and_then(Value::as_array)) {
+        (StageKind::Embed, Some(names)) => names.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        (StageKind::Embed, None) => catalog.embedders.keys().cloned().collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn image_source(settings: &SourceSettings, base: &Path) -> std::result::Result<ImageSource, Complaint> {
+    let all = |paths: &[PathBuf]| paths.iter().map(|path| base.join(path)).collect::<Vec<_>>();
+    let only_for = |set: bool, key: &str, kind: &str| {
+        if set { Err((format!("`{key}` is for `{kind}` only"), format!("remove `{key}`"))) } else { Ok(()) }
+    };
+    match (&settings.folder, &settings.urls, &settings.parquet) {
+        (Some(folder), None, None) => {
+            only_for(settings.caption_column.is_some(), "caption_column", "urls` and `parquet")?;
+            only_for(settings.url_column.is_some(), "url_column", "urls")?;
+            only_for(settings.format.is_some(), "format", "urls")?;
+            only_for(settings.image_column.is_some(), "image_column", "parquet")?;
+            Ok(ImageSource::Folder { path: base.join(folder) })
+        }
+        (None, Some(files), None) => {
+            only_for(settings.image_column.is_some(), "image_column", "parquet")?;
+            Ok(ImageSource::Urls {
+                files: all(files),
+                format: settings.format,
+                url_column: settings.url_column.clone().unwrap_or_else(|| "url".into()),
+                caption_column: settings.caption_column.clone(),
+            })
+        }
+        (None, None, Some(files)) => {
+            only_for(settings.url_column.is_some(), "url_column", "urls")?;
+            only_for(settings.format.is_some(), "format", "urls")?;
+            Ok(ImageSource::Parquet {
+                files: all(files),
+                image_column: settings.image_column.clone().unwrap_or_else(|| "image".into()),
+                caption_column: settings.caption_column.clone(),
+            })
+        }
+        _ => Err(("needs exactly one of `folder`, `urls` and `parquet`".into(), "say where its images are".into())),
+    }
+}
+
+fn embedder(settings: &EmbedderSettings, base: &Path) -> std::result::Result<Embedder, Complaint> {
+    let complain = |message: String, hint: &str| Err((message, hint.to_owned()));
+    let model = match (&settings.model, &settings.url, &settings.sha256) {
+        (Some(path), None, expected) => {
+            let path = base.join(path);
+            if !path.is_file() {
+                return complain(format!("model {} is not there", path.display()), "paths are relative to the pipeline file");
+            }
+            if let Some(expected) = expected {
+                let got = crate::io::download::sha256_of(&path).map_err(|e| (e.to_string(), String::new()))?;
+                if got != *expected {
+                    return complain(format!("SHA-256 of {} is {got}, not {expected}", path.display()), "is it the right file?");
+                }
+            }
+            Model::File(path)
+        }
+        (None, Some(url), Some(sha256)) => Model::Url { url: url.clone(), sha256: sha256.to_lowercase() },
+        (None, Some(_), None) => return complain("a `url` needs a `sha256`".into(), "sha256sum of the file, once you trust it"),
+        _ => return complain("needs either `model` or `url`".into(), "say where the ONNX file is"),
+    };
+    let (resize, squash, crop, (mean, std)) = match settings.preset {
+        Some(Preset::Sscd) => (Some(320), true, Some(320), IMAGENET),
+        Some(Preset::Dinov2) => (Some(256), false, Some(224), IMAGENET),
+        Some(Preset::Clip) => (Some(224), false, Some(224), CLIP),
+        None => (None, false, None, IMAGENET),
+    };
+    let Some(side) = settings.resize.or(resize) else {
+        return complain("needs `resize` or a `preset`".into(), "the model's documentation says which input it was trained on");
+    };
+    // A crop that a preset brings does not outlive another `resize`.
+    let crop = settings.crop.unwrap_or(if settings.resize.is_some() { side } else { crop.unwrap_or(side) });
+    if !(1..=4096).contains(&side) || !(1..=4096).contains(&crop) {
+        return complain(format!("resize {side}, crop {crop}: out of range"), "use 1 to 4096 pixels");
+    }
+    let std = settings.std.unwrap_or(std);
+    if std.iter().any(|&std| !(std > 0.0 && std.is_finite())) {
+        return complain(format!("a standard deviation of {std:?}"), "use positive numbers");
+    }
+    Ok(Embedder {
+        model,
+        preprocess: Preprocess {
+            resize: if settings.squash.unwrap_or(squash) { Resize::Squash(side) } else { Resize::ShortEdge(side) },
+            crop,
+            mean: settings.mean.unwrap_or(mean),
+            std,
+            interpolation: settings.interpolation.unwrap_or(Interpolation::Bicubic),
+        },
+        output: settings.output.clone(),
+        thresholds_known: settings.preset == Some(Preset::Sscd),
+    })
+}

@@ -1,0 +1,240 @@
+//! The pipeline file as text: TOML tables, overrides from the command line, and where in the file each key stands.
+
+use std::path::{Path, PathBuf};
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use crate::error::{Error, Result};
+use crate::io::sources::UrlFormat;
+use crate::ops::preprocess::Interpolation;
+use crate::stages::catalog::Role;
+
+/// A pipeline: what is curated from what, and how.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    /// The seed of every random draw. The same inputs, settings and seed give the same data set.
+    #[serde(default)]
+    pub seed: u64,
+    /// The work folder, relative to this file.
+    #[serde(default = "work")]
+    pub work: PathBuf,
+    /// Sources of images by name.
+    pub sources: IndexMap<String, SourceSettings>,
+    /// Models by name.
+    #[serde(default)]
+    pub embedders: IndexMap<String, EmbedderSettings>,
+    /// Steps by name, in the order they run; each says its `stage` and that stage's settings.
+    #[serde(default)]
+    #[schemars(skip)]
+    pub steps: IndexMap<String, Table>,
+}
+
+fn work() -> PathBuf {
+    "work".into()
+}
+
+/// A source of images: exactly one of `folder`, `urls` and `parquet`. Paths are relative to the pipeline file.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SourceSettings {
+    /// `pool` (uncurated), `seed` (curated; goes in as it is) or `reference` (held out; what is near it must go).
+    #[serde(default)]
+    pub role: Role,
+    /// A folder with images, searched with all folders below it.
+    pub folder: Option<PathBuf>,
+    /// Files with URLs: `txt` (a URL a line), `csv`, `tsv`, `jsonl` or `parquet`. A folder means every such file in it.
+    pub urls: Option<Vec<PathBuf>>,
+    /// The format of `urls`. Left out: by the file's ending.
+    pub format: Option<UrlFormat>,
+    /// The column with the URL, in tables of URLs. Default: `url`.
+    pub url_column: Option<String>,
+    /// Parquet files with the images in them. A folder means every Parquet file in it.
+    pub parquet: Option<Vec<PathBuf>>,
+    /// The column with the image, in `parquet`: bytes, or `struct<bytes, path>` as Hugging Face writes it. Default: `image`.
+    pub image_column: Option<String>,
+    /// The column with the caption. Default: `caption`, if there is one.
+    pub caption_column: Option<String>,
+}
+
+/// An ONNX model and what its input must look like. The answer is always scaled to unit norm and stored as fp16.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EmbedderSettings {
+    /// The ONNX file, relative to the pipeline file. Its input is N x 3 x H x W, fp32, RGB.
+    pub model: Option<PathBuf>,
+    /// Where to download the file, instead of `model`; needs `sha256`.
+    pub url: Option<String>,
+    /// SHA-256 of the file: required with `url`, checked with `model`.
+    pub sha256: Option<String>,
+    /// Sets the settings below to those of a known encoder: `sscd`, `dinov2` or `clip`. What is set here wins.
+    pub preset: Option<Preset>,
+    /// Pixels to resize the short edge to, or both edges with `squash`.
+    pub resize: Option<u32>,
+    /// Resize both edges to `resize`, whatever the shape.
+    pub squash: Option<bool>,
+    /// Side in pixels of the square cut from the middle: the model's input. Left out: `resize`.
+    pub crop: Option<u32>,
+    /// `bicubic` or `bilinear`, both with antialiasing as in Pillow and torchvision. Default: `bicubic`.
+    pub interpolation: Option<Interpolation>,
+    /// Mean of R, G and B, of values from 0 to 1. Default: `ImageNet`'s.
+    pub mean: Option<[f32; 3]>,
+    /// Standard deviation of R, G and B. Default: `ImageNet`'s.
+    pub std: Option<[f32; 3]>,
+    /// The model's output to take: N x D, or N x T x D for its first token. Left out: the first output.
+    pub output: Option<String>,
+}
+
+/// Encoders whose settings are published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Preset {
+    /// SSCD (Pizzi et al. 2022): 320 x 320 squashed; the published thresholds for copies hold.
+    Sscd,
+    /// `DINOv2`: short edge 256, middle 224.
+    Dinov2,
+    /// CLIP: short edge 224, CLIP's mean and standard deviation.
+    Clip,
+}
+
+/// A pipeline file with its overrides applied, before anything in it is looked at.
+pub struct Source {
+    /// Its path.
+    pub path: PathBuf,
+    text: String,
+    table: Table,
+    overridden: Vec<Vec<String>>,
+}
+
+impl Source {
+    /// Reads `path` and applies `overrides` of the form `step.key=value`.
+    pub fn read(path: &Path, overrides: &[String]) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+        let table = text.parse::<Table>().map_err(|error| Error::Setting {
+            place: place_in(path, &text, error.span().map(|span| span.start)),
+            message: error.message().to_owned(),
+            hint: "the file is TOML: https://toml.io".into(),
+        })?;
+        let mut source = Self { path: path.to_path_buf(), text, table, overridden: Vec::new() };
+        overrides.iter().try_for_each(|text| source.set(text))?;
+        Ok(source)
+    }
+
+    fn set(&mut self, text: &str) -> Result<()> {
+        let bad = |message: String, hint: &str| Error::Setting { place: format!("--set {text}"), message, hint: hint.into() };
+        let (key, value) = text.split_once('=').ok_or_else(|| {
+            bad("has no `=`".into(), "write --set step.key=value, for instance --set dedup.threshold=0.7")
+        })?;
+        let mut keys: Vec<String> = key.trim().split('.').map(str::to_owned).collect();
+        let is_step = self.table.get("steps").and_then(Value::as_table).is_some_and(|steps| steps.contains_key(&keys[0]));
+        if is_step {
+            keys.insert(0, "steps".into());
+        } else if !["seed", "work", "sources", "embedders", "steps"].contains(&keys[0].as_str()) {
+            return Err(bad(format!("there is no step {:?}", keys[0]), "the part before the first dot is a step of the file"));
+        }
+        // A value that is no TOML is a bare string: --set work=elsewhere.
+        let parsed = format!("x = {}", value.trim()).parse::<Table>().ok().and_then(|mut table| table.remove("x"));
+        let mut table = &mut self.table;
+        let (last, above) = keys.split_last().ok_or_else(|| bad("names no key".into(), ""))?;
+        for key in above {
+            let entry = table.entry(key.clone()).or_insert_with(|| Value::Table(Table::new()));
+            table = entry.as_table_mut().ok_or_else(|| bad(format!("`{key}` is no table"), ""))?;
+        }
+        table.insert(last.clone(), parsed.unwrap_or_else(|| Value::String(value.trim().to_owned())));
+        self.overridden.push(keys);
+        Ok(())
+    }
+
+    /// The whole file, with unknown keys and wrong types found.
+    pub fn parse(&self) -> Result<File> {
+        self.parse_at(&[], self.table.clone())
+    }
+
+    /// A part of the file, `table`, which stands at `keys`.
+    pub fn parse_at<T: DeserializeOwned>(&self, keys: &[String], table: Table) -> Result<T> {
+        serde_path_to_error::deserialize(Value::Table(table)).map_err(|error| {
+            let mut path = keys.to_vec();
+            path.extend(error.path().to_string().split('.').filter(|key| *key != ".").map(str::to_owned));
+            let message = error.inner().message().trim().to_owned();
+            self.fault(&path, message, "lvd config prints every setting; docs/config.md is the same".into())
+        })
+    }
+
+    /// An error at a key of the file.
+    #[must_use]
+    pub fn fault(&self, keys: &[String], message: String, hint: String) -> Error {
+        let message = if keys.is_empty() { message } else { format!("{}: {message}", keys.join(".")) };
+        Error::Setting { place: self.place(keys), message, hint }
+    }
+
+    /// `file:line` of a key, or of the nearest key above it that is in the file.
+    fn place(&self, keys: &[String]) -> String {
+        if self.overridden.iter().any(|set| keys.starts_with(set) || set.starts_with(keys) && !keys.is_empty()) {
+            return format!("{} with --set", self.path.display());
+        }
+        let start = toml_edit::Document::parse(self.text.as_str()).ok().and_then(|document| {
+            let mut item = document.as_item();
+            let mut start = None;
+            for key in keys {
+                let Some((name, below)) = item.as_table_like().and_then(|table| table.get_key_value(key)) else { break };
+                start = name.span().or_else(|| below.span()).map(|span| span.start).or(start);
+                item = below;
+            }
+            start
+        });
+        place_in(&self.path, &self.text, start)
+    }
+}
+
+fn place_in(path: &Path, text: &str, offset: Option<usize>) -> String {
+    match offset {
+        Some(offset) => {
+            let line = text[..offset.min(text.len())].matches('\n').count() + 1;
+            format!("{}:{line}", path.display())
+        }
+        None => path.display().to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(text: &str, overrides: &[&str]) -> Result<Source> {
+        let folder = tempfile::tempdir().map_err(Error::io("a temporary folder"))?;
+        let path = folder.path().join("p.toml");
+        std::fs::write(&path, text).map_err(Error::io(&path))?;
+        Source::read(&path, &overrides.iter().map(|&text| text.to_owned()).collect::<Vec<_>>())
+    }
+
+    fn complaint(text: &str) -> String {
+        let error = source(text, &[]).and_then(|source| source.parse()).err();
+        error.map_or_else(String::new, |error| error.to_string())
+    }
+
+    #[test]
+    fn faults_are_named_with_their_line() {
+        let wrong_type = complaint("seed = 1\n[sources.a]\nfolder = 3\n");
+        assert!(wrong_type.contains("p.toml:3: sources.a.folder:"), "{wrong_type}");
+        let unknown = complaint("seed = 1\n\n[sources.a]\nfolder = \"x\"\nfodler = \"y\"\n");
+        assert!(unknown.contains("p.toml:5: sources.a.fodler: unknown field `fodler`"), "{unknown}");
+        let syntax = complaint("seed = 1\nwork = \n");
+        assert!(syntax.contains("p.toml:2:"), "{syntax}");
+    }
+
+    #[test]
+    fn overrides_reach_steps_and_the_top() -> Result<()> {
+        let text = "[sources.a]\nfolder = \"x\"\n[steps.dedup]\nstage = \"dedup\"\n";
+        let file = source(text, &["dedup.threshold=0.7", "seed=9", "work=else/where"])?.parse()?;
+        assert_eq!(file.seed, 9);
+        assert_eq!(file.work, Path::new("else/where"));
+        assert_eq!(file.steps["dedup"]["threshold"].as_float(), Some(0.7));
+        let error = source(text, &["dedpu.threshold=1"]).err().map(|e| e.to_string());
+        assert!(error.is_some_and(|e| e.contains("no step \"dedpu\"")));
+        Ok(())
+    }
+}

@@ -1,0 +1,100 @@
+//! What steps refer to by name: the sources of images and the models that embed them.
+
+use std::path::PathBuf;
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::io::sources::Source;
+use crate::ops::preprocess::Preprocess;
+use crate::types::ShardId;
+
+/// What a source is to the pipeline.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Uncurated images: deduplicated, searched, clustered and sampled.
+    #[default]
+    Pool,
+    /// A curated set: goes into the data set as it is, and its neighbours in the pool are retrieved.
+    Seed,
+    /// Held-out images, such as an evaluation set: what is near them must leave the pool.
+    Reference,
+}
+
+impl Role {
+    /// Its name in the pipeline file.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pool => "pool",
+            Self::Seed => "seed",
+            Self::Reference => "reference",
+        }
+    }
+}
+
+/// A source of images.
+#[derive(Clone, Debug)]
+pub struct SourceEntry {
+    /// Its data set number in this work folder: the upper 16 bits of its images' ids.
+    pub number: u16,
+    /// What it is to the pipeline.
+    pub role: Role,
+    /// Where its rows come from.
+    pub source: Source,
+}
+
+/// Where a model's file is.
+#[derive(Clone, Debug)]
+pub enum Model {
+    /// A file of the user's.
+    File(PathBuf),
+    /// A file to download, known by its hash.
+    Url {
+        /// http or https.
+        url: String,
+        /// SHA-256 of the file, lower-case hex.
+        sha256: String,
+    },
+}
+
+/// A model that turns an image into a vector.
+#[derive(Clone, Debug)]
+pub struct Embedder {
+    /// Its ONNX file.
+    pub model: Model,
+    /// How pixels become its input.
+    pub preprocess: Preprocess,
+    /// Which output to take; the first when not named.
+    pub output: Option<String>,
+    /// Whether the published thresholds for copies (0.6, and 0.45 against references) were chosen for this model.
+    pub thresholds_known: bool,
+}
+
+/// Everything with a name that is no step.
+#[derive(Clone, Debug, Default)]
+pub struct Catalog {
+    /// The seed of every draw.
+    pub seed: u64,
+    /// Sources by name, in the order of the file.
+    pub sources: IndexMap<String, SourceEntry>,
+    /// Embedders by name, in the order of the file.
+    pub embedders: IndexMap<String, Embedder>,
+}
+
+impl Catalog {
+    /// The name and entry of the source that a shard belongs to.
+    #[must_use]
+    pub fn source_of(&self, shard: ShardId) -> Option<(&str, &SourceEntry)> {
+        let found = self.sources.iter().find(|(_, entry)| entry.number == shard.dataset());
+        found.map(|(name, entry)| (name.as_str(), entry))
+    }
+
+    /// What a shard is to the pipeline; a shard of a source that is no longer in the file is nothing.
+    #[must_use]
+    pub fn role_of(&self, shard: ShardId) -> Option<Role> {
+        self.source_of(shard).map(|(_, entry)| entry.role)
+    }
+}

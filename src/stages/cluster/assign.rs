@@ -1,0 +1,94 @@
+//! Giving every image its cluster, and counting the clusters' images.
+
+use crate::error::Result;
+use crate::io::centroids;
+use crate::native::faiss;
+use crate::ops::dot::squared_distance;
+use crate::ops::histogram::Histogram;
+use crate::stages::cluster::{AssignCommon, SizesCommon};
+use crate::stages::pool::VectorShard;
+use crate::stages::task::Task;
+use crate::table;
+use crate::types::ImageId;
+
+table! {
+    /// The level-1 cluster of a pool or seed image. The clusters above it are in the `tree` table.
+    pub struct Assigned {
+        /// Which image.
+        pub id: ImageId,
+        /// Its level-1 cluster.
+        pub cluster: u32,
+        /// Euclidean distance to the centroid.
+        pub distance: f32,
+    }
+}
+
+table! {
+    /// A cluster of some level.
+    pub struct Node {
+        /// 1 for the finest.
+        pub level: u32,
+        /// Its number within the level.
+        pub cluster: u32,
+        /// The cluster of the next level it belongs to; null at the top.
+        pub parent: Option<u32>,
+        /// Pool images in it.
+        pub images: u64,
+    }
+}
+
+/// Assigns the images of one shard.
+pub fn run(spec: &VectorShard, common: &AssignCommon, task: &mut Task) -> Result<()> {
+    let level = centroids::read(&task.path(&common.centroids))?.swap_remove(0);
+    let block = spec.load(task)?;
+    let d = block.dimension.max(1);
+    let nearest = faiss::nearest(&block.values, &level.values, d, common.spherical)?;
+    let mut writer = task.rows("assigned")?;
+    for (row, (cluster, _)) in nearest.into_iter().enumerate() {
+        let centroid = &level.values[cluster as usize * d..(cluster as usize + 1) * d];
+        let distance = squared_distance(block.row(row), centroid).sqrt();
+        writer.push(Assigned { id: block.ids[row], cluster, distance })?;
+    }
+    let written = writer.finish()?;
+    (task.outcome.rows_in, task.outcome.rows_out) = (block.ids.len() as u64, written.rows);
+    (task.progress)(written.rows);
+    task.publish(written, "", Some(spec.shard()))
+}
+
+/// Counts the pool images of every cluster of every level.
+pub fn count(common: &SizesCommon, task: &mut Task) -> Result<()> {
+    let levels = centroids::read(&task.path(&common.centroids))?;
+    let mut images: Vec<Vec<u64>> = levels.iter().map(|level| vec![0; level.parents.len()]).collect();
+    for part in &common.assigned {
+        for batch in task.read::<Assigned>(part)? {
+            let batch = batch?;
+            task.outcome.rows_in += batch.len() as u64;
+            batch.iter().for_each(|row| images[0][row.cluster as usize] += 1);
+        }
+    }
+    task.outcome.rows_out = task.outcome.rows_in;
+    for level in 1..levels.len() {
+        for (cluster, parent) in levels[level - 1].parents.iter().enumerate() {
+            let moved = images[level - 1][cluster];
+            if let Some(parent) = parent {
+                images[level][*parent as usize] += moved;
+            }
+        }
+    }
+    let mut sizes = Histogram::powers_of_two(32);
+    let mut writer = task.rows("tree")?;
+    for ((level, counts), number) in levels.iter().zip(&images).zip(1u32..) {
+        for ((&parent, &count), cluster) in level.parents.iter().zip(counts).zip(0u32..) {
+            if number == 1 {
+                #[expect(clippy::cast_precision_loss, reason = "bins are powers of two")]
+                sizes.add(count as f64);
+            }
+            writer.push(Node { level: number, cluster, parent, images: count })?;
+        }
+    }
+    task.outcome.histograms.insert("cluster_size".into(), sizes);
+    let empty = images[0].iter().filter(|&&count| count == 0).count();
+    task.count("empty_clusters", empty as u64);
+    let written = writer.finish()?;
+    task.publish(written, "tree", None)
+}

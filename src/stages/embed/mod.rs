@@ -1,0 +1,124 @@
+//! Embed: every image through every embedder, pixels decoded once.
+//!
+//! A task is a shard of images. Memory: for each thread a session of every model, and four batches of files in flight.
+
+mod work;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::ops::preprocess::Preprocess;
+use crate::stages::catalog::{Embedder, Model};
+use crate::stages::known::{Known, Part};
+use crate::stages::scope::{Input, Scope};
+use crate::stages::task::Task;
+use crate::stages::{Order, Phase, PhasePlan, Stage, StageKind, from_value, no_such_phase};
+
+const PHASES: &[Phase] = &[Phase::counting("embed")];
+
+/// Turn images into unit vectors with ONNX models, all named models in one pass over the pixels.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Embed {
+    /// The ingest step to read. Left out: the only one above.
+    pub images: Input,
+    /// Names of the embedders to run. Left out: all. Each gives a table `STEP/EMBEDDER`.
+    pub embedders: Option<Vec<String>>,
+    /// Images a batch of the model, 1 to 1024. Batches are cut by row number, so results do not depend on threads; another
+    /// batch size may change last bits, so it embeds again.
+    pub batch_images: u32,
+}
+
+impl Default for Embed {
+    fn default() -> Self {
+        Self { images: Input::default(), embedders: None, batch_images: 16 }
+    }
+}
+
+/// What decides an embedder's vectors.
+#[derive(Serialize, Deserialize)]
+struct EmbedderSpec {
+    name: String,
+    model_sha256: String,
+    preprocess: Preprocess,
+    output: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Common {
+    embedders: Vec<EmbedderSpec>,
+    batch_images: usize,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Spec {
+    images: Part,
+    kept: Part,
+}
+
+impl Embed {
+    /// The embedders it runs, by name.
+    pub fn tables(&self, known: impl Iterator<Item = String>) -> Vec<String> {
+        self.embedders.clone().unwrap_or_else(|| known.collect())
+    }
+}
+
+impl Stage for Embed {
+    fn kind(&self) -> StageKind {
+        StageKind::Embed
+    }
+
+    fn check(&mut self, scope: &mut Scope) {
+        scope.wire(&mut self.images, StageKind::Ingest, "images");
+        let known: Vec<String> = scope.catalog.embedders.keys().cloned().collect();
+        let tables = self.tables(known.iter().cloned());
+        scope.require(!tables.is_empty(), "embedders", "no embedder to run", "add an [embedders.NAME] with a `model`");
+        for name in tables.iter().filter(|name| !known.contains(name)) {
+            scope.fault("embedders", format!("there is no embedder {name:?}"), format!("embedders are: {}", known.join(", ")));
+        }
+        let batch = self.batch_images;
+        scope.require((1..=1024).contains(&batch), "batch_images", format!("{batch} images a batch"), "use 1 to 1024");
+    }
+
+    fn inputs(&self) -> Vec<String> {
+        vec![self.images.name().to_owned(), format!("{}/kept", self.images.name())]
+    }
+
+    fn phases(&self) -> &'static [Phase] {
+        PHASES
+    }
+
+    fn plan(&self, phase: &str, known: &Known) -> Result<PhasePlan> {
+        if phase != "embed" {
+            return Err(no_such_phase(phase));
+        }
+        let names = self.tables(known.catalog.embedders.keys().cloned());
+        let embedders = names.iter().filter_map(|name| known.catalog.embedders.get(name).map(|e| spec_of(name, e)));
+        let common = Common { embedders: embedders.collect::<Result<_>>()?, batch_images: self.batch_images as usize };
+        let kept = known.table(&format!("{}/kept", self.images.name()))?;
+        let images = &known.table(self.images.name())?.parts;
+        let tasks = images.iter().filter_map(|images| {
+            let kept = kept.of_shard(images.shard?)?.clone();
+            Some(Spec { images: images.clone(), kept })
+        });
+        PhasePlan::new(common, tasks)
+    }
+}
+
+fn spec_of(name: &str, embedder: &Embedder) -> Result<EmbedderSpec> {
+    let model_sha256 = match &embedder.model {
+        Model::File(path) => crate::io::download::sha256_of(path)?,
+        Model::Url { sha256, .. } => sha256.clone(),
+    };
+    let (preprocess, output) = (embedder.preprocess.clone(), embedder.output.clone());
+    Ok(EmbedderSpec { name: name.into(), model_sha256, preprocess, output })
+}
+
+/// Runs one task.
+pub fn run(phase: &str, order: Order, task: &mut Task) -> Result<()> {
+    match phase {
+        "embed" => work::run(&from_value(order.spec)?, &from_value(order.common)?, task),
+        _ => Err(no_such_phase(phase)),
+    }
+}

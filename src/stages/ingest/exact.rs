@@ -1,0 +1,133 @@
+//! Exact copies: pool images with the same SHA-256. The one with the lowest id goes on.
+//!
+//! `match` cuts the space of hashes into slices, so that a task holds the hashes of its slice only; `mark` turns what it
+//! found into decisions shard by shard. Pixels are not touched.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::stages::ingest::is_pool;
+use crate::stages::known::{Known, Part, Table};
+use crate::stages::task::Task;
+use crate::stages::PhasePlan;
+use crate::table;
+use crate::types::{ImageId, Reason};
+
+/// Images a slice of the hashes, about.
+const SLICE_IMAGES: u64 = 1 << 20;
+
+table! {
+    /// An image that has the same bytes as one with a lower id.
+    pub struct Copy {
+        /// The copy.
+        pub id: ImageId,
+        /// The image that stays.
+        pub copy_of: ImageId,
+    }
+}
+
+table! {
+    /// Whether an ingested image goes on.
+    pub struct Kept {
+        /// Which image.
+        pub id: ImageId,
+        /// SHA-256 of the file.
+        pub sha256: String,
+        /// Whether it goes on.
+        pub kept: bool,
+        /// The image with the same bytes that goes on in its place.
+        pub duplicate_of: Option<ImageId>,
+    }
+}
+
+table! {
+    /// An image and its hash.
+    pub struct Hashed {
+        /// Which image.
+        pub id: ImageId,
+        /// SHA-256 of the file.
+        pub sha256: String,
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub struct MatchCommon {
+    images: Table,
+    slices: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+pub struct MarkTask {
+    images: Part,
+    copies: bool,
+}
+
+pub fn plan_match(known: &Known) -> Result<PhasePlan> {
+    let mut images = known.made("fetch", "");
+    images.parts.retain(|part| is_pool(known, part.shard));
+    images.parts.sort_by_key(|part| part.shard);
+    let slices = images.rows().div_ceil(SLICE_IMAGES);
+    PhasePlan::new(MatchCommon { images, slices }, 0..slices)
+}
+
+pub fn plan_mark(known: &Known) -> Result<PhasePlan> {
+    let tasks = known.made("fetch", "").parts.into_iter().map(|images| {
+        let copies = is_pool(known, images.shard);
+        MarkTask { images, copies }
+    });
+    PhasePlan::new(known.made("match", "copies"), tasks)
+}
+
+/// Finds the copies in one slice of the hashes.
+pub fn run_match(slice: u64, common: &MatchCommon, task: &mut Task) -> Result<()> {
+    let mut first: HashMap<String, ImageId> = HashMap::new();
+    let mut copies = Vec::new();
+    let mut rows = 0;
+    task.for_each::<Hashed>(&common.images, |row| {
+        if slice_of(&row.sha256, common.slices) != slice {
+            return Ok(());
+        }
+        rows += 1;
+        // Parts and rows come in the order of ids, so the first one seen is the one that stays.
+        match first.get(&row.sha256) {
+            Some(&copy_of) => copies.push(Copy { id: row.id, copy_of }),
+            None => drop(first.insert(row.sha256, row.id)),
+        }
+        Ok(())
+    })?;
+    (task.outcome.rows_in, task.outcome.rows_out) = (rows, rows);
+    copies.sort_unstable_by_key(|copy| copy.id);
+    let mut writer = task.rows("copies")?;
+    copies.into_iter().try_for_each(|copy| writer.push(copy))?;
+    task.publish(writer.finish()?, "copies", None)
+}
+
+/// Which of `slices` a hash falls into: by its first 32 bits.
+fn slice_of(sha256: &str, slices: u64) -> u64 {
+    u64::from_str_radix(&sha256[..8], 16).unwrap_or(0) % slices.max(1)
+}
+
+/// Says of each image of a shard whether it goes on.
+pub fn run_mark(spec: &MarkTask, copies: &Table, task: &mut Task) -> Result<()> {
+    let mut copy_of = HashMap::new();
+    if spec.copies {
+        task.for_each::<Copy>(copies, |copy| {
+            if Some(copy.id.shard()) == spec.images.shard {
+                copy_of.insert(copy.id, copy.copy_of);
+            }
+            Ok(())
+        })?;
+    }
+    let mut writer = task.rows("kept")?;
+    for row in task.read_all::<Hashed>(&spec.images)? {
+        let duplicate_of = copy_of.get(&row.id).copied();
+        task.outcome.rows_in += 1;
+        task.outcome.rows_out += u64::from(duplicate_of.is_none());
+        writer.push(Kept { id: row.id, sha256: row.sha256, kept: duplicate_of.is_none(), duplicate_of })?;
+    }
+    let copies = task.outcome.rows_in - task.outcome.rows_out;
+    task.drop(Reason::ExactDuplicate, copies);
+    task.publish(writer.finish()?, "kept", spec.images.shard)
+}

@@ -1,0 +1,131 @@
+//! Fetching one shard: bytes from the source, a full decode of each to see that it is whole, and the images that pass.
+
+use rayon::prelude::*;
+
+use crate::error::Result;
+use crate::io::decode::{self, Facts, ImageLimits};
+use crate::io::fetch::{Dropped, FetchLimits, Fetcher};
+use crate::io::images::{Failed, ImageMeta, ImageWriter};
+use crate::io::part;
+use crate::io::row::RowWriter;
+use crate::io::sources::InputRow;
+use crate::stages::ingest::{Listed, source_named};
+use crate::stages::known::Part;
+use crate::stages::task::Task;
+
+/// Files checked together: enough to keep every core busy.
+const BATCH_FILES: usize = 256;
+/// Bytes checked together, at most one file more.
+const BATCH_BYTES: usize = 64 << 20;
+
+/// A row and the file or the fault that came for it.
+type Arrived = (Listed, std::result::Result<Vec<u8>, Dropped>);
+/// A row and its file checked.
+type Checked = (Listed, std::result::Result<(Facts, String, Vec<u8>), Dropped>);
+
+/// Fetches the rows in `listed`.
+pub fn run(source_name: &str, listed: &Part, limits: &ImageLimits, fetch: FetchLimits, task: &mut Task) -> Result<()> {
+    let rows: Vec<Listed> = task.read_all(listed)?;
+    task.outcome.rows_in = rows.len() as u64;
+    let inputs: Vec<InputRow> = rows
+        .iter()
+        .map(|row| InputRow { location: row.location.clone(), caption: row.caption.clone() })
+        .collect();
+    let source = source_named(task, source_name)?.clone();
+    let mut sink = Sink {
+        source: source_name,
+        images: task.images("images")?,
+        failed: task.rows("failed")?,
+        pending: Vec::new(),
+        pending_bytes: 0,
+        limits,
+    };
+    let mut rows = rows.into_iter();
+    Fetcher::new(fetch)?.fetch_all(&source, &inputs, &mut |_, answer| {
+        if let Some(row) = rows.next() {
+            sink.take((row, answer.map(|fetched| fetched.bytes)), task)?;
+        }
+        Ok(())
+    })?;
+    sink.flush(task)?;
+    let (images, failed) = (sink.images.finish()?, sink.failed.finish()?);
+    task.outcome.rows_out = images.rows;
+    task.publish(images, "", listed.shard)?;
+    task.publish(failed, "failed", listed.shard)
+}
+
+/// Where fetched rows go.
+struct Sink<'a> {
+    source: &'a str,
+    images: ImageWriter,
+    failed: RowWriter<Failed>,
+    pending: Vec<Arrived>,
+    pending_bytes: usize,
+    limits: &'a ImageLimits,
+}
+
+impl Sink<'_> {
+    fn take(&mut self, arrived: Arrived, task: &mut Task) -> Result<()> {
+        self.pending_bytes += arrived.1.as_ref().map_or(0, Vec::len);
+        self.pending.push(arrived);
+        if self.pending.len() >= BATCH_FILES || self.pending_bytes >= BATCH_BYTES { self.flush(task) } else { Ok(()) }
+    }
+
+    fn flush(&mut self, task: &mut Task) -> Result<()> {
+        self.pending_bytes = 0;
+        let arrived = std::mem::take(&mut self.pending);
+        (task.progress)(arrived.len() as u64);
+        let checked: Vec<Checked> =
+            arrived.into_par_iter().map(|(row, answer)| (row, answer.and_then(|bytes| check(bytes, self.limits)))).collect();
+        for (row, result) in checked {
+            match result {
+                Ok((facts, sha256, bytes)) => self.images.push(meta(row, self.source, facts, sha256, bytes.len()), bytes)?,
+                Err(dropped) => {
+                    task.drop(dropped.reason, 1);
+                    self.failed.push(failure(row, self.source, dropped))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check(bytes: Vec<u8>, limits: &ImageLimits) -> std::result::Result<(Facts, String, Vec<u8>), Dropped> {
+    let facts = decode::inspect(&bytes, limits)?;
+    let sha256 = part::sha256(&bytes);
+    Ok((facts, sha256, bytes))
+}
+
+fn meta(row: Listed, source: &str, facts: Facts, sha256: String, size: usize) -> ImageMeta {
+    ImageMeta {
+        id: row.id,
+        source: source.into(),
+        key: format!("{:016x}", row.id.0),
+        url: row.location,
+        caption: row.caption,
+        status: "success".into(),
+        error_message: None,
+        width: facts.width,
+        height: facts.height,
+        original_width: facts.original_width,
+        original_height: facts.original_height,
+        orientation: u32::from(facts.orientation),
+        exif: facts.exif,
+        format: facts.format.name().into(),
+        size_bytes: size as u64,
+        sha256,
+    }
+}
+
+fn failure(row: Listed, source: &str, dropped: Dropped) -> Failed {
+    let status = if dropped.reason.is_of_the_picture() { "failed_to_decode" } else { "failed_to_download" };
+    Failed {
+        id: row.id,
+        source: source.into(),
+        url: row.location,
+        caption: row.caption,
+        status: status.into(),
+        reason: dropped.reason,
+        error_message: dropped.detail,
+    }
+}

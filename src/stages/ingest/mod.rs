@@ -1,0 +1,277 @@
+//! Ingest: list the sources, fetch and check every row, find exact copies.
+//!
+//! `list` numbers the rows, `fetch` stores what can be decoded, `match` finds equal hashes, `mark` says shard by shard what
+//! goes on. Memory: `concurrency` files in flight and 64 MiB of files being checked; `match` holds about 100 bytes for
+//! each image of its slice of the hashes, a million images a slice.
+
+mod exact;
+mod fetch;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::io::decode::ImageLimits;
+use crate::io::fetch::FetchLimits;
+use crate::stages::catalog::Role;
+use crate::stages::known::{Known, Part};
+use crate::stages::scope::Scope;
+use crate::stages::task::Task;
+use crate::stages::{Order, Phase, PhasePlan, Stage, StageKind, from_value, no_such_phase};
+use crate::table;
+use crate::types::{ImageId, ShardId};
+
+pub use exact::Kept;
+
+const PHASES: &[Phase] = &[
+    Phase::helping("list"),
+    Phase::counting("fetch").unrepeatable(),
+    Phase::helping("match").scratch(),
+    Phase::counting("mark"),
+];
+
+/// Fetch the images of the sources, check that they decode, and store them in Parquet shards.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ingest {
+    /// Names of the sources to take. Left out: all.
+    pub sources: Option<Vec<String>>,
+    /// Rows of input a shard, and so at most images a Parquet file; up to 16,777,216. It is part of every id: changing it
+    /// renumbers everything.
+    pub shard_rows: u32,
+    /// Images with a side shorter than this, in pixels, are dropped as `too_small`.
+    pub min_side: u32,
+    /// Images with more pixels than this are dropped as `too_many_pixels`, before a pixel is decoded.
+    pub max_pixels: u64,
+    /// Files longer than this, in bytes, are dropped as `too_many_bytes`, before they are read to the end.
+    pub max_bytes: u64,
+    /// Whether pool images with the same bytes (SHA-256) are dropped but for the one with the lowest id. Seed and reference
+    /// sets are never touched.
+    pub drop_exact_duplicates: bool,
+    /// How URLs are fetched. These settings change how long it takes and what fails, so changing them does not by itself
+    /// fetch again what is there.
+    pub http: Http,
+}
+
+/// How URLs are fetched.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Http {
+    /// Seconds a URL may take from first to last byte, redirects included.
+    pub timeout_s: f64,
+    /// Seconds to connect.
+    pub connect_timeout_s: f64,
+    /// How often a URL is tried again after a time-out, a broken connection, 429 or 5xx. A 404 is never tried again.
+    pub retries: u32,
+    /// Requests in flight at once.
+    pub concurrency: u32,
+    /// Requests in flight at once to one host.
+    pub per_host: u32,
+    /// Redirects followed.
+    pub max_redirects: u32,
+    /// The `User-Agent` that servers see. Name yourself and a way to reach you.
+    pub user_agent: String,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            timeout_s: 30.0,
+            connect_timeout_s: 10.0,
+            retries: 2,
+            concurrency: 64,
+            per_host: 8,
+            max_redirects: 5,
+            user_agent: concat!("lvd/", env!("CARGO_PKG_VERSION")).into(),
+        }
+    }
+}
+
+impl Default for Ingest {
+    fn default() -> Self {
+        Self {
+            sources: None,
+            shard_rows: 10_000,
+            min_side: 32,
+            max_pixels: 100_000_000,
+            max_bytes: 32 << 20,
+            drop_exact_duplicates: true,
+            http: Http::default(),
+        }
+    }
+}
+
+table! {
+    /// A row of a source, numbered: what `fetch` is going to get.
+    pub struct Listed {
+        /// The id the row keeps, whatever becomes of it.
+        pub id: ImageId,
+        /// Where it is: a URL, a path in the source's folder, or `file.parquet#row`.
+        pub location: String,
+        /// The caption that came with it.
+        pub caption: Option<String>,
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct ListTask {
+    source: String,
+    dataset: u16,
+    fingerprint: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct FetchTask {
+    source: String,
+    /// Of the source's content, so that changed files are fetched again.
+    fingerprint: String,
+    listed: Part,
+}
+
+impl Stage for Ingest {
+    fn kind(&self) -> StageKind {
+        StageKind::Ingest
+    }
+
+    fn check(&mut self, scope: &mut Scope) {
+        for name in self.sources.clone().unwrap_or_default() {
+            if !scope.catalog.sources.contains_key(&name) {
+                let known: Vec<_> = scope.catalog.sources.keys().cloned().collect();
+                scope.fault("sources", format!("there is no source {name:?}"), format!("sources are: {}", known.join(", ")));
+            }
+        }
+        let rows = self.shard_rows;
+        scope.require((1..=1 << 24).contains(&rows), "shard_rows", format!("{rows} rows a shard"), "use 1 to 16777216");
+        scope.require(self.max_bytes > 0, "max_bytes", "no file is that short", "use at least 1");
+        let smallest = u64::from(self.min_side).pow(2);
+        scope.require(
+            smallest <= self.max_pixels,
+            "max_pixels",
+            format!("{} pixels are fewer than `min_side` {} squared", self.max_pixels, self.min_side),
+            "raise `max_pixels` or lower `min_side`",
+        );
+        let http = &self.http;
+        for (key, fine) in [
+            ("http.timeout_s", http.timeout_s > 0.0 && http.timeout_s < 1e6),
+            ("http.connect_timeout_s", http.connect_timeout_s > 0.0 && http.connect_timeout_s < 1e6),
+            ("http.concurrency", (1..=4096).contains(&http.concurrency)),
+            ("http.per_host", http.per_host > 0),
+            ("http.retries", http.retries <= 20),
+        ] {
+            scope.require(fine, key, "out of range", "docs/config.md gives the range");
+        }
+    }
+
+    fn inputs(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn phases(&self) -> &'static [Phase] {
+        PHASES
+    }
+
+    fn plan(&self, phase: &str, known: &Known) -> Result<PhasePlan> {
+        match phase {
+            "list" => {
+                let taken = |name: &String| self.sources.as_ref().is_none_or(|names| names.contains(name));
+                let sources = known.catalog.sources.iter().filter(|(name, _)| taken(name));
+                let tasks = sources.map(|(name, entry)| {
+                    let fingerprint = entry.source.fingerprint()?;
+                    Ok(ListTask { source: name.clone(), dataset: entry.number, fingerprint })
+                });
+                PhasePlan::new(self.shard_rows, tasks.collect::<Result<Vec<_>>>()?)
+            }
+            "fetch" => {
+                let mut tasks = Vec::new();
+                for listed in known.made("list", "listed").parts {
+                    let shard = listed.shard.unwrap_or(ShardId(0));
+                    let Some((source, entry)) = known.catalog.source_of(shard) else { continue };
+                    tasks.push(FetchTask { source: source.into(), fingerprint: entry.source.fingerprint()?, listed });
+                }
+                let mut plan = PhasePlan::new(self.limits(), tasks)?;
+                plan.knobs = super::to_value(self.fetch_limits())?;
+                Ok(plan)
+            }
+            "match" if self.drop_exact_duplicates => exact::plan_match(known),
+            "match" => Ok(PhasePlan::empty()),
+            "mark" => exact::plan_mark(known),
+            _ => Err(no_such_phase(phase)),
+        }
+    }
+}
+
+impl Ingest {
+    fn limits(&self) -> ImageLimits {
+        ImageLimits { max_bytes: self.max_bytes, max_pixels: self.max_pixels, min_side: self.min_side }
+    }
+
+    fn fetch_limits(&self) -> FetchLimits {
+        let http = &self.http;
+        FetchLimits {
+            max_bytes: self.max_bytes,
+            timeout_s: http.timeout_s,
+            connect_timeout_s: http.connect_timeout_s,
+            retries: http.retries,
+            concurrency: http.concurrency as usize,
+            per_host: http.per_host as usize,
+            max_redirects: http.max_redirects as usize,
+            user_agent: http.user_agent.clone(),
+        }
+    }
+}
+
+/// Runs one task.
+pub fn run(phase: &str, order: Order, task: &mut Task) -> Result<()> {
+    match phase {
+        "list" => list(&from_value(order.spec)?, from_value(order.common)?, task),
+        "fetch" => {
+            let FetchTask { source, listed, .. } = from_value(order.spec)?;
+            fetch::run(&source, &listed, &from_value(order.common)?, from_value(order.knobs)?, task)
+        }
+        "match" => exact::run_match(from_value(order.spec)?, &from_value(order.common)?, task),
+        "mark" => exact::run_mark(&from_value(order.spec)?, &from_value(order.common)?, task),
+        _ => Err(no_such_phase(phase)),
+    }
+}
+
+/// Numbers the rows of one source.
+fn list(spec: &ListTask, shard_rows: u32, task: &mut Task) -> Result<()> {
+    let source = source_named(task, &spec.source)?.clone();
+    let (mut shard, mut row) = (0, 0);
+    let mut writer = None;
+    source.list(&mut |input| {
+        if row == shard_rows {
+            close(&mut writer, ShardId::new(spec.dataset, shard), task)?;
+            (shard, row) = (shard + 1, 0);
+        }
+        if writer.is_none() {
+            writer = Some(task.rows::<Listed>("listed")?);
+        }
+        if let Some(writer) = &mut writer {
+            let id = ImageId::new(spec.dataset, shard, row);
+            writer.push(Listed { id, location: input.location, caption: input.caption })?;
+        }
+        row += 1;
+        task.outcome.rows_in += 1;
+        task.outcome.rows_out += 1;
+        Ok(())
+    })?;
+    close(&mut writer, ShardId::new(spec.dataset, shard), task)
+}
+
+fn close(writer: &mut Option<crate::io::row::RowWriter<Listed>>, shard: ShardId, task: &mut Task) -> Result<()> {
+    match writer.take() {
+        Some(writer) => task.publish(writer.finish()?, "listed", Some(shard)),
+        None => Ok(()),
+    }
+}
+
+fn source_named<'a>(task: &'a Task, name: &str) -> Result<&'a crate::io::sources::Source> {
+    let entry = task.catalog.sources.get(name).map(|entry| &entry.source);
+    entry.ok_or_else(|| Error::usage(format!("source {name:?} is no longer in the pipeline file"), "put it back, or run again"))
+}
+
+/// Whether a shard's exact copies are looked for.
+fn is_pool(known: &Known, shard: Option<ShardId>) -> bool {
+    shard.and_then(|shard| known.catalog.role_of(shard)) == Some(Role::Pool)
+}

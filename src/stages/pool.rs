@@ -1,0 +1,110 @@
+//! A pool as stages see it: shards of vectors, each with the part of a selection that says which of its images still count.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::io::vectors::{self, Vectors};
+use crate::stages::known::{Part, Table};
+use crate::stages::task::Task;
+use crate::table;
+use crate::types::{ImageId, ShardId};
+
+table! {
+    /// The two columns every selection has.
+    pub struct Decision {
+        /// Which image.
+        pub id: ImageId,
+        /// Whether it goes on.
+        pub kept: bool,
+    }
+}
+
+table! {
+    /// The column every table has.
+    pub struct Identity {
+        /// Which image.
+        pub id: ImageId,
+    }
+}
+
+/// A shard of vectors and the decisions about its images.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct VectorShard {
+    /// Its vectors.
+    pub vectors: Part,
+    /// Which of them count; all, when there is no selection.
+    pub selection: Option<Part>,
+}
+
+/// The shards of `vectors` that `wanted` takes, each with its part of `selection`. A shard that the selection does not
+/// know is left out.
+pub fn shards(vectors: &Table, selection: Option<&Table>, wanted: impl Fn(ShardId) -> bool) -> Vec<VectorShard> {
+    let parts = vectors.parts.iter().filter(|part| part.shard.is_some_and(&wanted));
+    parts
+        .filter_map(|part| {
+            let selection = match (selection, part.shard) {
+                (Some(table), Some(shard)) => Some(table.of_shard(shard)?.clone()),
+                _ => None,
+            };
+            Some(VectorShard { vectors: part.clone(), selection })
+        })
+        .collect()
+}
+
+impl VectorShard {
+    /// An upper bound of its rows.
+    #[must_use]
+    pub fn rows_at_most(&self) -> u64 {
+        self.vectors.rows
+    }
+
+    /// The shard it is about.
+    #[must_use]
+    pub fn shard(&self) -> ShardId {
+        self.vectors.shard.unwrap_or(ShardId(0))
+    }
+
+    /// The ids that count, sorted.
+    pub fn ids(&self, task: &Task) -> Result<Vec<ImageId>> {
+        let mut ids: Vec<ImageId> = task.read_all::<Identity>(&self.vectors)?.into_iter().map(|row| row.id).collect();
+        if let Some(part) = &self.selection {
+            let kept = kept_ids(task, part)?;
+            ids.retain(|id| kept.binary_search(id).is_ok());
+        }
+        ids.sort_unstable();
+        Ok(ids)
+    }
+
+    /// The vectors that count, in id order.
+    pub fn load(&self, task: &Task) -> Result<Vectors> {
+        let kept = self.selection.as_ref().map(|part| kept_ids(task, part)).transpose()?;
+        let mut all = Vectors::default();
+        for block in vectors::read(&task.path(&self.vectors))? {
+            let block = block?;
+            all.dimension = block.dimension;
+            match &kept {
+                None => {
+                    all.ids.extend(&block.ids);
+                    all.values.extend(&block.values);
+                }
+                Some(kept) => {
+                    for (row, id) in block.ids.iter().enumerate().filter(|(_, id)| kept.binary_search(id).is_ok()) {
+                        all.ids.push(*id);
+                        all.values.extend(block.row(row));
+                    }
+                }
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// The ids that a part of a selection keeps, sorted.
+pub fn kept_ids(task: &Task, selection: &Part) -> Result<Vec<ImageId>> {
+    let mut ids = Vec::new();
+    for batch in task.read::<Decision>(selection)? {
+        ids.extend(batch?.into_iter().filter(|row| row.kept).map(|row| row.id));
+    }
+    ids.sort_unstable();
+    Ok(ids)
+}

@@ -1,0 +1,136 @@
+//! What a step's settings are checked against before anything runs: the catalog, the steps above it, and how many images
+//! there can be at most. Faults are collected, not thrown, so that a user sees all of them at once.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::stages::StageKind;
+use crate::stages::catalog::{Catalog, Role};
+
+/// The name of a step or of a step's table (`embed/copy`) that a step reads. Left out: the only one there is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Input(Option<String>);
+
+impl Input {
+    /// The name; empty before the step was checked.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.0.as_deref().unwrap_or_default()
+    }
+}
+
+/// A setting that is wrong.
+#[derive(Debug)]
+pub struct Fault {
+    /// Where in the file: keys from the top.
+    pub key: Vec<String>,
+    /// What is wrong.
+    pub message: String,
+    /// The cure.
+    pub hint: String,
+}
+
+/// What a step above gives.
+#[derive(Debug)]
+pub struct Above {
+    /// Its kind.
+    pub kind: StageKind,
+    /// The embedders of an embed step.
+    pub tables: Vec<String>,
+}
+
+/// The surroundings of the step that is being checked.
+pub struct Scope<'a> {
+    /// Sources and embedders.
+    pub catalog: &'a Catalog,
+    /// How many rows the sources of a role can give at most.
+    pub at_most: &'a BTreeMap<&'static str, u64>,
+    /// The steps above, by name, in order.
+    pub above: &'a indexmap::IndexMap<String, Above>,
+    /// The step itself.
+    pub step: &'a str,
+    /// What is wrong so far.
+    pub faults: Vec<Fault>,
+}
+
+impl Scope<'_> {
+    /// Notes that the step's setting `key` is wrong.
+    pub fn fault(&mut self, key: &str, message: impl Into<String>, hint: impl Into<String>) {
+        let mut path = vec!["steps".to_owned(), self.step.to_owned()];
+        path.extend(key.split('.').filter(|part| !part.is_empty()).map(str::to_owned));
+        self.faults.push(Fault { key: path, message: message.into(), hint: hint.into() });
+    }
+
+    /// Notes a fault unless `fine`.
+    pub fn require(&mut self, fine: bool, key: &str, message: impl Into<String>, hint: impl Into<String>) {
+        if !fine {
+            self.fault(key, message, hint);
+        }
+    }
+
+    /// The images of a role, at most.
+    #[must_use]
+    pub fn images_at_most(&self, role: Role) -> u64 {
+        self.at_most.get(role.name()).copied().unwrap_or(0)
+    }
+
+    /// Points `input` at a step of `kind` above: the named one, or the only one.
+    pub fn wire(&mut self, input: &mut Input, kind: StageKind, key: &str) {
+        let candidates: Vec<String> =
+            self.above.iter().filter(|(_, above)| above.kind == kind).map(|(name, _)| name.clone()).collect();
+        self.choose(input, &candidates, &format!("{} step", kind.name()), key);
+    }
+
+    /// The same for an input that may be absent: left out, it stays so unless there is exactly one candidate.
+    pub fn wire_optional(&mut self, input: &mut Input, kind: StageKind, key: &str) {
+        let last = self.above.iter().rev().find(|(_, above)| above.kind == kind).map(|(name, _)| name.clone());
+        match &input.0 {
+            None => input.0 = last,
+            Some(name) if name == "none" => input.0 = None,
+            Some(_) => self.wire(input, kind, key),
+        }
+    }
+
+    /// Points `input` at a table of vectors, `step/embedder`.
+    pub fn wire_vectors(&mut self, input: &mut Input, key: &str) {
+        let candidates: Vec<String> = self
+            .above
+            .iter()
+            .filter(|(_, above)| above.kind == StageKind::Embed)
+            .flat_map(|(name, above)| above.tables.iter().map(move |table| format!("{name}/{table}")))
+            .collect();
+        self.choose(input, &candidates, "table of vectors", key);
+    }
+
+    fn choose(&mut self, input: &mut Input, candidates: &[String], what: &str, key: &str) {
+        let list = candidates.join(", ");
+        match (&input.0, candidates) {
+            (Some(name), _) if candidates.contains(name) => {}
+            (Some(name), []) => self.fault(key, format!("there is no {what} {name:?} above"), "steps read what is above them"),
+            (Some(name), _) => self.fault(key, format!("there is no {what} {name:?} above"), format!("above are: {list}")),
+            (None, [only]) => input.0 = Some(only.clone()),
+            (None, []) => self.fault(key, format!("needs a {what} above it"), "steps read what is above them"),
+            (None, _) => self.fault(key, format!("does not say which {what} to read"), format!("set `{key}` to one of: {list}")),
+        }
+    }
+
+    /// Checks that every name in `names` is a source with this role.
+    pub fn require_sources(&mut self, names: &[String], role: Role, key: &str) {
+        for name in names {
+            match self.catalog.sources.get(name) {
+                Some(entry) if entry.role == role => {}
+                Some(entry) => {
+                    let message = format!("source {name:?} is a {} source, expected {}", entry.role.name(), role.name());
+                    self.fault(key, message, format!("set `role = \"{}\"` in [sources.{name}]", role.name()));
+                }
+                None => {
+                    let known: Vec<_> = self.catalog.sources.keys().cloned().collect();
+                    self.fault(key, format!("there is no source {name:?}"), format!("sources are: {}", known.join(", ")));
+                }
+            }
+        }
+    }
+}

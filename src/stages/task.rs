@@ -1,0 +1,188 @@
+//! A running task: the files it may read, the parts it publishes, and what it counts.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+use crate::io::download;
+use crate::io::images::ImageWriter;
+use crate::io::part::{FACTS, PartWriter, Written};
+use crate::io::publish;
+use crate::io::row::{Row, RowWriter};
+use crate::io::vectors::VectorWriter;
+use crate::ops::histogram::Histogram;
+use crate::stages::catalog::Catalog;
+use crate::stages::known::{Part, Table};
+use crate::types::{Reason, ShardId};
+
+/// What a task gave: the parts it published and the rows it accounts for.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Rows it was given.
+    pub rows_in: u64,
+    /// Rows that go on.
+    pub rows_out: u64,
+    /// Rows that do not, by reason.
+    pub drops: BTreeMap<Reason, u64>,
+    /// Other counts worth reporting.
+    pub counters: BTreeMap<String, u64>,
+    /// Distributions worth reporting.
+    pub histograms: BTreeMap<String, Histogram>,
+    /// Decisions taken on the way, for the planning of later phases and for the summary.
+    pub facts: BTreeMap<String, Value>,
+    /// The parts it published.
+    pub parts: Vec<Part>,
+}
+
+impl Outcome {
+    /// Whether every row that came in went out or has a reason.
+    #[must_use]
+    pub fn balances(&self) -> bool {
+        self.rows_in == self.rows_out + self.drops.values().sum::<u64>()
+    }
+}
+
+/// A running task.
+pub struct Task<'a> {
+    /// Sources and embedders.
+    pub catalog: &'a Catalog,
+    /// Threads it may use.
+    pub threads: usize,
+    /// Called with the number of rows done since the last call.
+    pub progress: &'a (dyn Fn(u64) + Sync),
+    /// What it gave so far.
+    pub outcome: Outcome,
+    place: Place,
+}
+
+/// Where a task reads and writes.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The work folder.
+    pub work: PathBuf,
+    /// The step.
+    pub step: String,
+    /// Number of the task in its phase.
+    pub number: usize,
+    /// Where temporaries go, unique to this attempt.
+    pub aside: PathBuf,
+}
+
+impl<'a> Task<'a> {
+    /// A task about to run.
+    pub fn new(catalog: &'a Catalog, place: Place, threads: usize, progress: &'a (dyn Fn(u64) + Sync)) -> Self {
+        Self { catalog, threads, progress, outcome: Outcome::default(), place }
+    }
+
+    /// The file of a part.
+    #[must_use]
+    pub fn path(&self, part: &Part) -> PathBuf {
+        self.place.work.join(&part.path)
+    }
+
+    /// The rows of a part of facts.
+    pub fn read<R: Row>(&self, part: &Part) -> Result<impl Iterator<Item = Result<Vec<R>>> + use<R>> {
+        crate::io::row::read(&self.path(part))
+    }
+
+    /// All rows of a part of facts: for parts that are a shard long at most.
+    pub fn read_all<R: Row>(&self, part: &Part) -> Result<Vec<R>> {
+        let mut rows = Vec::with_capacity(usize::try_from(part.rows).unwrap_or(0));
+        for batch in self.read(part)? {
+            rows.extend(batch?);
+        }
+        Ok(rows)
+    }
+
+    /// Calls `each` with every row of a table of facts, in order.
+    pub fn for_each<R: Row>(&self, table: &Table, mut each: impl FnMut(R) -> Result<()>) -> Result<()> {
+        for part in &table.parts {
+            for batch in self.read(part)? {
+                batch?.into_iter().try_for_each(&mut each)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A folder that all tasks of the work folder share.
+    #[must_use]
+    pub fn shared_folder(&self, name: &str) -> PathBuf {
+        self.place.work.join(name)
+    }
+
+    /// A new file aside, to be published later; `name` tells this task's files apart.
+    #[must_use]
+    pub fn aside(&self, name: &str) -> PathBuf {
+        let mut path = self.place.aside.as_os_str().to_owned();
+        path.push(format!("-{}", name.replace('/', "-")));
+        PathBuf::from(path)
+    }
+
+    /// A writer of facts; `name` tells this task's files apart.
+    pub fn rows<R: Row>(&self, name: &str) -> Result<RowWriter<R>> {
+        RowWriter::create(&self.aside(name), &FACTS)
+    }
+
+    /// A writer of vectors.
+    pub fn vectors(&self, name: &str, dimension: usize) -> Result<VectorWriter> {
+        VectorWriter::create(&self.aside(name), dimension)
+    }
+
+    /// A writer of images.
+    pub fn images(&self, name: &str) -> Result<ImageWriter> {
+        ImageWriter::create(&self.aside(name))
+    }
+
+    /// A writer of batches with a layout of their own.
+    pub fn batches(&self, name: &str, schema: arrow::datatypes::SchemaRef, layout: &crate::io::part::Layout) -> Result<PartWriter> {
+        PartWriter::create(&self.aside(name), schema, layout)
+    }
+
+    /// Publishes a part of `table` (empty: the main one) under a name that carries its content.
+    ///
+    /// Two attempts with the same bytes give the same name, so the second changes nothing; which attempt's parts count
+    /// is decided once, by the task's marker.
+    pub fn publish(&mut self, written: Written, table: &str, shard: Option<ShardId>) -> Result<()> {
+        self.publish_as(written, table, shard, "parquet")
+    }
+
+    /// Publishes a file that is no table, such as an index.
+    pub fn publish_file(&mut self, aside: &Path, table: &str, extension: &str) -> Result<()> {
+        let bytes = std::fs::metadata(aside).map_err(Error::io(aside))?.len();
+        let sha256 = download::sha256_of(aside)?;
+        self.publish_as(Written { path: aside.into(), rows: 0, bytes, sha256 }, table, None, extension)
+    }
+
+    fn publish_as(&mut self, written: Written, table: &str, shard: Option<ShardId>, extension: &str) -> Result<()> {
+        let folder = Path::new(&self.place.step).join(table);
+        publish::make_folder(&self.place.work.join(&folder))?;
+        let earlier = self.outcome.parts.iter().filter(|part| part.table == table).count();
+        let number = if earlier == 0 { format!("{:05}", self.place.number) } else { format!("{:05}-{earlier}", self.place.number) };
+        let path = folder.join(format!("part-{number}-{}.{extension}", &written.sha256[..8]));
+        publish::link_new(&written.path, &self.place.work.join(&path))?;
+        self.outcome.parts.push(Part {
+            table: table.to_owned(),
+            path: path.to_string_lossy().into_owned(),
+            rows: written.rows,
+            bytes: written.bytes,
+            sha256: written.sha256,
+            shard,
+        });
+        Ok(())
+    }
+
+    /// Counts `rows` as dropped for `reason`.
+    pub fn drop(&mut self, reason: Reason, rows: u64) {
+        if rows > 0 {
+            *self.outcome.drops.entry(reason).or_default() += rows;
+        }
+    }
+
+    /// Adds to a named counter.
+    pub fn count(&mut self, counter: &str, n: u64) {
+        *self.outcome.counters.entry(counter.to_owned()).or_default() += n;
+    }
+}
