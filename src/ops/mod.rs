@@ -1,3 +1,7 @@
 //! Pure algorithms: slices in, values out. No files, no progress bars, no configuration.
 
+pub mod dot;
+
 pub mod hash;
+
+pub mod kmeans;
