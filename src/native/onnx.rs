@@ -1,0 +1,304 @@
+//! ONNX Runtime: finding the shared library, opening models, running batches of images through them.
+//!
+//! The library is looked for in documented places and never downloaded; a missing one is an error with its cure, not a
+//! panic. A session computes on the threads it was given (one, for the pipeline: a session a worker) and never spins.
+
+use std::ffi::{CStr, CString, c_char, c_int};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use ort::environment::Environment;
+use ort::session::builder::GraphOptimizationLevel;
+use ort::value::{Outlet, TensorRef, ValueType};
+
+use crate::error::{Error, Result};
+
+/// The name under which the library lies in its folder.
+pub const LIBRARY_NAME: &str = "libonnxruntime.so";
+
+/// Where the library is looked for, best first: the file `ORT_DYLIB_PATH`, then `libonnxruntime.so` in the folder
+/// `LVD_LIB_DIR`, else in `lvd/lib` under `XDG_DATA_HOME` (`~/.local/share`), which `setup.sh` fills.
+#[must_use]
+pub fn library_path() -> PathBuf {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    if let Some(file) = set("ORT_DYLIB_PATH") {
+        return file;
+    }
+    let data = || set("XDG_DATA_HOME").unwrap_or_else(|| set("HOME").unwrap_or_default().join(".local/share"));
+    set("LVD_LIB_DIR").unwrap_or_else(|| data().join("lvd/lib")).join(LIBRARY_NAME)
+}
+
+/// The library once loaded: its environment lives as long as the process.
+struct Loaded {
+    environment: Environment,
+    version: String,
+    path: PathBuf,
+}
+
+static LOADED: Mutex<Option<Loaded>> = Mutex::new(None);
+
+/// Calls `with` on the library, which is loaded by the first call that finds it.
+fn loaded<T>(with: impl FnOnce(&Loaded) -> Result<T>) -> Result<T> {
+    let mut slot = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+    if slot.is_none() {
+        *slot = Some(load()?);
+    }
+    with(slot.as_ref().expect("filled just above"))
+}
+
+fn load() -> Result<Loaded> {
+    let path = library_path();
+    let missing = |why: String| {
+        Error::usage(
+            format!("ONNX Runtime cannot be loaded from {}: {why}", path.display()),
+            "run ./setup.sh, or set ORT_DYLIB_PATH to the libonnxruntime.so of version 1.24 or later",
+        )
+    };
+    if !path.is_file() {
+        return Err(missing("there is no such file".into()));
+    }
+    // An absolute path, since a relative one would be taken as relative to the program.
+    let path = std::path::absolute(&path).map_err(Error::io(&path))?;
+    let builder = ort::init_from(&path).map_err(|error| missing(error.to_string()))?;
+    let environment = builder.with_name("lvd").with_telemetry(false).build().map_err(|error| native(&error))?;
+    let version = version_of(&path).unwrap_or_else(|| "unknown".into());
+    Ok(Loaded { environment, version, path })
+}
+
+/// The version that a loaded library tells.
+fn version_of(path: &Path) -> Option<String> {
+    let name = CString::new(path.as_os_str().as_bytes()).ok()?;
+    // SAFETY: the library is loaded already and stays so; `OrtGetApiBase` is its documented entry point, whose table and
+    // version text are static.
+    unsafe {
+        let library = libc::dlopen(name.as_ptr(), libc::RTLD_LAZY | libc::RTLD_NOLOAD);
+        let entry = if library.is_null() { return None } else { libc::dlsym(library, c"OrtGetApiBase".as_ptr()) };
+        if entry.is_null() {
+            return None;
+        }
+        let base = std::mem::transmute::<*mut libc::c_void, extern "C" fn() -> *const ort::sys::OrtApiBase>(entry)();
+        let version = ((*base).GetVersionString)();
+        Some(CStr::from_ptr(version).to_string_lossy().into_owned())
+    }
+}
+
+/// The version of the library, for instance "1.32.0".
+///
+/// # Errors
+/// When the library cannot be loaded.
+pub fn version() -> Result<String> {
+    loaded(|library| Ok(library.version.clone()))
+}
+
+/// Where the library was loaded from.
+///
+/// # Errors
+/// When the library cannot be loaded.
+pub fn loaded_path() -> Result<PathBuf> {
+    loaded(|library| Ok(library.path.clone()))
+}
+
+/// The execution providers that the library was built with, for instance `CPUExecutionProvider`.
+///
+/// # Errors
+/// When the library cannot be loaded.
+pub fn providers() -> Result<Vec<String>> {
+    loaded(|_| {
+        let (mut names, mut count): (*mut *mut c_char, c_int) = (std::ptr::null_mut(), 0);
+        // SAFETY: the library is loaded, so `api` has its table; it fills a list of `count` texts, which are copied
+        // before the list goes back to it.
+        unsafe {
+            let status = (ort::api().GetAvailableProviders)(&raw mut names, &raw mut count);
+            if !status.0.is_null() || names.is_null() {
+                return Err(Error::Native { library: "ONNX Runtime", message: "does not list its providers".into() });
+            }
+            let texts = std::slice::from_raw_parts(names, usize::try_from(count).unwrap_or(0));
+            let texts = texts.iter().map(|&name| CStr::from_ptr(name).to_string_lossy().into_owned()).collect();
+            _ = (ort::api().ReleaseAvailableProviders)(names, count);
+            Ok(texts)
+        }
+    })
+}
+
+/// An input or an output of a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Port {
+    /// Its name in the graph.
+    pub name: String,
+    /// Its dimensions, `None` where the model leaves one open; empty for what is no tensor.
+    pub shape: Vec<Option<usize>>,
+    /// Its element type: "f32", ...
+    pub element: String,
+}
+
+impl Port {
+    fn new(outlet: &Outlet) -> Self {
+        let (shape, element) = match outlet.dtype() {
+            ValueType::Tensor { ty, shape, .. } => {
+                (shape.iter().map(|&size| usize::try_from(size).ok()).collect(), ty.to_string())
+            }
+            other => (Vec::new(), format!("{other:?}")),
+        };
+        Self { name: outlet.name().to_string(), shape, element }
+    }
+}
+
+impl std::fmt::Display for Port {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let sizes = self.shape.iter().map(|size| size.map_or("?".to_string(), |size| size.to_string()));
+        write!(f, "{} ({} {})", self.name, self.element, sizes.collect::<Vec<_>>().join("x"))
+    }
+}
+
+/// What a model said to a batch: a vector an image.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Vectors {
+    /// Numbers a vector.
+    pub dimension: usize,
+    /// The vectors, row-major, in the order of the images; not normalised.
+    pub values: Vec<f32>,
+}
+
+/// A model that is ready to run. One session serves one thread at a time; open one a worker.
+pub struct Session {
+    inner: ort::session::Session,
+    path: PathBuf,
+    inputs: Vec<Port>,
+    outputs: Vec<Port>,
+}
+
+impl Session {
+    /// Opens an ONNX model that computes on `threads` threads.
+    ///
+    /// # Errors
+    /// When the library or the model cannot be loaded, or the model does not take one f32 input of four dimensions.
+    pub fn open(path: &Path, threads: usize) -> Result<Self> {
+        std::fs::File::open(path).map_err(Error::io(path))?;
+        let open = |library: &Loaded| -> ort::Result<ort::session::Session> {
+            ort::session::Session::builder(&library.environment)?
+                .with_intra_threads(threads.max(1))?
+                .with_inter_threads(1)?
+                .with_parallel_execution(false)?
+                .with_intra_op_spinning(false)?
+                .with_inter_op_spinning(false)?
+                .with_optimization_level(GraphOptimizationLevel::All)?
+                .with_log_level(ort::logging::LogLevel::Error)?
+                .commit_from_file(path)
+        };
+        let inner = loaded(|library| {
+            open(library).map_err(|error| Error::data(path, format!("not a model that can be run: {error}")))
+        })?;
+        let inputs: Vec<_> = inner.inputs().iter().map(Port::new).collect();
+        let outputs = inner.outputs().iter().map(Port::new).collect();
+        match inputs.as_slice() {
+            [input] if input.element == "f32" && input.shape.len() == 4 => {}
+            others => {
+                let found = list(others);
+                return Err(Error::data(path, format!("takes {found}; needed is one f32 input, images x 3 x h x w")));
+            }
+        }
+        Ok(Self { inner, path: path.to_path_buf(), inputs, outputs })
+    }
+
+    /// The model's inputs.
+    #[must_use]
+    pub fn inputs(&self) -> &[Port] {
+        &self.inputs
+    }
+
+    /// The model's outputs.
+    #[must_use]
+    pub fn outputs(&self) -> &[Port] {
+        &self.outputs
+    }
+
+    /// Runs a batch of `shape` (images, channels, height, width), and takes a vector an image from the named output (the
+    /// first one when `None`): rows of an N x D output as they are, the class token, the first of T, of N x T x D, the
+    /// C numbers of N x C x 1 x 1. A model with a fixed number of images a batch is run as often as that takes.
+    ///
+    /// # Errors
+    /// When the model has no such output, takes another shape, gives another one, or fails.
+    ///
+    /// # Panics
+    /// When `batch` does not hold as many numbers as `shape` says.
+    pub fn run(&mut self, batch: &[f32], shape: [usize; 4], output: Option<&str>) -> Result<Vectors> {
+        let [images, channels, height, width] = shape;
+        let image = channels * height * width;
+        assert_eq!(batch.len(), images * image, "a batch of shape {shape:?} holds as many numbers");
+        let wanted = &self.inputs[0].shape;
+        if wanted.iter().zip(&shape).skip(1).any(|(wanted, &size)| wanted.is_some_and(|wanted| wanted != size)) {
+            return Err(Error::usage(
+                format!("{} takes {}, not images of {channels}x{height}x{width}", self.path.display(), self.inputs[0]),
+                "set the image size to what the model takes",
+            ));
+        }
+        let name = self.output_name(output)?;
+        let step = wanted[0].filter(|&fixed| fixed > 0).unwrap_or(images.max(1));
+        let mut vectors = Vectors { dimension: 0, values: Vec::new() };
+        for batch in batch.chunks(step * image) {
+            let given = batch.len() / image;
+            let padded;
+            let full = if given == step {
+                batch
+            } else {
+                padded = [batch, &vec![0.0; (step - given) * image]].concat();
+                &padded
+            };
+            self.run_once(full, [step, channels, height, width], &name, given, &mut vectors)?;
+        }
+        Ok(vectors)
+    }
+
+    /// Runs one batch and appends the vectors of its first `given` images.
+    fn run_once(
+        &mut self,
+        batch: &[f32],
+        shape: [usize; 4],
+        name: &str,
+        given: usize,
+        vectors: &mut Vectors,
+    ) -> Result<()> {
+        let images = shape[0];
+        let input = TensorRef::from_array_view((shape, batch)).map_err(|error| native(&error))?;
+        let answers = self.inner.run(ort::inputs![input]).map_err(|error| native(&error))?;
+        let (sizes, values) = answers[name].try_extract_tensor::<f32>().map_err(|error| native(&error))?;
+        let sizes: Vec<usize> = sizes.iter().map(|&size| usize::try_from(size).unwrap_or(0)).collect();
+        let (dimension, stride) = match *sizes.as_slice() {
+            [n, d] if n == images => (d, d),
+            [n, tokens, d] if n == images && tokens > 0 => (d, tokens * d),
+            [n, d, 1, 1] if n == images => (d, d),
+            _ => (0, 0),
+        };
+        if dimension == 0 {
+            return Err(Error::usage(
+                format!("output {name} is {sizes:?} for {images} images: no vector an image can be taken from it"),
+                format!("name another output of the model; it has {}", list(&self.outputs)),
+            ));
+        }
+        vectors.dimension = dimension;
+        vectors.values.extend(values.chunks(stride).take(given).flat_map(|image| &image[..dimension]));
+        Ok(())
+    }
+
+    fn output_name(&self, wanted: Option<&str>) -> Result<String> {
+        let found = match wanted {
+            Some(name) => self.outputs.iter().find(|output| output.name == name),
+            None => self.outputs.first(),
+        };
+        found.map(|output| output.name.clone()).ok_or_else(|| {
+            Error::usage(
+                format!("{} has no output {}", self.path.display(), wanted.unwrap_or("at all")),
+                format!("its outputs are {}", list(&self.outputs)),
+            )
+        })
+    }
+}
+
+fn list(ports: &[Port]) -> String {
+    ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn native(error: &ort::Error) -> Error {
+    Error::Native { library: "ONNX Runtime", message: error.to_string() }
+}

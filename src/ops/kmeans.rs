@@ -1,0 +1,266 @@
+//! k-means by Lloyd's iterations (Lloyd 1982) on a block of points in memory, started from random points or by greedy
+//! k-means++ (Arthur and Vassilvitskii 2007, section 2.2 and the remark on several candidates in its section 7).
+//!
+//! Equal to the bit on any number of threads: points are assigned one by one, and each cluster's sum is taken in f64 in the
+//! order of its points.
+
+use rayon::prelude::*;
+
+use super::dot::{normalise, squared_distance};
+use super::hash::Draw;
+use crate::error::{Error, Result};
+use crate::native::exact::nearest;
+
+/// How the first centroids are chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Init {
+    /// `k` different points, all equally likely.
+    #[default]
+    Random,
+    /// Points drawn one by one by their squared distance from those before, the best of 2 + ln k candidates each time.
+    /// Costs about as much as `2 + ln k` further iterations, and computes them more slowly.
+    PlusPlus,
+}
+
+/// What to train.
+#[derive(Clone, Copy, Debug)]
+pub struct KMeans {
+    /// Clusters; no more than points.
+    pub k: usize,
+    /// Rounds of assignment and update; fewer are made when an assignment repeats.
+    pub iterations: usize,
+    /// Of the first centroids and of repairs.
+    pub seed: u64,
+    /// Whether centroids are scaled to norm 1 after each update (for points of norm 1: clustering by cosine).
+    pub spherical: bool,
+    /// The choice of first centroids.
+    pub init: Init,
+}
+
+/// What training found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trained {
+    /// `k` rows of `d` numbers.
+    pub centroids: Vec<f32>,
+    /// The sum of squared distances before the update of each iteration.
+    pub potentials: Vec<f64>,
+    /// How often an empty cluster was given half of another one.
+    pub empty_repairs: u64,
+}
+
+/// Trains on `points` (row-major, `d` wide), telling `progress` each iteration's number, from 1, and potential.
+///
+/// An empty cluster takes the centroid of another one, drawn with a chance in proportion to its points less one (FAISS's
+/// rule); the two are pushed apart by 1/1024 of every coordinate, with alternating signs. Cost an iteration: 2 n k d operations.
+///
+/// # Errors
+/// When there are fewer points than clusters, or a point holds a NaN or an infinity.
+///
+/// # Panics
+/// When the length is not a multiple of `d`.
+pub fn train(points: &[f32], d: usize, params: &KMeans, progress: &mut dyn FnMut(usize, f64)) -> Result<Trained> {
+    assert!(d > 0 && points.len().is_multiple_of(d), "{} numbers are not rows of {d}", points.len());
+    let (n, k) = (points.len() / d, params.k);
+    if k == 0 || n < k {
+        return Err(Error::usage(
+            format!("{n} points are too few for {k} clusters"),
+            "lower the number of clusters to between 1 and the number of points",
+        ));
+    }
+    if let Some(bad) = points.par_chunks(d).position_first(|point| point.iter().any(|x| !x.is_finite())) {
+        return Err(Error::usage(
+            format!("point {bad} of {n} holds a NaN or an infinity"),
+            "leave such vectors out before clustering",
+        ));
+    }
+    let mut centroids = match params.init {
+        Init::Random => random(points, d, params),
+        Init::PlusPlus => plus_plus(points, d, params),
+    };
+    let mut trained = Trained { centroids: Vec::new(), potentials: Vec::new(), empty_repairs: 0 };
+    let mut members = Members::default();
+    for iteration in 1..=params.iterations {
+        let assigned = nearest(points, &centroids, d);
+        let potential = assigned.iter().map(|&(_, distance)| f64::from(distance)).sum();
+        trained.potentials.push(potential);
+        progress(iteration, potential);
+        let assigned: Vec<u32> = assigned.into_iter().map(|(cluster, _)| cluster).collect();
+        if assigned == members.assigned {
+            break;
+        }
+        members = Members::new(assigned, k);
+        centroids = means(points, d, &members);
+        trained.empty_repairs += repair(&mut centroids, d, &mut members.sizes(), params.seed, iteration);
+        if params.spherical {
+            // A mean of zero stays as it is: its points lie opposite to each other, and no direction is theirs.
+            centroids.par_chunks_mut(d).for_each(|centroid| _ = normalise(centroid));
+        }
+    }
+    trained.centroids = centroids;
+    Ok(trained)
+}
+
+/// The points of each cluster, in order.
+#[derive(Default)]
+struct Members {
+    assigned: Vec<u32>,
+    /// Where each cluster begins in `order`, and the end of the last.
+    starts: Vec<usize>,
+    order: Vec<u32>,
+}
+
+impl Members {
+    fn new(assigned: Vec<u32>, k: usize) -> Self {
+        let mut starts = vec![0; k + 1];
+        for &cluster in &assigned {
+            starts[cluster as usize + 1] += 1;
+        }
+        for cluster in 0..k {
+            starts[cluster + 1] += starts[cluster];
+        }
+        let mut next = starts.clone();
+        let mut order = vec![0; assigned.len()];
+        for (point, &cluster) in (0u32..).zip(&assigned) {
+            order[next[cluster as usize]] = point;
+            next[cluster as usize] += 1;
+        }
+        Self { assigned, starts, order }
+    }
+
+    fn of(&self, cluster: usize) -> &[u32] {
+        &self.order[self.starts[cluster]..self.starts[cluster + 1]]
+    }
+
+    fn sizes(&self) -> Vec<usize> {
+        self.starts.windows(2).map(|ends| ends[1] - ends[0]).collect()
+    }
+}
+
+/// The mean of each cluster, summed in f64 in the order of its points; zeros for an empty one.
+fn means(points: &[f32], d: usize, members: &Members) -> Vec<f32> {
+    let mut centroids = vec![0.0; (members.starts.len() - 1) * d];
+    centroids.par_chunks_mut(d).enumerate().for_each_init(
+        || vec![0.0f64; d],
+        |sums, (cluster, centroid)| {
+            let members = members.of(cluster);
+            sums.fill(0.0);
+            for &point in members {
+                for (sum, &x) in sums.iter_mut().zip(&points[point as usize * d..][..d]) {
+                    *sum += f64::from(x);
+                }
+            }
+            #[expect(clippy::cast_precision_loss, reason = "no cluster has 2^53 points")]
+            let count = members.len().max(1) as f64;
+            for (mean, &sum) in centroid.iter_mut().zip(sums.iter()) {
+                #[expect(clippy::cast_possible_truncation, reason = "centroids are f32")]
+                let rounded = (sum / count) as f32;
+                *mean = rounded;
+            }
+        },
+    );
+    centroids
+}
+
+/// Gives each empty cluster half of another one; returns how many there were.
+fn repair(centroids: &mut [f32], d: usize, sizes: &mut [usize], seed: u64, iteration: usize) -> u64 {
+    const STEP: f32 = 1.0 / 1024.0;
+    let draw = Draw::new(seed, "kmeans/repair").sub(iteration as u64);
+    let (mut repairs, mut counter) = (0, 0);
+    for empty in 0..sizes.len() {
+        if sizes[empty] > 0 {
+            continue;
+        }
+        let spare: usize = sizes.iter().map(|size| size.saturating_sub(1)).sum();
+        if spare == 0 {
+            // Fewer different points than clusters: nothing is left to share.
+            break;
+        }
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a draw"
+        )]
+        let mut left = (draw.unit(counter) * spare as f64) as usize;
+        counter += 1;
+        let donor = sizes.iter().position(|size| {
+            let here = left < size.saturating_sub(1);
+            left = left.saturating_sub(size.saturating_sub(1));
+            here
+        });
+        let donor = donor.expect("the draw is below the sum of the spare points");
+        for i in 0..d {
+            let (up, down) = (centroids[donor * d + i] * (1.0 + STEP), centroids[donor * d + i] * (1.0 - STEP));
+            let (to_empty, to_donor) = if i % 2 == 0 { (up, down) } else { (down, up) };
+            centroids[empty * d + i] = to_empty;
+            centroids[donor * d + i] = to_donor;
+        }
+        sizes[empty] = sizes[donor] / 2;
+        sizes[donor] -= sizes[empty];
+        repairs += 1;
+    }
+    repairs
+}
+
+/// `k` different rows, all equally likely: those of the lowest random numbers.
+fn random(points: &[f32], d: usize, params: &KMeans) -> Vec<f32> {
+    let draw = Draw::new(params.seed, "kmeans/random");
+    let mut rows: Vec<_> = (0..points.len() / d).map(|row| (draw.bits(row as u64), row)).collect();
+    if params.k < rows.len() {
+        rows.select_nth_unstable(params.k);
+    }
+    rows.truncate(params.k);
+    rows.sort_unstable();
+    rows.into_iter().flat_map(|(_, row)| &points[row * d..][..d]).copied().collect()
+}
+
+/// Rows whose squared distances are added together by one task of k-means++.
+const SUM_ROWS: usize = 4096;
+
+/// Greedy k-means++: of several points drawn by squared distance, the one that lowers the potential most.
+fn plus_plus(points: &[f32], d: usize, params: &KMeans) -> Vec<f32> {
+    let draw = Draw::new(params.seed, "kmeans/plus-plus");
+    let n = points.len() / d;
+    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
+    let candidates = 2 + (params.k as f64).ln() as u64;
+    let row = |row: usize| &points[row * d..][..d];
+    let first = by_weight(&vec![1.0; n], draw.sub(0).unit(0));
+    let mut centroids = row(first).to_vec();
+    let mut distances: Vec<f32> = points.par_chunks(d).map(|point| squared_distance(point, row(first))).collect();
+    for step in 1..params.k {
+        // Rows in the order of the draws; a strict comparison below keeps the first of equals.
+        let mut best: Option<(f64, usize)> = None;
+        for candidate in 0..candidates {
+            let chosen = by_weight(&distances, draw.sub(step as u64).unit(candidate));
+            let sums: Vec<f64> = points
+                .par_chunks(SUM_ROWS * d)
+                .zip(distances.par_chunks(SUM_ROWS))
+                .map(|(points, distances)| {
+                    let closer = |(point, &now): (&[f32], &f32)| squared_distance(point, row(chosen)).min(now);
+                    points.chunks(d).zip(distances).map(closer).map(f64::from).sum()
+                })
+                .collect();
+            let potential = sums.iter().sum();
+            if best.is_none_or(|(least, _)| potential < least) {
+                best = Some((potential, chosen));
+            }
+        }
+        let (_, chosen) = best.expect("there are candidates");
+        centroids.extend_from_slice(row(chosen));
+        distances.par_iter_mut().zip(points.par_chunks(d)).for_each(|(distance, point)| {
+            *distance = distance.min(squared_distance(point, row(chosen)));
+        });
+    }
+    centroids
+}
+
+/// The index at which the running sum of the weights passes `unit` of the whole; the first when all weights are zero.
+fn by_weight(weights: &[f32], unit: f64) -> usize {
+    let target = unit * weights.iter().map(|&weight| f64::from(weight)).sum::<f64>();
+    let mut sum = 0.0;
+    let passed = weights.iter().position(|&weight| {
+        sum += f64::from(weight);
+        sum > target
+    });
+    passed.unwrap_or(0)
+}
