@@ -302,3 +302,74 @@ fn list(ports: &[Port]) -> String {
 fn native(error: &ort::Error) -> Error {
     Error::Native { library: "ONNX Runtime", message: error.to_string() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A model of the shared test data, or a word that the test is skipped.
+    fn model(name: &str) -> Option<PathBuf> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/models").join(name);
+        if !path.exists() {
+            println!("skipped: no shared data");
+            return None;
+        }
+        Some(path)
+    }
+
+    #[test]
+    fn a_vision_transformer_answers_each_image_alike_in_any_batch() {
+        let Some(path) = model("vit_tiny_patch16_224.onnx") else { return };
+        let mut session = Session::open(&path, 1).expect("a session");
+        let image = 3 * 224 * 224;
+        #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+        let batch: Vec<f32> =
+            (0..3 * image).map(|i| ((i % 1013) as f32 / 500.0 - 1.0) * (1 + i / image) as f32).collect();
+        let all = session.run(&batch, [3, 3, 224, 224], None).expect("vectors");
+        assert_eq!(all.values.len(), 3 * all.dimension);
+        assert!(all.values.iter().all(|x| x.is_finite()));
+        let last = session.run(&batch[2 * image..], [1, 3, 224, 224], None).expect("a vector");
+        let cosine = crate::ops::dot::cosine(&last.values, &all.values[2 * all.dimension..]);
+        assert!(cosine > 0.999_99, "{cosine}");
+        let other = crate::ops::dot::cosine(&all.values[..all.dimension], &last.values);
+        assert!(other < 0.999, "{other}");
+    }
+
+    #[test]
+    fn sessions_run_side_by_side_and_agree() {
+        let Some(path) = model("vit_tiny_patch16_224.onnx") else { return };
+        let run = || {
+            let mut session = Session::open(&path, 1).expect("a session");
+            session.run(&vec![0.25; 2 * 3 * 224 * 224], [2, 3, 224, 224], None).expect("vectors")
+        };
+        let (here, there) = rayon::join(run, run);
+        assert_eq!(here, there);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named() {
+        let Some(path) = model("vit_tiny_patch16_224.onnx") else { return };
+        let mut session = Session::open(&path, 1).expect("a session");
+        let output = session.outputs()[0].name.clone();
+        let error = session.run(&vec![0.0; 3 * 224 * 224], [1, 3, 224, 224], Some("nowhere")).expect_err("no output");
+        assert!(
+            error.to_string().contains("nowhere") && error.hint().is_some_and(|hint| hint.contains(&output)),
+            "{error}"
+        );
+        let error = session.run(&vec![0.0; 3 * 100 * 100], [1, 3, 100, 100], None).expect_err("too small");
+        assert!(error.to_string().contains("3x100x100"), "{error}");
+        assert!(matches!(Session::open(Path::new("nowhere.onnx"), 1), Err(Error::Io { .. })));
+        let text = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+        assert!(matches!(Session::open(&text, 1), Err(Error::Data { .. })));
+    }
+
+    #[test]
+    fn the_library_tells_version_and_providers() {
+        if !library_path().exists() {
+            println!("skipped: no ONNX Runtime in {}", library_path().display());
+            return;
+        }
+        assert!(version().expect("a version").starts_with("1."));
+        assert!(providers().expect("providers").contains(&"CPUExecutionProvider".to_string()));
+    }
+}

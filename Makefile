@@ -1,0 +1,49 @@
+# The ways to build, test and try lvd. Everything is a release build in one cache folder, so that FAISS is compiled once
+# for all clones. `make help` lists the targets.
+
+CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/lvd/target
+# FAISS's own code gains up to 1.4 times from AVX2. Set CXXFLAGS yourself for a program that must run on older machines.
+ifneq ($(shell grep -qw avx2 /proc/cpuinfo && grep -qw fma /proc/cpuinfo && grep -qw bmi2 /proc/cpuinfo && echo yes),)
+CXXFLAGS ?= -march=x86-64-v3
+export CXXFLAGS
+endif
+export CARGO_TARGET_DIR
+# cmake from PyPI, where setup.sh had to fetch it.
+CMAKE_BIN := $(or $(XDG_DATA_HOME),$(HOME)/.local/share)/lvd/cmake/data/bin
+ifneq ($(wildcard $(CMAKE_BIN)/cmake),)
+export PATH := $(CMAKE_BIN):$(PATH)
+endif
+
+CARGO_FLAGS = --release --locked
+LVD = $(CARGO_TARGET_DIR)/release/lvd
+
+.PHONY: help setup build demo test lint bench clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+setup: ## install what is missing: compiler, cmake, OpenBLAS, ONNX Runtime
+	@./setup.sh
+
+build: setup ## build the program
+	cargo build $(CARGO_FLAGS)
+
+demo: build ## make a small data set, curate it, and score the result
+	$(LVD) example demo
+	$(LVD) run demo/quickstart.toml
+	$(LVD) example demo --score
+
+test: build ## run all tests
+	cargo test $(CARGO_FLAGS)
+
+lint: setup ## check format and lints
+	cargo fmt --check
+	cargo clippy $(CARGO_FLAGS) --all-targets -- -D warnings
+
+bench: build ## compare exact search and k-means with faiss-cpu
+	benches/compare/knn.sh
+	benches/compare/kmeans.sh
+
+clean: ## remove lvd's own build products and the demo; what it depends on stays compiled
+	cargo clean --release -p lvd
+	rm -rf demo
