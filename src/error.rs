@@ -41,6 +41,18 @@ pub enum Error {
         /// The cure.
         hint: String,
     },
+    /// A step is whole, but more of its rows failed than the file allows.
+    #[error("{step}: {percent:.1}% of the rows failed, more than the {most:.1}% allowed by `max_failed_share`")]
+    TooManyFailed {
+        /// The step.
+        step: String,
+        /// Rows that failed.
+        percent: f64,
+        /// Rows that may.
+        most: f64,
+        /// The command that shows why.
+        report: String,
+    },
     /// FAISS, BLAS or ONNX Runtime failed.
     #[error("{library}: {message}")]
     Native {
@@ -60,6 +72,7 @@ impl Error {
     pub fn hint(&self) -> Option<&str> {
         match self {
             Self::Setting { hint, .. } | Self::Usage { hint, .. } if !hint.is_empty() => Some(hint),
+            Self::TooManyFailed { report, .. } => Some(report),
             _ => None,
         }
     }
@@ -70,8 +83,8 @@ impl Error {
     }
 
     /// A fault in the content of `path`.
-    pub fn data(path: impl AsRef<Path>, message: impl ToString) -> Self {
-        Self::Data { path: path.as_ref().to_path_buf(), message: message.to_string() }
+    pub fn data(path: impl AsRef<Path>, message: impl std::fmt::Display) -> Self {
+        Self::Data { path: path.as_ref().to_path_buf(), message: format!("{message}") }
     }
 
     /// A fault that the user can mend, with its cure.

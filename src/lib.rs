@@ -14,6 +14,12 @@ pub mod native;
 
 pub mod io;
 
+pub mod stages;
+
+pub mod pipeline;
+
 pub mod example;
+
+pub mod cli;
 
 pub use error::{Error, Result};

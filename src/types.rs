@@ -44,7 +44,7 @@ impl ShardId {
     /// The data set's number.
     #[must_use]
     pub fn dataset(self) -> u16 {
-        (self.0 >> 24) as u16
+        (self.0 >> 24 & 0xffff) as u16
     }
 
     /// The id of the image in `row` of this shard's input.

@@ -48,7 +48,8 @@ pub fn by_hash(url: &str, sha256: &str, folder: &Path) -> Result<PathBuf> {
 }
 
 async fn stream(url: &str, path: &Path) -> Result<()> {
-    let failed = |e: reqwest::Error| Error::usage(format!("{url}: {e}"), "check the URL and the network, or give a file");
+    let failed =
+        |e: reqwest::Error| Error::usage(format!("{url}: {e}"), "check the URL and the network, or give a file");
     let client = reqwest::Client::builder().read_timeout(SILENCE).connect_timeout(SILENCE).build().map_err(failed)?;
     let mut answer = client.get(url).send().await.and_then(reqwest::Response::error_for_status).map_err(failed)?;
     let mut file = File::create(path).map_err(Error::io(path))?;

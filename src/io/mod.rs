@@ -1,9 +1,12 @@
 //! Files and the network: Parquet shards, image sources, HTTP, decoding. Nothing here knows what a pipeline is.
 
 pub mod centroids;
+pub mod decode;
 pub mod download;
+pub mod fetch;
 pub mod images;
 pub mod part;
 pub mod publish;
 pub mod row;
+pub mod sources;
 pub mod vectors;

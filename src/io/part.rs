@@ -13,8 +13,8 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::arrow::arrow_writer::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::statistics::Statistics;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::statistics::Statistics;
 use parquet::schema::types::ColumnPath;
 use sha2::{Digest, Sha256};
 
@@ -94,7 +94,11 @@ impl PartWriter {
 }
 
 /// The batches of a part, at most `batch_rows` rows each; only `columns`, or all when it is empty.
-pub fn read(path: &Path, columns: &[&str], batch_rows: usize) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
+pub fn read(
+    path: &Path,
+    columns: &[&str],
+    batch_rows: usize,
+) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
     let file = File::open(path).map_err(Error::io(path))?;
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| Error::data(path, e))?;
     for column in columns {
@@ -134,7 +138,8 @@ pub fn read_groups(
         bounds.is_none_or(|(low, high)| low.cast_unsigned() <= *range.end() && high.cast_unsigned() >= *range.start())
     });
     let groups = groups.map(|(number, _)| number).collect();
-    let reader = builder.with_row_groups(groups).with_batch_size(batch_rows).build().map_err(|e| Error::data(path, e))?;
+    let reader =
+        builder.with_row_groups(groups).with_batch_size(batch_rows).build().map_err(|e| Error::data(path, e))?;
     let path = path.to_path_buf();
     Ok(reader.map(move |batch| batch.map_err(|e| Error::data(&path, e))))
 }

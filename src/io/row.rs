@@ -7,7 +7,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, PrimitiveArray, RecordBatch, StringArray};
-use arrow::datatypes::{ArrowPrimitiveType, DataType, Field, Float32Type, Float64Type, Int64Type, Schema, SchemaRef, UInt32Type, UInt64Type};
+use arrow::datatypes::{
+    ArrowPrimitiveType, DataType, Field, Float32Type, Float64Type, Int64Type, Schema, SchemaRef, UInt32Type, UInt64Type,
+};
 
 use crate::error::{Error, Result};
 use crate::io::part::{self, Layout, PartWriter, Written};
@@ -154,6 +156,7 @@ macro_rules! table {
     ($(#[doc = $about:literal])* pub struct $name:ident { $($(#[doc = $doc:literal])* pub $field:ident: $kind:ty,)* }) => {
         $(#[doc = $about])*
         #[derive(Clone, Debug, PartialEq)]
+        #[allow(clippy::struct_field_names, reason = "fields are named as the columns are")]
         pub struct $name { $($(#[doc = $doc])* pub $field: $kind,)* }
 
         impl $crate::io::row::Row for $name {

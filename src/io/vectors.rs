@@ -88,7 +88,7 @@ pub fn read(path: &Path) -> Result<impl Iterator<Item = Result<Vectors>> + use<>
         let schema = batch.schema();
         let (index, field) = schema.column_with_name("embedding").ok_or_else(|| fault("has no embedding".into()))?;
         let dimension = match (field.data_type(), field.metadata().get("dtype").map(String::as_str)) {
-            (DataType::FixedSizeBinary(width), Some("float16")) if width % 2 == 0 => *width as usize / 2,
+            (DataType::FixedSizeBinary(width), Some("float16")) if width % 2 == 0 => width.unsigned_abs() as usize / 2,
             (other, dtype) => {
                 let got = format!("{other} with dtype {dtype:?}");
                 return Err(fault(format!("`embedding` is {got}, expected fixed-size binary with dtype \"float16\"")));

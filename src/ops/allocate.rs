@@ -52,14 +52,14 @@ pub fn share_tree(leaves: &[u64], parents: &[Vec<u32>], total: u64, draw: Draw) 
         capacities.push(sums);
     }
     let top = capacities.len() - 1;
-    let mut shares = share(&capacities[top], total, draw.sub(top as u64));
+    let mut shares = share(&capacities[top], total, draw.within(top as u64));
     for level in (0..top).rev() {
         let mut children: Vec<Vec<usize>> = vec![Vec::new(); capacities[level + 1].len()];
         parents[level].iter().enumerate().for_each(|(child, &parent)| children[parent as usize].push(child));
         let mut below = vec![0; capacities[level].len()];
         for (parent, members) in children.iter().enumerate() {
             let capacity: Vec<u64> = members.iter().map(|&child| capacities[level][child]).collect();
-            let given = share(&capacity, shares[parent], draw.sub(level as u64).sub(parent as u64));
+            let given = share(&capacity, shares[parent], draw.within(level as u64).within(parent as u64));
             members.iter().zip(given).for_each(|(&child, n)| below[child] = n);
         }
         shares = below;
@@ -96,7 +96,8 @@ mod tests {
             let shares = share(&[5, 3, 2], 7, Draw::new(seed, "test"));
             assert!(shares == [3, 2, 2] || shares == [2, 3, 2], "{shares:?}");
         }
-        let drawn: std::collections::BTreeSet<_> = (0..20).map(|seed| share(&[5, 3, 2], 7, Draw::new(seed, "test"))).collect();
+        let drawn: std::collections::BTreeSet<_> =
+            (0..20).map(|seed| share(&[5, 3, 2], 7, Draw::new(seed, "test"))).collect();
         assert_eq!(drawn.len(), 2, "both are drawn sooner or later");
     }
 
@@ -119,7 +120,7 @@ mod tests {
             let sizes: Vec<u64> = (0..draw.bits(case) % 30).map(|i| draw.bits(1000 * (case + 1) + i) % 50).collect();
             let all: u64 = sizes.iter().sum();
             let total = draw.bits(case + 5000) % 700;
-            let shares = share(&sizes, total, draw.sub(case));
+            let shares = share(&sizes, total, draw.within(case));
             assert_eq!(shares.iter().sum::<u64>(), total.min(all));
             assert!(shares.iter().zip(&sizes).all(|(given, size)| given <= size));
         }

@@ -23,7 +23,7 @@ impl Draw {
 
     /// A narrower stream of the same function, for instance one a level or a cluster.
     #[must_use]
-    pub fn sub(self, part: u64) -> Self {
+    pub fn within(self, part: u64) -> Self {
         Self(mix(self.0 ^ mix(part)))
     }
 
@@ -49,7 +49,7 @@ mod tests {
     fn a_draw_depends_on_seed_stream_and_counter_alone() {
         let draw = Draw::new(1, "a");
         assert_eq!(draw.bits(7), Draw::new(1, "a").bits(7));
-        for other in [Draw::new(2, "a").bits(7), Draw::new(1, "b").bits(7), draw.bits(8), draw.sub(0).bits(7)] {
+        for other in [Draw::new(2, "a").bits(7), Draw::new(1, "b").bits(7), draw.bits(8), draw.within(0).bits(7)] {
             assert_ne!(draw.bits(7), other);
         }
     }

@@ -164,7 +164,7 @@ fn means(points: &[f32], d: usize, members: &Members) -> Vec<f32> {
 /// Gives each empty cluster half of another one; returns how many there were.
 fn repair(centroids: &mut [f32], d: usize, sizes: &mut [usize], seed: u64, iteration: usize) -> u64 {
     const STEP: f32 = 1.0 / 1024.0;
-    let draw = Draw::new(seed, "kmeans/repair").sub(iteration as u64);
+    let draw = Draw::new(seed, "kmeans/repair").within(iteration as u64);
     let (mut repairs, mut counter) = (0, 0);
     for empty in 0..sizes.len() {
         if sizes[empty] > 0 {
@@ -224,14 +224,14 @@ fn plus_plus(points: &[f32], d: usize, params: &KMeans) -> Vec<f32> {
     #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
     let candidates = 2 + (params.k as f64).ln() as u64;
     let row = |row: usize| &points[row * d..][..d];
-    let first = by_weight(&vec![1.0; n], draw.sub(0).unit(0));
+    let first = by_weight(&vec![1.0; n], draw.within(0).unit(0));
     let mut centroids = row(first).to_vec();
     let mut distances: Vec<f32> = points.par_chunks(d).map(|point| squared_distance(point, row(first))).collect();
     for step in 1..params.k {
         // Rows in the order of the draws; a strict comparison below keeps the first of equals.
         let mut best: Option<(f64, usize)> = None;
         for candidate in 0..candidates {
-            let chosen = by_weight(&distances, draw.sub(step as u64).unit(candidate));
+            let chosen = by_weight(&distances, draw.within(step as u64).unit(candidate));
             let sums: Vec<f64> = points
                 .par_chunks(SUM_ROWS * d)
                 .zip(distances.par_chunks(SUM_ROWS))
@@ -279,7 +279,7 @@ mod tests {
     fn clouds(n: usize, clusters: usize) -> Vec<f32> {
         let draw = Draw::new(9, "clouds");
         #[expect(clippy::cast_possible_truncation, reason = "random numbers")]
-        let unit = |stream: u64, i: usize| draw.sub(stream).unit(i as u64) as f32 - 0.5;
+        let unit = |stream: u64, i: usize| draw.within(stream).unit(i as u64) as f32 - 0.5;
         (0..n * D).map(|i| 20.0 * unit(0, i / D % clusters * D + i % D) + 0.1 * unit(1, i)).collect()
     }
 

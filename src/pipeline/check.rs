@@ -16,7 +16,8 @@ use crate::stages::scope::{Above, Scope};
 use crate::stages::{Stage, StageKind, cluster, dedup, embed, export, ingest, retrieve, sample};
 
 const IMAGENET: ([f32; 3], [f32; 3]) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
-const CLIP: ([f32; 3], [f32; 3]) = ([0.481_454_66, 0.457_827_5, 0.408_210_73], [0.268_629_54, 0.261_302_58, 0.275_777_11]);
+const CLIP: ([f32; 3], [f32; 3]) =
+    ([0.481_454_66, 0.457_827_5, 0.408_210_73], [0.268_629_54, 0.261_302_6, 0.275_777_1]);
 
 /// A configured stage.
 pub struct Step {
@@ -51,7 +52,11 @@ pub fn load(path: &Path, overrides: &[String], work: Option<&Path>) -> std::resu
     let mut catalog = Catalog { seed: file.seed, ..Catalog::default() };
     let mut at_most: BTreeMap<&'static str, u64> = BTreeMap::new();
     if file.sources.is_empty() {
-        faults.push(source.fault(&["sources".into()], "no source of images".into(), "add a [sources.NAME] with a `folder`".into()));
+        faults.push(source.fault(
+            &["sources".into()],
+            "no source of images".into(),
+            "add a [sources.NAME] with a `folder`".into(),
+        ));
     }
     for (name, settings) in &file.sources {
         let keys = ["sources".to_owned(), name.clone()];
@@ -63,8 +68,7 @@ pub fn load(path: &Path, overrides: &[String], work: Option<&Path>) -> std::resu
         match counted {
             Ok((images, rows)) => {
                 *at_most.entry(settings.role.name()).or_default() += rows;
-                let entry = SourceEntry { number: numbers[name], role: settings.role, source: images };
-                catalog.sources.insert(name.clone(), entry);
+                catalog.sources.insert(name.clone(), SourceEntry::new(numbers[name], settings.role, images));
             }
             Err((message, hint)) => faults.push(source.fault(&keys, message, hint)),
         }
@@ -84,10 +88,15 @@ pub fn load(path: &Path, overrides: &[String], work: Option<&Path>) -> std::resu
     for (name, settings) in &file.steps {
         match step(name, settings, &source) {
             Ok(mut stage) => {
-                let mut scope = Scope { catalog: &catalog, at_most: &at_most, above: &above, step: name, faults: Vec::new() };
+                let mut scope =
+                    Scope { catalog: &catalog, at_most: &at_most, above: &above, step: name, faults: Vec::new() };
                 stage.check(&mut scope);
-                faults.extend(scope.faults.into_iter().map(|fault| source.fault(&fault.key, fault.message, fault.hint)));
-                above.insert(name.clone(), Above { kind: stage.kind(), tables: tables(settings, &catalog, stage.kind()) });
+                faults
+                    .extend(scope.faults.into_iter().map(|fault| source.fault(&fault.key, fault.message, fault.hint)));
+                above.insert(
+                    name.clone(),
+                    Above { kind: stage.kind(), tables: tables(settings, &catalog, stage.kind()) },
+                );
                 steps.push(Step { name: name.clone(), stage, settings: settings.clone() });
             }
             Err(error) => faults.push(error),
@@ -101,7 +110,9 @@ type Complaint = (String, String);
 
 /// Names become folders and parts of table names.
 fn name_fault(name: &str) -> Option<Complaint> {
-    let fine = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_') && !name.starts_with('_') && !name.is_empty();
+    let fine = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+        && !name.starts_with('_')
+        && !name.is_empty();
     (!fine).then(|| (format!("{name:?} is no name"), "use letters, digits, - and _, not starting with _".into()))
 }
 
@@ -180,18 +191,26 @@ fn embedder(settings: &EmbedderSettings, base: &Path) -> std::result::Result<Emb
         (Some(path), None, expected) => {
             let path = base.join(path);
             if !path.is_file() {
-                return complain(format!("model {} is not there", path.display()), "paths are relative to the pipeline file");
+                return complain(
+                    format!("model {} is not there", path.display()),
+                    "paths are relative to the pipeline file",
+                );
             }
             if let Some(expected) = expected {
                 let got = crate::io::download::sha256_of(&path).map_err(|e| (e.to_string(), String::new()))?;
                 if got != *expected {
-                    return complain(format!("SHA-256 of {} is {got}, not {expected}", path.display()), "is it the right file?");
+                    return complain(
+                        format!("SHA-256 of {} is {got}, not {expected}", path.display()),
+                        "is it the right file?",
+                    );
                 }
             }
             Model::File(path)
         }
         (None, Some(url), Some(sha256)) => Model::Url { url: url.clone(), sha256: sha256.to_lowercase() },
-        (None, Some(_), None) => return complain("a `url` needs a `sha256`".into(), "sha256sum of the file, once you trust it"),
+        (None, Some(_), None) => {
+            return complain("a `url` needs a `sha256`".into(), "sha256sum of the file, once you trust it");
+        }
         _ => return complain("needs either `model` or `url`".into(), "say where the ONNX file is"),
     };
     let (resize, squash, crop, (mean, std)) = match settings.preset {
@@ -201,7 +220,10 @@ fn embedder(settings: &EmbedderSettings, base: &Path) -> std::result::Result<Emb
         None => (None, false, None, IMAGENET),
     };
     let Some(side) = settings.resize.or(resize) else {
-        return complain("needs `resize` or a `preset`".into(), "the model's documentation says which input it was trained on");
+        return complain(
+            "needs `resize` or a `preset`".into(),
+            "the model's documentation says which input it was trained on",
+        );
     };
     // A crop that a preset brings does not outlive another `resize`.
     let crop = settings.crop.unwrap_or(if settings.resize.is_some() { side } else { crop.unwrap_or(side) });

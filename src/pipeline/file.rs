@@ -125,16 +125,21 @@ impl Source {
     }
 
     fn set(&mut self, text: &str) -> Result<()> {
-        let bad = |message: String, hint: &str| Error::Setting { place: format!("--set {text}"), message, hint: hint.into() };
+        let bad =
+            |message: String, hint: &str| Error::Setting { place: format!("--set {text}"), message, hint: hint.into() };
         let (key, value) = text.split_once('=').ok_or_else(|| {
             bad("has no `=`".into(), "write --set step.key=value, for instance --set dedup.threshold=0.7")
         })?;
         let mut keys: Vec<String> = key.trim().split('.').map(str::to_owned).collect();
-        let is_step = self.table.get("steps").and_then(Value::as_table).is_some_and(|steps| steps.contains_key(&keys[0]));
+        let is_step =
+            self.table.get("steps").and_then(Value::as_table).is_some_and(|steps| steps.contains_key(&keys[0]));
         if is_step {
             keys.insert(0, "steps".into());
         } else if !["seed", "work", "sources", "embedders", "steps"].contains(&keys[0].as_str()) {
-            return Err(bad(format!("there is no step {:?}", keys[0]), "the part before the first dot is a step of the file"));
+            return Err(bad(
+                format!("there is no step {:?}", keys[0]),
+                "the part before the first dot is a step of the file",
+            ));
         }
         // A value that is no TOML is a bare string: --set work=elsewhere.
         let parsed = format!("x = {}", value.trim()).parse::<Table>().ok().and_then(|mut table| table.remove("x"));
@@ -180,7 +185,9 @@ impl Source {
             let mut item = document.as_item();
             let mut start = None;
             for key in keys {
-                let Some((name, below)) = item.as_table_like().and_then(|table| table.get_key_value(key)) else { break };
+                let Some((name, below)) = item.as_table_like().and_then(|table| table.get_key_value(key)) else {
+                    break;
+                };
                 start = name.span().or_else(|| below.span()).map(|span| span.start).or(start);
                 item = below;
             }

@@ -95,10 +95,12 @@ impl Store {
 
     /// The number of each named source: as recorded, or the next free one. Nothing is written.
     pub fn dataset_numbers<'a>(&self, names: impl Iterator<Item = &'a String>) -> Result<HashMap<String, u16>> {
-        let mut numbers: HashMap<String, u16> = publish::read_json(&self.work.join("datasets.json"))?.unwrap_or_default();
+        let mut numbers: HashMap<String, u16> =
+            publish::read_json(&self.work.join("datasets.json"))?.unwrap_or_default();
         for name in names {
             let next = numbers.values().max().map_or(Some(0), |highest| highest.checked_add(1));
-            let next = next.ok_or_else(|| Error::usage("more than 65,536 sources in one work folder", "use another folder"))?;
+            let next =
+                next.ok_or_else(|| Error::usage("more than 65,536 sources in one work folder", "use another folder"))?;
             numbers.entry(name.clone()).or_insert(next);
         }
         Ok(numbers)

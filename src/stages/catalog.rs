@@ -1,11 +1,13 @@
 //! What steps refer to by name: the sources of images and the models that embed them.
 
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::error::Result;
 use crate::io::sources::Source;
 use crate::ops::preprocess::Preprocess;
 use crate::types::ShardId;
@@ -44,6 +46,24 @@ pub struct SourceEntry {
     pub role: Role,
     /// Where its rows come from.
     pub source: Source,
+    fingerprint: OnceLock<String>,
+}
+
+impl SourceEntry {
+    /// A source of the pipeline.
+    #[must_use]
+    pub fn new(number: u16, role: Role, source: Source) -> Self {
+        Self { number, role, source, fingerprint: OnceLock::new() }
+    }
+
+    /// What its content is identified by; looked up once a process, since a folder may be large.
+    pub fn fingerprint(&self) -> Result<String> {
+        if let Some(known) = self.fingerprint.get() {
+            return Ok(known.clone());
+        }
+        let found = self.source.fingerprint()?;
+        Ok(self.fingerprint.get_or_init(|| found).clone())
+    }
 }
 
 /// Where a model's file is.

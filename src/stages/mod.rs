@@ -8,6 +8,7 @@ pub mod catalog;
 pub mod known;
 pub mod pool;
 pub mod scope;
+pub mod search;
 pub mod task;
 
 pub mod cluster;
@@ -79,19 +80,21 @@ pub struct Phase {
     pub scratch: bool,
     /// Whether the same spec gives the same bytes. Where not (the network, a GPU), the first published answer stands.
     pub repeatable: bool,
+    /// Whether it is too dear to be done again without being asked: what is there is replaced only with `--replace`.
+    pub costly: bool,
 }
 
 impl Phase {
     /// A phase that decides about rows.
     #[must_use]
     pub const fn counting(name: &'static str) -> Self {
-        Self { name, counts: true, scratch: false, repeatable: true }
+        Self { name, counts: true, scratch: false, repeatable: true, costly: false }
     }
 
     /// A phase that prepares.
     #[must_use]
     pub const fn helping(name: &'static str) -> Self {
-        Self { name, counts: false, scratch: false, repeatable: true }
+        Self { name, counts: false, scratch: false, repeatable: true, costly: false }
     }
 
     /// The same, its parts kept only until the step is whole.
@@ -104,6 +107,12 @@ impl Phase {
     #[must_use]
     pub const fn unrepeatable(self) -> Self {
         Self { repeatable: false, ..self }
+    }
+
+    /// The same, not to be done again without being asked.
+    #[must_use]
+    pub const fn costly(self) -> Self {
+        Self { costly: true, ..self }
     }
 }
 
@@ -153,6 +162,10 @@ pub trait Stage: Send + Sync {
     fn inputs(&self) -> Vec<String>;
     /// Its phases, in order.
     fn phases(&self) -> &'static [Phase];
+    /// The share of rows that may be dropped in costly phases before the step is called failed.
+    fn max_failed_share(&self) -> Option<f64> {
+        None
+    }
     /// The tasks of one phase, now that the phases before it are whole.
     fn plan(&self, phase: &str, known: &Known) -> Result<PhasePlan>;
 }

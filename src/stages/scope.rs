@@ -109,11 +109,17 @@ impl Scope<'_> {
         let list = candidates.join(", ");
         match (&input.0, candidates) {
             (Some(name), _) if candidates.contains(name) => {}
-            (Some(name), []) => self.fault(key, format!("there is no {what} {name:?} above"), "steps read what is above them"),
-            (Some(name), _) => self.fault(key, format!("there is no {what} {name:?} above"), format!("above are: {list}")),
+            (Some(name), []) => {
+                self.fault(key, format!("there is no {what} {name:?} above"), "steps read what is above them");
+            }
+            (Some(name), _) => {
+                self.fault(key, format!("there is no {what} {name:?} above"), format!("above are: {list}"));
+            }
             (None, [only]) => input.0 = Some(only.clone()),
             (None, []) => self.fault(key, format!("needs a {what} above it"), "steps read what is above them"),
-            (None, _) => self.fault(key, format!("does not say which {what} to read"), format!("set `{key}` to one of: {list}")),
+            (None, _) => {
+                self.fault(key, format!("does not say which {what} to read"), format!("set `{key}` to one of: {list}"));
+            }
         }
     }
 
@@ -123,12 +129,17 @@ impl Scope<'_> {
             match self.catalog.sources.get(name) {
                 Some(entry) if entry.role == role => {}
                 Some(entry) => {
-                    let message = format!("source {name:?} is a {} source, expected {}", entry.role.name(), role.name());
+                    let message =
+                        format!("source {name:?} is a {} source, expected {}", entry.role.name(), role.name());
                     self.fault(key, message, format!("set `role = \"{}\"` in [sources.{name}]", role.name()));
                 }
                 None => {
                     let known: Vec<_> = self.catalog.sources.keys().cloned().collect();
-                    self.fault(key, format!("there is no source {name:?}"), format!("sources are: {}", known.join(", ")));
+                    self.fault(
+                        key,
+                        format!("there is no source {name:?}"),
+                        format!("sources are: {}", known.join(", ")),
+                    );
                 }
             }
         }

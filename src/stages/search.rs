@@ -3,11 +3,14 @@
 //! BLAS may give other last bits on another machine or in another block shape; similarities, thresholds and ties must not
 //! hang on them. Memory: the queries, one shard of the pool, and k neighbours a query.
 
+use std::path::Path;
+
 use rayon::prelude::*;
 
 use crate::error::Result;
 use crate::io::vectors::Vectors;
-use crate::native::faiss::{self, Ivf};
+use crate::native::exact::knn_ip;
+use crate::native::faiss::Index;
 use crate::ops::dot::dot;
 use crate::ops::top_k::TopK;
 use crate::stages::pool::VectorShard;
@@ -23,8 +26,8 @@ pub struct Search<'a> {
     pub k: usize,
     /// Neighbours below this cosine are not returned.
     pub floor: f32,
-    /// A trained, empty inverted file and the lists to probe; exact search without it.
-    pub ivf: Option<(&'a Ivf, usize)>,
+    /// The file of an empty inverted index and the lists to probe; exact search without it.
+    pub index: Option<(&'a Path, usize)>,
     /// The queries are part of the pool: leave each out of its own neighbours.
     pub skip_self: bool,
 }
@@ -38,16 +41,17 @@ pub fn nearest(queries: &Vectors, shards: &[VectorShard], search: &Search, task:
             continue;
         }
         let k = (search.k + MARGIN).min(base.ids.len());
-        let rows = match search.ivf {
-            None => faiss::knn_ip(&queries.values, &base.values, base.dimension, k)?,
-            Some((trained, probes)) => {
-                let mut index = trained.clone_empty()?;
+        let rows = match search.index {
+            None => knn_ip(&queries.values, &base.values, base.dimension, k),
+            Some((empty, probes)) => {
+                let mut index = Index::read(empty)?;
                 index.add(&base.values)?;
                 index.search(&queries.values, k, probes)?
             }
         };
         tops.par_iter_mut().enumerate().for_each(|(query, top)| {
-            for row in rows.rows_of(query) {
+            for (row, _) in rows.of(query) {
+                let row = row as usize;
                 let id = base.ids[row];
                 if search.skip_self && id == queries.ids[query] {
                     continue;

@@ -137,7 +137,12 @@ impl<'a> Task<'a> {
     }
 
     /// A writer of batches with a layout of their own.
-    pub fn batches(&self, name: &str, schema: arrow::datatypes::SchemaRef, layout: &crate::io::part::Layout) -> Result<PartWriter> {
+    pub fn batches(
+        &self,
+        name: &str,
+        schema: arrow::datatypes::SchemaRef,
+        layout: &crate::io::part::Layout,
+    ) -> Result<PartWriter> {
         PartWriter::create(&self.aside(name), schema, layout)
     }
 
@@ -160,7 +165,11 @@ impl<'a> Task<'a> {
         let folder = Path::new(&self.place.step).join(table);
         publish::make_folder(&self.place.work.join(&folder))?;
         let earlier = self.outcome.parts.iter().filter(|part| part.table == table).count();
-        let number = if earlier == 0 { format!("{:05}", self.place.number) } else { format!("{:05}-{earlier}", self.place.number) };
+        let number = if earlier == 0 {
+            format!("{:05}", self.place.number)
+        } else {
+            format!("{:05}-{earlier}", self.place.number)
+        };
         let path = folder.join(format!("part-{number}-{}.{extension}", &written.sha256[..8]));
         publish::link_new(&written.path, &self.place.work.join(&path))?;
         self.outcome.parts.push(Part {

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::io::centroids;
-use crate::native::faiss;
+use crate::native::exact::nearest;
 use crate::ops::dot::squared_distance;
 use crate::ops::histogram::Histogram;
 use crate::stages::cluster::{AssignCommon, SizesCommon};
@@ -42,9 +42,9 @@ pub fn run(spec: &VectorShard, common: &AssignCommon, task: &mut Task) -> Result
     let level = centroids::read(&task.path(&common.centroids))?.swap_remove(0);
     let block = spec.load(task)?;
     let d = block.dimension.max(1);
-    let nearest = faiss::nearest(&block.values, &level.values, d, common.spherical)?;
+    let clusters = nearest(&block.values, &level.values, d);
     let mut writer = task.rows("assigned")?;
-    for (row, (cluster, _)) in nearest.into_iter().enumerate() {
+    for (row, (cluster, _)) in clusters.into_iter().enumerate() {
         let centroid = &level.values[cluster as usize * d..(cluster as usize + 1) * d];
         let distance = squared_distance(block.row(row), centroid).sqrt();
         writer.push(Assigned { id: block.ids[row], cluster, distance })?;
@@ -63,7 +63,9 @@ pub fn count(common: &SizesCommon, task: &mut Task) -> Result<()> {
         for batch in task.read::<Assigned>(part)? {
             let batch = batch?;
             task.outcome.rows_in += batch.len() as u64;
-            batch.iter().for_each(|row| images[0][row.cluster as usize] += 1);
+            for row in batch {
+                images[0][row.cluster as usize] += 1;
+            }
         }
     }
     task.outcome.rows_out = task.outcome.rows_in;

@@ -68,7 +68,6 @@ struct TrainCommon {
 #[derive(Serialize, Deserialize)]
 struct AssignCommon {
     centroids: Part,
-    spherical: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -105,7 +104,12 @@ impl Stage for Cluster {
             }
         }
         let falling = self.clusters.windows(2).all(|pair| pair[1] < pair[0]) && self.clusters.iter().all(|&k| k > 0);
-        scope.require(falling, "clusters", "levels must have ever fewer clusters, and at least 1", "for instance `[1000, 100, 10]`");
+        scope.require(
+            falling,
+            "clusters",
+            "levels must have ever fewer clusters, and at least 1",
+            "for instance `[1000, 100, 10]`",
+        );
         scope.require(self.iterations > 0, "iterations", "no round of k-means", "use at least 1");
         scope.require(self.points_per_centroid > 0, "points_per_centroid", "no training image", "use at least 1");
     }
@@ -137,7 +141,7 @@ impl Stage for Cluster {
             "assign" => {
                 let mut shards = self.shards(known, Role::Pool)?;
                 shards.extend(self.shards(known, Role::Seed)?);
-                let common = centroids().map(|centroids| AssignCommon { centroids, spherical: self.spherical });
+                let common = centroids().map(|centroids| AssignCommon { centroids });
                 PhasePlan::new(common, shards)
             }
             "sizes" => {

@@ -2,9 +2,9 @@
 
 use crate::error::{Error, Result};
 use crate::io::centroids::{self, Level};
-use crate::native::faiss;
+use crate::native::exact::nearest;
 use crate::ops::hash::Draw;
-use crate::ops::kmeans::{self, KMeans};
+use crate::ops::kmeans::{self, Init, KMeans};
 use crate::stages::cluster::TrainCommon;
 use crate::stages::task::Task;
 
@@ -38,16 +38,16 @@ pub fn run(common: &TrainCommon, task: &mut Task) -> Result<()> {
             iterations: common.iterations as usize,
             seed: Draw::new(common.seed, "cluster/train").bits(level),
             spherical: common.spherical,
-            ..KMeans::default()
+            init: Init::Random,
         };
         let trained = kmeans::train(&points, dimension, &settings, &mut |_, _| (task.progress)(0))?;
         if let Some(below) = levels.last_mut() {
-            let nearest = faiss::nearest(&below.values, &trained.centroids, dimension, common.spherical)?;
-            below.parents = nearest.into_iter().map(|(cluster, _)| Some(cluster)).collect();
+            let above = nearest(&below.values, &trained.centroids, dimension);
+            below.parents = above.into_iter().map(|(cluster, _)| Some(cluster)).collect();
         }
         let potential = trained.potentials.last().copied().unwrap_or(0.0);
         task.outcome.facts.insert(format!("potential_level_{level}"), potential.into());
-        task.count("empty_clusters_repaired", trained.empty_repairs as u64);
+        task.count("empty_clusters_repaired", trained.empty_repairs);
         points.clone_from(&trained.centroids);
         levels.push(Level { parents: vec![None; k as usize], values: trained.centroids });
     }

@@ -84,7 +84,9 @@ pub fn run(common: &Common, task: &mut Task) -> Result<()> {
     choose(common, &numbering, &mut links, &mut components, task)?;
     let similarities = similarities(common, &numbering, &mut links, &components, task)?;
     let mut sizes = Histogram::powers_of_two(24);
-    components.values().for_each(|component| sizes.add(f64::from(component.size)));
+    for component in components.values() {
+        sizes.add(f64::from(component.size));
+    }
     task.outcome.histograms.insert("component_size".into(), sizes);
     task.count("components", components.len() as u64);
     task.count("links", linked);
@@ -100,7 +102,14 @@ pub fn run(common: &Common, task: &mut Task) -> Result<()> {
                     let representative = component.representative.map(|(_, id)| id);
                     let kept = if common.relative { representative.is_none() } else { representative == Some(id) };
                     let similarity = similarities.get(&id).copied();
-                    Group { id, component: lowest(&numbering, root), size: component.size, representative, similarity, kept }
+                    Group {
+                        id,
+                        component: lowest(&numbering, root),
+                        size: component.size,
+                        representative,
+                        similarity,
+                        kept,
+                    }
                 }
             };
             task.outcome.rows_in += 1;
@@ -150,7 +159,12 @@ fn link(common: &Common, numbering: &Numbering, task: &Task) -> Result<(UnionFin
 }
 
 /// The components of more than one image, by root.
-fn found(common: &Common, numbering: &Numbering, links: &mut UnionFind, task: &Task) -> Result<HashMap<u32, Component>> {
+fn found(
+    common: &Common,
+    numbering: &Numbering,
+    links: &mut UnionFind,
+    task: &Task,
+) -> Result<HashMap<u32, Component>> {
     let mut components = HashMap::new();
     for shard in common.nodes.all() {
         for id in shard.ids(task)? {
@@ -178,7 +192,9 @@ fn choose(
         let Some(images) = common.images.of_shard(shard.shard()) else { continue };
         for batch in task.read::<Size>(images)? {
             for image in batch? {
-                let Some(node) = numbering.of(image.id).filter(|_| members.binary_search(&image.id).is_ok()) else { continue };
+                let Some(node) = numbering.of(image.id).filter(|_| members.binary_search(&image.id).is_ok()) else {
+                    continue;
+                };
                 let Some(component) = components.get_mut(&links.find(node)) else { continue };
                 let pixels = if common.relative { 0 } else { u64::from(image.width) * u64::from(image.height) };
                 let bytes = if common.relative { 0 } else { image.size_bytes };

@@ -4,9 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::io::vectors::Vectors;
-use crate::native::faiss::Ivf;
+use crate::native::faiss::{Index, Storage};
 use crate::ops::hash::Draw;
 use crate::ops::histogram::Histogram;
+use crate::ops::kmeans::{self, Init, KMeans};
 use crate::stages::PhasePlan;
 use crate::stages::dedup::{Dedup, Nodes};
 use crate::stages::known::{Known, Part};
@@ -18,6 +19,8 @@ use crate::types::ImageId;
 
 /// Queries a task, about: adding a shard to an inverted file is paid once for all of them.
 const QUERY_ROWS: u64 = 65_536;
+/// Rounds of k-means: the lists need not be good clusters.
+const TRAINING_ROUNDS: usize = 10;
 /// Training vectors an inverted list.
 const TRAINING_ROWS: u64 = 64;
 
@@ -48,8 +51,8 @@ pub struct JoinCommon {
     shards: Vec<VectorShard>,
     neighbours: usize,
     floor: f32,
-    /// The trained inverted file, and the lists to probe.
-    ivf: Option<(Part, usize)>,
+    /// The empty inverted index, and the lists to probe.
+    index: Option<(Part, usize)>,
 }
 
 pub fn plan_train(nodes: &Nodes, lists: Option<u32>, known: &Known) -> Result<PhasePlan> {
@@ -59,9 +62,9 @@ pub fn plan_train(nodes: &Nodes, lists: Option<u32>, known: &Known) -> Result<Ph
 }
 
 pub fn plan_join(nodes: &Nodes, settings: &Dedup, known: &Known) -> Result<PhasePlan> {
-    let ivf = known.made("train", "index").parts.pop().map(|part| (part, settings.probes as usize));
+    let index = known.made("train", "index").parts.pop().map(|part| (part, settings.probes as usize));
     let neighbours = settings.neighbours as usize;
-    let common = JoinCommon { shards: nodes.all(), neighbours, floor: settings.edge_floor, ivf };
+    let common = JoinCommon { shards: nodes.all(), neighbours, floor: settings.edge_floor, index };
     PhasePlan::new(&common, groups(&common.shards))
 }
 
@@ -100,7 +103,11 @@ pub fn run_train(common: &TrainCommon, task: &mut Task) -> Result<()> {
     if lists == 0 {
         return Err(Error::usage("there is no vector to search among", "look at the reports of the steps before"));
     }
-    let index = Ivf::train(&sample.values, sample.dimension, lists)?;
+    let settings =
+        KMeans { k: lists, iterations: TRAINING_ROUNDS, seed: common.seed, spherical: true, init: Init::Random };
+    let trained = kmeans::train(&sample.values, sample.dimension, &settings, &mut |_, _| (task.progress)(0))?;
+    // Half precision loses nothing: the vectors were stored so.
+    let index = Index::new(&trained.centroids, sample.dimension, Storage::Half)?;
     let aside = task.aside("index");
     index.write(&aside)?;
     task.outcome.facts.insert("lists".into(), lists.into());
@@ -109,7 +116,7 @@ pub fn run_train(common: &TrainCommon, task: &mut Task) -> Result<()> {
 
 /// Finds the neighbours of the images in `queries`.
 pub fn run_join(queries: &[VectorShard], common: &JoinCommon, task: &mut Task) -> Result<()> {
-    let ivf = common.ivf.as_ref().map(|(part, probes)| Ok::<_, Error>((Ivf::read(&task.path(part))?, *probes))).transpose()?;
+    let index = common.index.as_ref().map(|(part, probes)| (task.path(part), *probes));
     let mut block = Vectors::default();
     for shard in queries {
         let vectors = shard.load(task)?;
@@ -120,7 +127,7 @@ pub fn run_join(queries: &[VectorShard], common: &JoinCommon, task: &mut Task) -
     let search = Search {
         k: common.neighbours,
         floor: common.floor,
-        ivf: ivf.as_ref().map(|(index, probes)| (index, *probes)),
+        index: index.as_ref().map(|(path, probes)| (path.as_path(), *probes)),
         skip_self: true,
     };
     let found = nearest(&block, &common.shards, &search, task)?;

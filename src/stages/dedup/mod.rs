@@ -120,9 +120,15 @@ impl Stage for Dedup {
         scope.wire_optional(&mut self.pool, StageKind::Dedup, "pool");
         scope.require_sources(&self.references.clone(), Role::Reference, "references");
         let embedder = self.vectors.name().split_once('/').map_or("", |(_, name)| name);
-        if self.threshold.is_none() && scope.catalog.embedders.get(embedder).is_some_and(|known| !known.thresholds_known) {
+        if self.threshold.is_none()
+            && scope.catalog.embedders.get(embedder).is_some_and(|known| !known.thresholds_known)
+        {
             let message = format!("embedder {embedder:?} has no published threshold for copies");
-            scope.fault("threshold", message, "set `threshold`; look at the similarity histogram of a first run, and at pairs");
+            scope.fault(
+                "threshold",
+                message,
+                "set `threshold`; look at the similarity histogram of a first run, and at pairs",
+            );
         }
         let (threshold, floor) = (self.threshold(), self.edge_floor);
         scope.require((0.0..=1.0).contains(&threshold), "threshold", format!("a cosine of {threshold}"), "use 0 to 1");

@@ -15,7 +15,7 @@ use crate::stages::scope::{Input, Scope};
 use crate::stages::task::Task;
 use crate::stages::{Order, Phase, PhasePlan, Stage, StageKind, from_value, no_such_phase};
 
-const PHASES: &[Phase] = &[Phase::counting("embed")];
+const PHASES: &[Phase] = &[Phase::counting("embed").costly()];
 
 /// Turn images into unit vectors with ONNX models, all named models in one pass over the pixels.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -28,11 +28,14 @@ pub struct Embed {
     /// Images a batch of the model, 1 to 1024. Batches are cut by row number, so results do not depend on threads; another
     /// batch size may change last bits, so it embeds again.
     pub batch_images: u32,
+    /// Share of the images, 0 to 1, that may get no usable vector. Beyond it, the step is reported and the command ends with exit
+    /// code 3.
+    pub max_failed_share: f64,
 }
 
 impl Default for Embed {
     fn default() -> Self {
-        Self { images: Input::default(), embedders: None, batch_images: 16 }
+        Self { images: Input::default(), embedders: None, batch_images: 16, max_failed_share: 0.01 }
     }
 }
 
@@ -75,10 +78,20 @@ impl Stage for Embed {
         let tables = self.tables(known.iter().cloned());
         scope.require(!tables.is_empty(), "embedders", "no embedder to run", "add an [embedders.NAME] with a `model`");
         for name in tables.iter().filter(|name| !known.contains(name)) {
-            scope.fault("embedders", format!("there is no embedder {name:?}"), format!("embedders are: {}", known.join(", ")));
+            scope.fault(
+                "embedders",
+                format!("there is no embedder {name:?}"),
+                format!("embedders are: {}", known.join(", ")),
+            );
         }
+        let share = self.max_failed_share;
+        scope.require((0.0..=1.0).contains(&share), "max_failed_share", format!("a share of {share}"), "use 0 to 1");
         let batch = self.batch_images;
         scope.require((1..=1024).contains(&batch), "batch_images", format!("{batch} images a batch"), "use 1 to 1024");
+    }
+
+    fn max_failed_share(&self) -> Option<f64> {
+        Some(self.max_failed_share)
     }
 
     fn inputs(&self) -> Vec<String> {

@@ -86,7 +86,7 @@ fn overlap(
         let (number, embedded) = answers.recv().map_err(|_| stopped())??;
         waiting.insert(number, embedded);
         while let Some(embedded) = waiting.remove(&written) {
-            write(embedded, &mut writers, common, task)?;
+            write(&embedded, &mut writers, common, task)?;
             written += 1;
         }
     }
@@ -99,7 +99,7 @@ fn overlap(
     Ok(())
 }
 
-fn write(embedded: Embedded, writers: &mut [Option<VectorWriter>], common: &Common, task: &mut Task) -> Result<()> {
+fn write(embedded: &Embedded, writers: &mut [Option<VectorWriter>], common: &Common, task: &mut Task) -> Result<()> {
     let images = embedded.ids.len();
     (task.progress)((images + embedded.drops.len()) as u64);
     embedded.drops.iter().for_each(|&reason| task.drop(reason, 1));
@@ -124,7 +124,8 @@ fn stopped() -> Error {
 
 fn model_file(embedder: &EmbedderSpec, task: &Task) -> Result<PathBuf> {
     let known = task.catalog.embedders.get(&embedder.name);
-    let known = known.ok_or_else(|| Error::usage(format!("embedder {:?} is gone from the file", embedder.name), "run again"))?;
+    let known = known
+        .ok_or_else(|| Error::usage(format!("embedder {:?} is gone from the file", embedder.name), "run again"))?;
     match &known.model {
         Model::File(path) => Ok(path.clone()),
         Model::Url { url, sha256 } => download::by_hash(url, sha256, &task.shared_folder("_models")),
@@ -214,7 +215,8 @@ fn embed(files: Vec<ImageFile>, sessions: &mut [Session], embedders: &[EmbedderS
         let side = embedder.preprocess.crop as usize;
         vectors.push(session.run(pixels, [n, 3, side, side], embedder.output.as_deref())?.values);
     }
-    let faults: Vec<Option<Reason>> = (0..n).map(|row| vectors.iter_mut().find_map(|all| normalise_row(all, n, row))).collect();
+    let faults: Vec<Option<Reason>> =
+        (0..n).map(|row| vectors.iter_mut().find_map(|all| normalise_row(all, n, row))).collect();
     drops.extend(faults.iter().flatten());
     let good = |row: usize| faults[row].is_none();
     for all in &mut vectors {

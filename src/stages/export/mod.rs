@@ -19,7 +19,8 @@ use crate::stages::{Order, Phase, PhasePlan, Stage, StageKind, from_value, no_su
 pub use composition::Row as CompositionRow;
 pub use shuffle::Provenance;
 
-const PHASES: &[Phase] = &[Phase::helping("scatter").scratch(), Phase::counting("gather"), Phase::helping("composition")];
+const PHASES: &[Phase] =
+    &[Phase::helping("scatter").scratch(), Phase::counting("gather"), Phase::helping("composition")];
 
 /// Write the data set: pixels, metadata and provenance, in shuffled Parquet shards.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -108,7 +109,7 @@ pub fn run(phase: &str, order: Order, task: &mut Task) -> Result<()> {
             shuffle::gather(from_value(order.spec)?, &scattered, shards, task)
         }
         "composition" => {
-            let (sampled, sources) = from_value(order.common)?;
+            let (sampled, sources): (_, Vec<_>) = from_value(order.common)?;
             composition::run(&sampled, &sources, task)
         }
         _ => Err(no_such_phase(phase)),

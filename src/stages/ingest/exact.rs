@@ -8,10 +8,10 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
+use crate::stages::PhasePlan;
 use crate::stages::ingest::is_pool;
 use crate::stages::known::{Known, Part, Table};
 use crate::stages::task::Task;
-use crate::stages::PhasePlan;
 use crate::table;
 use crate::types::{ImageId, Reason};
 

@@ -27,10 +27,8 @@ type Checked = (Listed, std::result::Result<(Facts, String, Vec<u8>), Dropped>);
 pub fn run(source_name: &str, listed: &Part, limits: &ImageLimits, fetch: FetchLimits, task: &mut Task) -> Result<()> {
     let rows: Vec<Listed> = task.read_all(listed)?;
     task.outcome.rows_in = rows.len() as u64;
-    let inputs: Vec<InputRow> = rows
-        .iter()
-        .map(|row| InputRow { location: row.location.clone(), caption: row.caption.clone() })
-        .collect();
+    let inputs: Vec<InputRow> =
+        rows.iter().map(|row| InputRow { location: row.location.clone(), caption: row.caption.clone() }).collect();
     let source = source_named(task, source_name)?.clone();
     let mut sink = Sink {
         source: source_name,
@@ -75,11 +73,15 @@ impl Sink<'_> {
         self.pending_bytes = 0;
         let arrived = std::mem::take(&mut self.pending);
         (task.progress)(arrived.len() as u64);
-        let checked: Vec<Checked> =
-            arrived.into_par_iter().map(|(row, answer)| (row, answer.and_then(|bytes| check(bytes, self.limits)))).collect();
+        let checked: Vec<Checked> = arrived
+            .into_par_iter()
+            .map(|(row, answer)| (row, answer.and_then(|bytes| check(bytes, self.limits))))
+            .collect();
         for (row, result) in checked {
             match result {
-                Ok((facts, sha256, bytes)) => self.images.push(meta(row, self.source, facts, sha256, bytes.len()), bytes)?,
+                Ok((facts, sha256, bytes)) => {
+                    self.images.push(meta(row, self.source, facts, sha256, bytes.len()), bytes)?;
+                }
                 Err(dropped) => {
                     task.drop(dropped.reason, 1);
                     self.failed.push(failure(row, self.source, dropped))?;

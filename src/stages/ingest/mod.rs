@@ -25,7 +25,7 @@ pub use exact::Kept;
 
 const PHASES: &[Phase] = &[
     Phase::helping("list"),
-    Phase::counting("fetch").unrepeatable(),
+    Phase::counting("fetch").unrepeatable().costly(),
     Phase::helping("match").scratch(),
     Phase::counting("mark"),
 ];
@@ -48,6 +48,8 @@ pub struct Ingest {
     /// Whether pool images with the same bytes (SHA-256) are dropped but for the one with the lowest id. Seed and reference
     /// sets are never touched.
     pub drop_exact_duplicates: bool,
+    /// Share of the rows, 0 to 1, that may fail. Beyond it, the step is reported and the command ends with exit code 3.
+    pub max_failed_share: f64,
     /// How URLs are fetched. These settings change how long it takes and what fails, so changing them does not by itself
     /// fetch again what is there.
     pub http: Http,
@@ -96,6 +98,7 @@ impl Default for Ingest {
             max_pixels: 100_000_000,
             max_bytes: 32 << 20,
             drop_exact_duplicates: true,
+            max_failed_share: 0.5,
             http: Http::default(),
         }
     }
@@ -137,7 +140,11 @@ impl Stage for Ingest {
         for name in self.sources.clone().unwrap_or_default() {
             if !scope.catalog.sources.contains_key(&name) {
                 let known: Vec<_> = scope.catalog.sources.keys().cloned().collect();
-                scope.fault("sources", format!("there is no source {name:?}"), format!("sources are: {}", known.join(", ")));
+                scope.fault(
+                    "sources",
+                    format!("there is no source {name:?}"),
+                    format!("sources are: {}", known.join(", ")),
+                );
             }
         }
         let rows = self.shard_rows;
@@ -150,6 +157,8 @@ impl Stage for Ingest {
             format!("{} pixels are fewer than `min_side` {} squared", self.max_pixels, self.min_side),
             "raise `max_pixels` or lower `min_side`",
         );
+        let share = self.max_failed_share;
+        scope.require((0.0..=1.0).contains(&share), "max_failed_share", format!("a share of {share}"), "use 0 to 1");
         let http = &self.http;
         for (key, fine) in [
             ("http.timeout_s", http.timeout_s > 0.0 && http.timeout_s < 1e6),
@@ -160,6 +169,10 @@ impl Stage for Ingest {
         ] {
             scope.require(fine, key, "out of range", "docs/config.md gives the range");
         }
+    }
+
+    fn max_failed_share(&self) -> Option<f64> {
+        Some(self.max_failed_share)
     }
 
     fn inputs(&self) -> Vec<String> {
@@ -176,7 +189,7 @@ impl Stage for Ingest {
                 let taken = |name: &String| self.sources.as_ref().is_none_or(|names| names.contains(name));
                 let sources = known.catalog.sources.iter().filter(|(name, _)| taken(name));
                 let tasks = sources.map(|(name, entry)| {
-                    let fingerprint = entry.source.fingerprint()?;
+                    let fingerprint = entry.fingerprint()?;
                     Ok(ListTask { source: name.clone(), dataset: entry.number, fingerprint })
                 });
                 PhasePlan::new(self.shard_rows, tasks.collect::<Result<Vec<_>>>()?)
@@ -186,7 +199,7 @@ impl Stage for Ingest {
                 for listed in known.made("list", "listed").parts {
                     let shard = listed.shard.unwrap_or(ShardId(0));
                     let Some((source, entry)) = known.catalog.source_of(shard) else { continue };
-                    tasks.push(FetchTask { source: source.into(), fingerprint: entry.source.fingerprint()?, listed });
+                    tasks.push(FetchTask { source: source.into(), fingerprint: entry.fingerprint()?, listed });
                 }
                 let mut plan = PhasePlan::new(self.limits(), tasks)?;
                 plan.knobs = super::to_value(self.fetch_limits())?;
@@ -268,7 +281,9 @@ fn close(writer: &mut Option<crate::io::row::RowWriter<Listed>>, shard: ShardId,
 
 fn source_named<'a>(task: &'a Task, name: &str) -> Result<&'a crate::io::sources::Source> {
     let entry = task.catalog.sources.get(name).map(|entry| &entry.source);
-    entry.ok_or_else(|| Error::usage(format!("source {name:?} is no longer in the pipeline file"), "put it back, or run again"))
+    entry.ok_or_else(|| {
+        Error::usage(format!("source {name:?} is no longer in the pipeline file"), "put it back, or run again")
+    })
 }
 
 /// Whether a shard's exact copies are looked for.

@@ -58,7 +58,7 @@ pub fn run(common: &Common, task: &mut Task) -> Result<()> {
     let mut similarities = Histogram::linear(-1.0, 1.0, 80);
     let mut writer = task.rows("retrieved")?;
     for set in &common.sets {
-        let draw = Draw::new(common.seed, "retrieve").sub(u64::from(set.dataset));
+        let draw = Draw::new(common.seed, "retrieve").within(u64::from(set.dataset));
         let candidates = match set.rule.method {
             Method::Sample => sampled(set, &common.found, task)?,
             Method::Cluster => clustered(set, common, draw, task)?,
@@ -123,7 +123,7 @@ fn sampled(set: &Set, found: &Table, task: &Task) -> Result<Vec<Retrieved>> {
 fn clustered(set: &Set, common: &Common, draw: Draw, task: &mut Task) -> Result<Vec<Retrieved>> {
     let (mut pool, mut seeds): (Vec<Part>, Vec<Part>) = (Vec::new(), Vec::new());
     for part in common.assigned.iter().flat_map(|table| &table.parts) {
-        let dataset = part.shard.map(|shard| shard.dataset());
+        let dataset = part.shard.map(crate::types::ShardId::dataset);
         if dataset == Some(set.dataset) {
             seeds.push(part.clone());
         } else if dataset.is_some_and(|dataset| common.pool_sources.contains(&dataset)) {
@@ -157,6 +157,8 @@ fn clustered(set: &Set, common: &Common, draw: Draw, task: &mut Task) -> Result<
         similarity: None,
         cluster: Some(cluster),
     };
-    let rows = drawn.into_iter().flat_map(|(cluster, heap)| heap.into_sorted_vec().into_iter().map(move |(_, id)| (cluster, id)));
+    let rows = drawn
+        .into_iter()
+        .flat_map(|(cluster, heap)| heap.into_sorted_vec().into_iter().map(move |(_, id)| (cluster, id)));
     Ok(rows.map(|(cluster, id)| row(cluster, id)).collect())
 }

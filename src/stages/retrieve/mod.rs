@@ -112,7 +112,12 @@ impl Stage for Retrieve {
         for (name, rule) in &self.sets {
             let key = |field: &str| format!("sets.{name}.{field}");
             let message = format!("{} neighbours of {pool} pool images at most", rule.k);
-            scope.require((1..=pool.max(1)).contains(&u64::from(rule.k)), &key("k"), message, "lower `k` or add images");
+            scope.require(
+                (1..=pool.max(1)).contains(&u64::from(rule.k)),
+                &key("k"),
+                message,
+                "lower `k` or add images",
+            );
             scope.require(rule.per_cluster > 0, &key("per_cluster"), "no image a cluster", "use at least 1");
             scope.require(rule.cap > 0, &key("cap"), "no image at all", "use at least 1");
         }

@@ -38,13 +38,14 @@ pub struct SearchTask {
 /// The tasks for one set: its seeds against each group of the pool.
 pub fn tasks(rule: &SetRule, seeds: &[VectorShard], pool: &[VectorShard]) -> Vec<SearchTask> {
     let floor = rule.min_similarity.unwrap_or(-1.0);
-    let task = |group: &[VectorShard]| SearchTask { seeds: seeds.to_vec(), pool: group.to_vec(), k: rule.k as usize, floor };
+    let task =
+        |group: &[VectorShard]| SearchTask { seeds: seeds.to_vec(), pool: group.to_vec(), k: rule.k as usize, floor };
     pool.chunks(GROUP_SHARDS).map(task).collect()
 }
 
 /// Searches one group of shards for one set.
 pub fn run(spec: &SearchTask, task: &mut Task) -> Result<()> {
-    let search = Search { k: spec.k, floor: spec.floor, ivf: None, skip_self: false };
+    let search = Search { k: spec.k, floor: spec.floor, index: None, skip_self: false };
     let mut writer = task.rows("found")?;
     for shard in &spec.seeds {
         let seeds = shard.load(task)?;

@@ -73,7 +73,13 @@ fn plain(id: ImageId, why: &str) -> Sampled {
 }
 
 /// Takes what was retrieved, or as much as there is room for, drawn by hash. Returns what there was no room for.
-fn take_retrieved(common: &Common, room: u64, draw: Draw, chosen: &mut Chosen, task: &mut Task) -> Result<Vec<ImageId>> {
+fn take_retrieved(
+    common: &Common,
+    room: u64,
+    draw: Draw,
+    chosen: &mut Chosen,
+    task: &mut Task,
+) -> Result<Vec<ImageId>> {
     let mut rows: Vec<Retrieved> = Vec::new();
     for part in &common.retrieved {
         rows.extend(task.read_all::<Retrieved>(part)?);
@@ -86,7 +92,7 @@ fn take_retrieved(common: &Common, room: u64, draw: Draw, chosen: &mut Chosen, t
     }
     task.count("retrieved_outside_the_pool", (retrieved.len() - in_pool.len()) as u64);
     rows.retain(|row| in_pool.contains(&row.id));
-    let draw = draw.sub(1);
+    let draw = draw.within(1);
     rows.sort_unstable_by_key(|row| (draw.bits(row.id.0), row.id));
     let left_out = rows.split_off(rows.len().min(usize::try_from(room).unwrap_or(usize::MAX)));
     for row in rows {
@@ -104,9 +110,9 @@ fn take_balanced(common: &Common, room: u64, draw: Draw, chosen: &mut Chosen, ta
     let mut sizes: Vec<u64> = vec![0; parents.first().map_or(1, Vec::len)];
     for_each_candidate(common, chosen, task, &mut |_, cluster, _| sizes[cluster as usize] += 1)?;
     let capacity: Vec<u64> = sizes.iter().map(|&size| size * copies).collect();
-    let shares = share_tree(&capacity, &parents[..parents.len().saturating_sub(1)], room, draw.sub(2));
+    let shares = share_tree(&capacity, &parents[..parents.len().saturating_sub(1)], room, draw.within(2));
     // Every image of a cluster goes in `share / size` times; what is left of the share is drawn, best key first.
-    let draw = draw.sub(3);
+    let draw = draw.within(3);
     let mut heaps: Vec<BinaryHeap<(u64, ImageId)>> = vec![BinaryHeap::new(); sizes.len()];
     let mut whole: Vec<Sampled> = Vec::new();
     let clustered = !common.assigned.is_empty();

@@ -107,7 +107,8 @@ impl Sample {
                 }
             }
         }
-        let parts_of = |name: &str| if name.is_empty() { Ok(Vec::new()) } else { known.table(name).map(|t| t.parts.clone()) };
+        let parts_of =
+            |name: &str| if name.is_empty() { Ok(Vec::new()) } else { known.table(name).map(|t| t.parts.clone()) };
         let mut assigned = parts_of(self.cluster.name())?;
         assigned.retain(|part| part.shard.and_then(|shard| known.catalog.role_of(shard)) == Some(Role::Pool));
         Ok(Common {

@@ -1,0 +1,194 @@
+//! The arguments, and the help that teaches them.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+const AFTER: &str = "\
+Start here:
+  lvd example demo                  make a small crawl with its ground truth, and a pipeline file for it
+  lvd run demo/quickstart.toml      curate it: every step, in order; what is done is skipped
+  lvd report demo/quickstart.toml   what each step did
+  lvd plan demo/quickstart.toml --set dedup.threshold=0.9    what a change would run again
+
+Exit codes: 0 all went well; 1 a step failed; 2 the command or the pipeline file is wrong; 3 too many rows failed.";
+
+/// Curate image datasets for self-supervised training: from raw images to balanced Parquet shards
+#[derive(Parser)]
+#[command(name = "lvd", version, after_help = AFTER, max_term_width = 110)]
+pub struct Args {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Bring all steps of a pipeline up to date, or a range of them
+    Run {
+        #[command(flatten)]
+        file: FileArgs,
+        #[command(flatten)]
+        run: RunArgs,
+        /// First step to run
+        #[arg(long, value_name = "STEP")]
+        from: Option<String>,
+        /// Last step to run
+        #[arg(long, value_name = "STEP")]
+        to: Option<String>,
+    },
+    /// Fetch the images of the sources, check and store them
+    Ingest(StageArgs),
+    /// Turn images into vectors with ONNX models
+    Embed(StageArgs),
+    /// Find copies among the pool, or copies of reference images
+    Dedup(StageArgs),
+    /// Group the pool by k-means
+    Cluster(StageArgs),
+    /// Find the pool images that are like the seed images
+    Retrieve(StageArgs),
+    /// Choose the data set: seeds, retrieved, and a balanced draw
+    Sample(StageArgs),
+    /// Write the data set as shuffled Parquet shards
+    Export(StageArgs),
+    /// Check a pipeline file, everything it names and every number in it; run nothing
+    Check {
+        #[command(flatten)]
+        file: FileArgs,
+    },
+    /// Show what `run` would do, and why; touch nothing
+    Plan {
+        #[command(flatten)]
+        file: FileArgs,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show how far each step is
+    Status {
+        #[command(flatten)]
+        file: FileArgs,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what the steps did: rows in, out, dropped by reason, time; for one step its counters and histograms too
+    Report {
+        #[command(flatten)]
+        file: FileArgs,
+        /// Only this step, in detail
+        step: Option<String>,
+        #[command(flatten)]
+        format: ReportFormat,
+    },
+    /// Run one task of a planned phase: what a scheduler calls
+    Task {
+        #[command(flatten)]
+        file: FileArgs,
+        /// The step
+        step: String,
+        /// The phase
+        phase: String,
+        /// Number of the task, from 0
+        number: usize,
+        /// Threads to use [default: all]
+        #[arg(long, value_name = "N")]
+        threads: Option<usize>,
+    },
+    /// Look at this machine: processor, BLAS kernel and its speed, ONNX Runtime; warn with a cure
+    Doctor {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make the built-in example: a crawl of small pictures with planted copies, its ground truth, models and a pipeline file
+    Example {
+        /// Where to
+        folder: PathBuf,
+        /// Seed of everything in it [default: 1]
+        #[arg(long)]
+        seed: Option<u64>,
+        /// Files in its pool [default: 2000]
+        #[arg(long, value_name = "N")]
+        images: Option<usize>,
+        /// Make nothing: compare what the example's pipeline found with the ground truth
+        #[arg(long)]
+        score: bool,
+    },
+    /// Print the reference of the pipeline file
+    Config,
+    /// Print the reference of the Parquet tables
+    Tables,
+    /// Print completions for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(ClapArgs)]
+pub struct FileArgs {
+    /// The pipeline file
+    pub pipeline: PathBuf,
+    /// Override a setting, for instance dedup.threshold=0.7; may be given several times
+    #[arg(long, value_name = "STEP.KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Work folder, instead of the file's
+    #[arg(long, value_name = "FOLDER")]
+    pub work: Option<PathBuf>,
+}
+
+#[derive(ClapArgs)]
+pub struct RunArgs {
+    /// Threads to use; results do not depend on it [default: all]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Tasks to run at once, sharing the threads; memory grows with it
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub tasks_at_once: usize,
+    /// Let ingested images and vectors be replaced, where the file no longer describes them
+    #[arg(long)]
+    pub replace: bool,
+    /// Print errors only
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+#[derive(ClapArgs)]
+pub struct StageArgs {
+    #[command(flatten)]
+    pub file: FileArgs,
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// Only the step of this name; else all steps of the stage
+    #[arg(long, value_name = "NAME")]
+    pub step: Option<String>,
+}
+
+#[derive(ClapArgs)]
+#[group(multiple = false)]
+pub struct ReportFormat {
+    /// Print the summaries as JSON
+    #[arg(long)]
+    json: bool,
+    /// Print the rows of report.parquet as CSV
+    #[arg(long)]
+    csv: bool,
+}
+
+/// How a report is printed.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Text,
+    Json,
+    Csv,
+}
+
+impl ReportFormat {
+    pub fn chosen(&self) -> Format {
+        match (self.json, self.csv) {
+            (true, _) => Format::Json,
+            (_, true) => Format::Csv,
+            _ => Format::Text,
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! `lvd doctor`: what this machine is and whether the libraries make use of it.
+
+use crate::cli::Stop;
+use crate::cli::table::print;
+use crate::error::Error;
+use crate::native::doctor::Doctor;
+
+/// Prints what was found, and warnings with their cures to stderr.
+pub fn doctor(as_json: bool) -> Result<(), Stop> {
+    let found = Doctor::examine();
+    if as_json {
+        let text = serde_json::to_string_pretty(&found).map_err(|e| Error::data("the findings", e))?;
+        return Ok(print(&text)?);
+    }
+    let runtime = found.onnxruntime.as_ref().map_or_else(
+        || "missing".to_owned(),
+        |runtime| format!("{} at {} ({})", runtime.version, runtime.path.display(), runtime.providers.join(", ")),
+    );
+    print(&format!(
+        "processor     {}, {} threads\ninstructions  {}\nBLAS          {}, kernel {}\nsgemm         {:.0} GFLOP/s on one thread, {:.0} on {}\nONNX Runtime  {runtime}\n",
+        found.processor,
+        found.threads,
+        found.instruction_sets.join(" "),
+        found.blas,
+        found.blas_kernel.as_deref().unwrap_or("unknown"),
+        found.gflops_one_thread,
+        found.gflops_all_threads,
+        found.threads,
+    ))?;
+    for warning in &found.warnings {
+        eprintln!("warning: {}\n  hint: {}", warning.fact, warning.cure);
+    }
+    Ok(())
+}

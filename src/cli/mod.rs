@@ -1,0 +1,199 @@
+//! The command line: arguments, progress, printing. The only room that prints.
+//!
+//! stdout is data, stderr is progress and messages. Exit codes: 0 all went well; 1 a step or task failed; 2 the command line or
+//! the pipeline file is wrong; 3 a step is whole, but more of its rows failed than the file allows.
+
+mod args;
+mod doctor;
+mod example;
+mod plan;
+mod progress;
+mod report;
+mod table;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::cli::args::{Args, Command, FileArgs, RunArgs};
+use crate::cli::progress::Progress;
+use crate::error::Error;
+use crate::native::blas::Warning;
+use crate::pipeline::check::{self, Pipeline};
+use crate::pipeline::reference;
+use crate::pipeline::runner::{self, Options};
+use crate::stages::StageKind;
+
+/// What ends a command early.
+pub(crate) enum Stop {
+    /// The command line or the pipeline file is wrong.
+    Usage(Vec<Error>),
+    /// It went wrong while it ran.
+    Failed(Error),
+    /// Standard output was closed: whoever read it has seen enough.
+    Closed,
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<std::io::Error> for Stop {
+    fn from(error: std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::BrokenPipe => Self::Closed,
+            _ => Self::Failed(Error::io("standard output")(error)),
+        }
+    }
+}
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main(slow_kernel: Option<Warning>) -> ExitCode {
+    let args = Args::parse();
+    if let Some(warning) = slow_kernel.filter(|_| !matches!(args.command, Command::Doctor { .. })) {
+        eprintln!("warning: {}\n  hint: {}", warning.fact, warning.cure);
+    }
+    match dispatch(args.command) {
+        Ok(()) | Err(Stop::Closed) => ExitCode::SUCCESS,
+        Err(Stop::Usage(errors)) => {
+            errors.iter().for_each(complain);
+            ExitCode::from(2)
+        }
+        Err(Stop::Failed(error)) => {
+            complain(&error);
+            ExitCode::from(if matches!(error, Error::TooManyFailed { .. }) { 3 } else { 1 })
+        }
+    }
+}
+
+fn complain(error: &Error) {
+    eprintln!("error: {error}");
+    if let Some(hint) = error.hint() {
+        eprintln!("  hint: {hint}");
+    }
+}
+
+fn dispatch(command: Command) -> Result<(), Stop> {
+    match command {
+        Command::Run { file, run, from, to } => {
+            let pipeline = load(&file, Some(&run))?;
+            let steps = range(&pipeline, from.as_deref(), to.as_deref())?;
+            run_steps(&pipeline, &steps, &run)
+        }
+        Command::Ingest(stage) => run_stage(StageKind::Ingest, &stage),
+        Command::Embed(stage) => run_stage(StageKind::Embed, &stage),
+        Command::Dedup(stage) => run_stage(StageKind::Dedup, &stage),
+        Command::Cluster(stage) => run_stage(StageKind::Cluster, &stage),
+        Command::Retrieve(stage) => run_stage(StageKind::Retrieve, &stage),
+        Command::Sample(stage) => run_stage(StageKind::Sample, &stage),
+        Command::Export(stage) => run_stage(StageKind::Export, &stage),
+        Command::Check { file } => {
+            let pipeline = load(&file, None)?;
+            eprintln!("{}: {} steps, no fault found", pipeline.path.display(), pipeline.steps.len());
+            Ok(())
+        }
+        Command::Plan { file, json } => plan::plan(&load(&file, None)?, json),
+        Command::Status { file, json } => plan::status(&load(&file, None)?, json),
+        Command::Report { file, step, format } => report::report(&load(&file, None)?, step.as_deref(), &format),
+        Command::Task { file, step, phase, number, threads } => {
+            let pipeline = load(&file, None)?;
+            let threads = use_threads(threads);
+            let (step, phase, planned) =
+                runner::planned_task(&pipeline, &step, &phase).map_err(|e| Stop::Usage(vec![e]))?;
+            let marker = runner::run_task(&pipeline, step, phase, &planned, number, threads, &|_| ())?;
+            let outcome = &marker.outcome;
+            eprintln!(
+                "{}/{} {number}: {} rows in, {} out, {:.1} s",
+                step.name, phase.name, outcome.rows_in, outcome.rows_out, marker.seconds
+            );
+            Ok(())
+        }
+        Command::Doctor { json } => doctor::doctor(json),
+        Command::Example { folder, seed, images, score } => example::example(&folder, seed, images, score),
+        Command::Config => Ok(table::print(&reference::settings())?),
+        Command::Tables => Ok(table::print(&reference::tables())?),
+        Command::Completions { shell } => {
+            let mut command = <Args as clap::CommandFactory>::command();
+            clap_complete::generate(shell, &mut command, "lvd", &mut std::io::stdout());
+            Ok(())
+        }
+    }
+}
+
+fn load(file: &FileArgs, run: Option<&RunArgs>) -> Result<Pipeline, Stop> {
+    if let Some(run) = run {
+        use_threads(run.threads);
+    }
+    check::load(&file.pipeline, &file.set, file.work.as_deref()).map_err(Stop::Usage)
+}
+
+/// Gives rayon its threads, once a process.
+fn use_threads(threads: Option<usize>) -> usize {
+    let threads =
+        threads.filter(|&n| n > 0).unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
+    // It fails only when the pool is there already, which the same call made.
+    let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+    threads
+}
+
+fn run_stage(kind: StageKind, stage: &args::StageArgs) -> Result<(), Stop> {
+    let pipeline = load(&stage.file, Some(&stage.run))?;
+    let of_kind = |index: &usize| pipeline.steps[*index].stage.kind() == kind;
+    let steps: Vec<usize> = match &stage.step {
+        Some(name) => vec![position(&pipeline, name)?].into_iter().filter(of_kind).collect(),
+        None => (0..pipeline.steps.len()).filter(of_kind).collect(),
+    };
+    if steps.is_empty() {
+        let message = format!("{} has no such {} step", pipeline.path.display(), kind.name());
+        return Err(Stop::Usage(vec![Error::usage(message, "lvd plan lists the steps")]));
+    }
+    run_steps(&pipeline, &steps, &stage.run)
+}
+
+fn run_steps(pipeline: &Pipeline, steps: &[usize], run: &RunArgs) -> Result<(), Stop> {
+    let progress = Progress::new(run.quiet);
+    let options = Options {
+        threads: use_threads(run.threads),
+        at_once: run.tasks_at_once,
+        replace: run.replace,
+        tell: &|event| progress.tell(&event),
+    };
+    let result = runner::run(pipeline, steps, &options);
+    progress.clear();
+    let summaries = progress.summaries();
+    if !summaries.is_empty() && !run.quiet {
+        table::print(&report::overview(&summaries))?;
+        eprint!("{}", report::where_next(pipeline, &summaries));
+    }
+    Ok(result?)
+}
+
+/// The steps from one name to another, both included.
+fn range(pipeline: &Pipeline, from: Option<&str>, to: Option<&str>) -> Result<Vec<usize>, Stop> {
+    let first = from.map_or(Ok(0), |name| position(pipeline, name))?;
+    let last = to.map_or(Ok(pipeline.steps.len().saturating_sub(1)), |name| position(pipeline, name))?;
+    if pipeline.steps.is_empty() || first > last {
+        let message = if pipeline.steps.is_empty() { "the pipeline has no steps" } else { "--from is after --to" };
+        return Err(Stop::Usage(vec![Error::usage(message, "lvd plan lists the steps in order")]));
+    }
+    Ok((first..=last).collect())
+}
+
+fn position(pipeline: &Pipeline, name: &str) -> Result<usize, Stop> {
+    let names: Vec<&str> = pipeline.steps.iter().map(|step| step.name.as_str()).collect();
+    pipeline.steps.iter().position(|step| step.name == name).ok_or_else(|| {
+        Stop::Usage(vec![Error::usage(
+            format!("there is no step {name:?}"),
+            format!("steps are: {}", names.join(", ")),
+        )])
+    })
+}
+
+/// A path as a person would type it after `lvd run`.
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}

@@ -1,0 +1,110 @@
+//! Progress on stderr: a bar when a person watches, plain lines when not.
+
+use std::io::IsTerminal;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::cli::table::thousands;
+use crate::pipeline::report::Summary;
+use crate::pipeline::runner::Event;
+
+/// Shows what the runner tells.
+pub struct Progress {
+    quiet: bool,
+    watched: bool,
+    bar: Mutex<Option<ProgressBar>>,
+    done: Mutex<Vec<(Summary, bool)>>,
+}
+
+impl Progress {
+    /// For this process's stderr.
+    pub fn new(quiet: bool) -> Self {
+        Self { quiet, watched: std::io::stderr().is_terminal(), bar: Mutex::new(None), done: Mutex::new(Vec::new()) }
+    }
+
+    /// Shows one event.
+    pub fn tell(&self, event: &Event) {
+        match event {
+            Event::StepEnds(summary, fresh) => {
+                self.say(&if *fresh { ended(summary) } else { format!("{}: up to date", summary.step) });
+                self.done.lock().unwrap_or_else(PoisonError::into_inner).push(((*summary).clone(), *fresh));
+            }
+            Event::PhaseBegins { step, phase, tasks, to_run } => self.begin(step, phase, *tasks, *to_run),
+            Event::Rows(rows) => {
+                self.with_bar(|bar| bar.set_message(format!("{} rows", thousands(bar_rows(bar, *rows)))));
+            }
+            Event::TaskDone => self.with_bar(|bar| bar.inc(1)),
+            Event::PhaseEnds => self.clear(),
+            Event::Warning(text) => self.say(&format!("warning: {text}")),
+            Event::StepBegins(_) => {}
+        }
+    }
+
+    fn begin(&self, step: &str, phase: &str, tasks: usize, to_run: usize) {
+        let known = if to_run < tasks {
+            format!(" ({} done before)", thousands((tasks - to_run) as u64))
+        } else {
+            String::new()
+        };
+        let word = if to_run == 1 { "task" } else { "tasks" };
+        let text = format!("{step}: {phase}, {} {word}{known}", thousands(to_run as u64));
+        if self.quiet {
+            return;
+        }
+        if !self.watched {
+            eprintln!("{text}");
+            return;
+        }
+        let style = ProgressStyle::with_template("{prefix} [{bar:30}] {pos}/{len} {msg} {elapsed}");
+        let bar = ProgressBar::new(to_run as u64);
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
+        bar.set_prefix(text);
+        bar.enable_steady_tick(Duration::from_millis(200));
+        *self.bar.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar);
+    }
+
+    fn with_bar(&self, act: impl FnOnce(&ProgressBar)) {
+        if let Some(bar) = self.bar.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            act(bar);
+        }
+    }
+
+    /// Removes the bar.
+    pub fn clear(&self) {
+        if let Some(bar) = self.bar.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn say(&self, text: &str) {
+        if !self.quiet {
+            self.clear();
+            eprintln!("{text}");
+        }
+    }
+
+    /// The steps that ended, and whether each ran.
+    pub fn summaries(&self) -> Vec<(Summary, bool)> {
+        self.done.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Rows shown so far and these: the message carries the number from call to call.
+fn bar_rows(bar: &ProgressBar, rows: u64) -> u64 {
+    let shown: String = bar.message().chars().filter(char::is_ascii_digit).collect();
+    shown.parse::<u64>().unwrap_or(0) + rows
+}
+
+fn ended(summary: &Summary) -> String {
+    let drops: u64 = summary.drops.values().sum();
+    format!(
+        "{}: {} rows in, {} out, {} dropped, {:.1} s",
+        summary.step,
+        thousands(summary.rows_in),
+        thousands(summary.rows_out),
+        thousands(drops),
+        summary.seconds
+    )
+}

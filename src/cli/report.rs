@@ -1,0 +1,174 @@
+//! `lvd report`, and the table at the end of a run.
+
+use std::fmt::Write as _;
+use std::fs;
+
+use serde_json::Value;
+
+use crate::cli::args::{Format, ReportFormat};
+use crate::cli::table::{bytes, columns, print, thousands};
+use crate::cli::{Stop, shown};
+use crate::error::{Error, Result};
+use crate::io::publish;
+use crate::io::row;
+use crate::pipeline::check::Pipeline;
+use crate::pipeline::report::{HistogramBin, Summary, TaskReport};
+
+/// Widest bar of a histogram, in characters.
+const BAR: u64 = 40;
+
+/// Prints what the steps did.
+pub fn report(pipeline: &Pipeline, step: Option<&str>, format: &ReportFormat) -> std::result::Result<(), Stop> {
+    let mut summaries = Vec::new();
+    for known in &pipeline.steps {
+        if step.is_none_or(|wanted| wanted == known.name) {
+            let path = pipeline.store.step(&known.name).join("summary.json");
+            summaries.extend(publish::read_json::<Summary>(&path)?.map(|summary| (summary, true)));
+        }
+    }
+    if summaries.is_empty() {
+        let what = step.map_or_else(|| "no step".to_owned(), |step| format!("step {step:?} not"));
+        let hint = format!("lvd run {}", shown(&pipeline.path));
+        return Err(Error::usage(format!("{what} run yet in {}", pipeline.store.work.display()), hint).into());
+    }
+    let text = match format.chosen() {
+        Format::Json => {
+            let all: Vec<&Summary> = summaries.iter().map(|(summary, _)| summary).collect();
+            serde_json::to_string_pretty(&all).map_err(|e| Error::data("the summaries", e))?
+        }
+        Format::Csv => csv(pipeline, &summaries)?,
+        Format::Text if step.is_some() => {
+            let mut text = String::new();
+            for (summary, _) in &summaries {
+                text.push_str(&detail(pipeline, summary)?);
+            }
+            text
+        }
+        Format::Text => overview(&summaries),
+    };
+    Ok(print(&text)?)
+}
+
+/// A line a step: rows in, out, dropped by reason, time, speed.
+pub fn overview(summaries: &[(Summary, bool)]) -> String {
+    let rows: Vec<Vec<String>> = summaries
+        .iter()
+        .map(|(summary, fresh)| {
+            let drops: Vec<String> =
+                summary.drops.iter().map(|(reason, rows)| format!("{reason} {}", thousands(*rows))).collect();
+            #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+            let speed = if summary.seconds > 0.0 { summary.rows_in as f64 / summary.seconds } else { 0.0 };
+            vec![
+                summary.step.clone(),
+                thousands(summary.rows_in),
+                thousands(summary.rows_out),
+                if *fresh { format!("{:.1}", summary.seconds) } else { format!("({:.1})", summary.seconds) },
+                format!("{speed:.0}"),
+                if drops.is_empty() { "-".into() } else { drops.join(", ") },
+            ]
+        })
+        .collect();
+    columns(&["step", ">in", ">out", ">seconds", ">images/s", "dropped"], &rows)
+}
+
+/// Where the result is and how to look at it.
+pub fn where_next(pipeline: &Pipeline, summaries: &[(Summary, bool)]) -> String {
+    let mut text = String::new();
+    if summaries.iter().any(|(_, fresh)| !fresh) {
+        text.push_str("\nSeconds in brackets: done before, skipped now.\n");
+    }
+    let work = pipeline.store.work.display();
+    let file = shown(&pipeline.path);
+    if let Some((export, _)) = summaries.iter().find(|(summary, _)| summary.stage == "export") {
+        let _ = write!(
+            text,
+            "\nThe data set:  {work}/{0}/data/*.parquet\nWhat is in it: {work}/{0}/composition.parquet\nReports:       {work}/STEP/report.parquet\n",
+            export.step
+        );
+    }
+    let _ = write!(
+        text,
+        "\nLook further:\n  lvd report {file} {}\n  lvd plan {file} --set {}\n  duckdb -c \"select * from '{work}/{}/report.parquet'\"\n",
+        summaries.iter().find(|(summary, _)| summary.stage == "dedup").map_or("STEP", |(summary, _)| &summary.step),
+        summaries
+            .iter()
+            .find(|(summary, _)| summary.stage == "dedup")
+            .map_or("seed=2".into(), |(summary, _)| format!("{}.threshold=0.9", summary.step)),
+        summaries.first().map_or("STEP", |(summary, _)| &summary.step),
+    );
+    text
+}
+
+/// One step with its counters, decisions and histograms.
+fn detail(pipeline: &Pipeline, summary: &Summary) -> Result<String> {
+    let mut text = format!("{} ({})\n\n", summary.step, summary.stage);
+    let mut rows = vec![("rows in", thousands(summary.rows_in)), ("rows out", thousands(summary.rows_out))];
+    rows.extend(summary.drops.iter().map(|(reason, rows)| (reason.as_str(), thousands(*rows))));
+    let mut lines: Vec<Vec<String>> = rows.into_iter().map(|(name, value)| vec![name.into(), value]).collect();
+    lines.extend(summary.counters.iter().map(|(name, n)| vec![name.clone(), thousands(*n)]));
+    let fact = |value: &Value| {
+        value.as_f64().filter(|_| value.is_f64()).map_or_else(|| value.to_string(), |x| format!("{x:.4}"))
+    };
+    lines.extend(summary.facts.iter().map(|(name, value)| vec![name.clone(), fact(value)]));
+    lines.push(vec!["tasks".into(), thousands(summary.tasks)]);
+    lines.push(vec!["seconds".into(), format!("{:.1}", summary.seconds)]);
+    lines.push(vec!["bytes".into(), bytes(summary.bytes)]);
+    lines.push(vec!["peak memory".into(), bytes(summary.peak_memory_bytes)]);
+    text.push_str(&columns(&["", ">"], &lines));
+    let mut bins: Vec<HistogramBin> = Vec::new();
+    for batch in row::read(&pipeline.store.step(&summary.step).join("histogram.parquet"))? {
+        bins.extend(batch?);
+    }
+    for bins in bins.chunk_by(|a, b| a.name == b.name).filter(|bins| bins.iter().any(|bin| bin.count > 0)) {
+        text.push_str(&histogram(bins));
+    }
+    Ok(text)
+}
+
+/// The bins of one histogram from the first to the last that holds something.
+fn histogram(bins: &[HistogramBin]) -> String {
+    let first = bins.iter().position(|bin| bin.count > 0).unwrap_or(0);
+    let last = bins.iter().rposition(|bin| bin.count > 0).unwrap_or(0);
+    let most = bins.iter().map(|bin| bin.count).max().unwrap_or(1).max(1);
+    let edge = |x: f64| if x.fract() == 0.0 && x.abs() >= 2.0 { format!("{x:.0}") } else { format!("{x:.3}") };
+    let lines = bins[first..=last].iter().map(|bin| {
+        let bar = "#".repeat(usize::try_from((bin.count * BAR).div_ceil(most)).unwrap_or(0));
+        vec![edge(bin.low), edge(bin.high), thousands(bin.count), bar]
+    });
+    format!("\n{}\n{}", bins[0].name, columns(&[">from", ">to", ">count", ""], &lines.collect::<Vec<_>>()))
+}
+
+/// The rows of the steps' report.parquet.
+fn csv(pipeline: &Pipeline, summaries: &[(Summary, bool)]) -> Result<String> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let fault = |e: csv::Error| Error::data("the report", e);
+    let names = <TaskReport as row::Row>::columns();
+    let header: Vec<&str> = std::iter::once("step").chain(names.iter().map(|column| column.name)).collect();
+    writer.write_record(header).map_err(fault)?;
+    for (summary, _) in summaries {
+        let path = pipeline.store.step(&summary.step).join("report.parquet");
+        fs::metadata(&path).map_err(Error::io(&path))?;
+        for batch in row::read::<TaskReport>(&path)? {
+            for r in batch? {
+                let number = |n: Option<u64>| n.map(|n| n.to_string()).unwrap_or_default();
+                let record = [
+                    summary.step.clone(),
+                    r.phase,
+                    r.counts.to_string(),
+                    r.task.to_string(),
+                    number(r.rows_in),
+                    number(r.rows_out),
+                    r.reason.unwrap_or_default(),
+                    number(r.count),
+                    number(r.bytes),
+                    r.seconds.map(|s| format!("{s:.3}")).unwrap_or_default(),
+                    number(r.peak_memory_bytes),
+                    r.host.unwrap_or_default(),
+                ];
+                writer.write_record(record).map_err(fault)?;
+            }
+        }
+    }
+    let bytes = writer.into_inner().map_err(|e| Error::data("the report", e))?;
+    String::from_utf8(bytes).map_err(|e| Error::data("the report", e))
+}

@@ -1,0 +1,78 @@
+//! Plain text tables, and printing that survives a closed pipe.
+
+use std::fmt::Write as _;
+use std::io::Write;
+
+/// Prints text to standard output.
+pub fn print(text: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    if !text.ends_with('\n') {
+        out.write_all(b"\n")?;
+    }
+    out.flush()
+}
+
+/// Lines of cells as columns two spaces apart; a column whose name starts with `>` is set flush right.
+pub fn columns(header: &[&str], rows: &[Vec<String>]) -> String {
+    let names: Vec<String> = header.iter().map(|name| name.trim_start_matches('>').to_owned()).collect();
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column)).chain([&names[column]]);
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..names.len()).map(width).collect();
+    let mut text = String::new();
+    for row in std::iter::once(&names).chain(rows) {
+        let mut line = String::new();
+        for ((cell, &width), name) in row.iter().zip(&widths).zip(header) {
+            let pad = " ".repeat(width - cell.chars().count());
+            let (before, after) = if name.starts_with('>') { (pad.as_str(), "") } else { ("", pad.as_str()) };
+            let _ = write!(line, "{before}{cell}{after}  ");
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// 1234567 as `1,234,567`.
+pub fn thousands(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Bytes with a unit: `1.5 GiB`.
+#[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+pub fn bytes(n: u64) -> String {
+    let (mut value, mut unit) = (n as f64, "B");
+    for next in ["KiB", "MiB", "GiB", "TiB"] {
+        if value >= 1024.0 {
+            (value, unit) = (value / 1024.0, next);
+        }
+    }
+    if unit == "B" { format!("{n} B") } else { format!("{value:.1} {unit}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_as_people_write_them() {
+        assert_eq!([thousands(7), thousands(1000), thousands(1_234_567)], ["7", "1,000", "1,234,567"]);
+        assert_eq!([bytes(12), bytes(1536), bytes(3 << 30)], ["12 B", "1.5 KiB", "3.0 GiB"]);
+    }
+
+    #[test]
+    fn columns_line_up() {
+        let text = columns(&["step", ">rows"], &[vec!["a".into(), "10,000".into()], vec!["longer".into(), "7".into()]]);
+        assert_eq!(text, "step      rows\na       10,000\nlonger       7\n");
+    }
+}

@@ -1,0 +1,260 @@
+//! What a step did: `report.parquet` (a row a task, and one a drop reason of a task), `histogram.parquet` and `summary.json`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+use crate::io::part::FACTS;
+use crate::io::publish;
+use crate::io::row::{Row, RowWriter};
+use crate::ops::histogram::Histogram;
+use crate::pipeline::check::{Pipeline, Step};
+use crate::pipeline::runner::FORMAT;
+use crate::pipeline::status;
+use crate::pipeline::store::{Manifest, Marker, Planned};
+use crate::stages::Phase;
+use crate::stages::known::fingerprint;
+use crate::table;
+use crate::types::Reason;
+
+table! {
+    /// What tasks did. A row with a null `reason` is a task; the rows with a reason that follow it are its drops.
+    pub struct TaskReport {
+        /// Phase of the step.
+        pub phase: String,
+        /// Whether this phase decides about the step's rows; the others prepare, and their rows are not the step's.
+        pub counts: bool,
+        /// Number of the task in its phase.
+        pub task: u32,
+        /// Rows it was given; null in a row about drops.
+        pub rows_in: Option<u64>,
+        /// Rows that go on; null in a row about drops.
+        pub rows_out: Option<u64>,
+        /// Why rows were dropped; null in the row about the task.
+        pub reason: Option<String>,
+        /// How many were dropped for this reason; null in the row about the task.
+        pub count: Option<u64>,
+        /// Bytes of the parts it wrote; null in a row about drops.
+        pub bytes: Option<u64>,
+        /// Wall time; null in a row about drops.
+        pub seconds: Option<f64>,
+        /// Highest resident memory of the process when the task ended; null in a row about drops.
+        pub peak_memory_bytes: Option<u64>,
+        /// Where it ran; null in a row about drops.
+        pub host: Option<String>,
+    }
+}
+
+table! {
+    /// Distributions that a step measured: similarities, sizes.
+    pub struct HistogramBin {
+        /// What was measured.
+        pub name: String,
+        /// Lower edge of the bin; the first bin also counts what lies below.
+        pub low: f64,
+        /// Upper edge of the bin; the last bin also counts what lies beyond.
+        pub high: f64,
+        /// Values in the bin.
+        pub count: u64,
+    }
+}
+
+/// A step in numbers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Summary {
+    /// Its name.
+    pub step: String,
+    /// Its kind.
+    pub stage: String,
+    /// Rows its first counting phase was given.
+    pub rows_in: u64,
+    /// Rows its last counting phase gave on.
+    pub rows_out: u64,
+    /// Everything in between, by reason.
+    pub drops: BTreeMap<String, u64>,
+    /// Share of the rows that failed in phases that fetch or embed.
+    pub failed_share: Option<f64>,
+    /// Other counts.
+    pub counters: BTreeMap<String, u64>,
+    /// Decisions taken on the way.
+    pub facts: BTreeMap<String, Value>,
+    /// Tasks of all phases.
+    pub tasks: u64,
+    /// Wall time of all tasks, added up.
+    pub seconds: f64,
+    /// Bytes of the parts that stay.
+    pub bytes: u64,
+    /// Highest resident memory of a process.
+    pub peak_memory_bytes: u64,
+    /// The settings as the file gave them.
+    pub settings: Value,
+    /// What the tables it read were, by content.
+    pub inputs: BTreeMap<String, String>,
+    /// The seed of the pipeline.
+    pub seed: u64,
+    /// What computed it: results are equal to the bit where these are.
+    pub made_by: BTreeMap<String, String>,
+}
+
+/// Adds up a whole step, and checks that its phases hand on all rows.
+pub fn summarise(pipeline: &Pipeline, step: &Step, phases: &[(Phase, Planned, Vec<Marker>)]) -> Result<Summary> {
+    let mut summary = Summary {
+        step: step.name.clone(),
+        stage: step.stage.kind().name().into(),
+        rows_in: 0,
+        rows_out: 0,
+        drops: BTreeMap::new(),
+        failed_share: None,
+        counters: BTreeMap::new(),
+        facts: BTreeMap::new(),
+        tasks: 0,
+        seconds: 0.0,
+        bytes: 0,
+        peak_memory_bytes: 0,
+        settings: serde_json::to_value(&step.settings).map_err(|e| Error::data("the settings", e))?,
+        inputs: content_of_inputs(pipeline, step)?,
+        seed: pipeline.catalog.seed,
+        made_by: made_by(),
+    };
+    let mut handed_on = None;
+    for (phase, _, markers) in phases {
+        let sum = |of: fn(&Marker) -> u64| markers.iter().map(of).sum::<u64>();
+        let (rows_in, rows_out) = (sum(|marker| marker.outcome.rows_in), sum(|marker| marker.outcome.rows_out));
+        if phase.counts {
+            assert!(
+                handed_on.is_none_or(|rows| rows == rows_in),
+                "{}/{}: {handed_on:?} rows were handed on, {rows_in} came in",
+                step.name,
+                phase.name
+            );
+            if handed_on.is_none() {
+                summary.rows_in = rows_in;
+            }
+            handed_on = Some(rows_out);
+            summary.rows_out = rows_out;
+            for (reason, rows) in markers.iter().flat_map(|marker| &marker.outcome.drops) {
+                *summary.drops.entry(reason.name().into()).or_default() += rows;
+            }
+        }
+        if phase.costly && rows_in > 0 {
+            #[expect(clippy::cast_precision_loss, reason = "a share needs no more")]
+            let share = (rows_in - rows_out) as f64 / rows_in as f64;
+            summary.failed_share = Some(summary.failed_share.map_or(share, |known| known.max(share)));
+        }
+        for marker in markers {
+            for (counter, n) in &marker.outcome.counters {
+                *summary.counters.entry(counter.clone()).or_default() += n;
+            }
+            summary.facts.extend(marker.outcome.facts.clone());
+            summary.tasks += 1;
+            summary.seconds += marker.seconds;
+            summary.bytes += if phase.scratch { 0 } else { marker.outcome.parts.iter().map(|part| part.bytes).sum() };
+            summary.peak_memory_bytes = summary.peak_memory_bytes.max(marker.peak_memory_bytes);
+        }
+    }
+    let dropped: u64 = summary.drops.values().sum();
+    assert_eq!(summary.rows_in, summary.rows_out + dropped, "{}: rows in are not rows out and drops", step.name);
+    Ok(summary)
+}
+
+/// The content of the tables a step reads.
+pub fn content_of_inputs(pipeline: &Pipeline, step: &Step) -> Result<BTreeMap<String, String>> {
+    let tables = status::inputs(pipeline, step)?.unwrap_or_default();
+    tables.into_iter().map(|(name, table)| Ok((name, fingerprint(&table)?))).collect()
+}
+
+fn made_by() -> BTreeMap<String, String> {
+    let mut versions = BTreeMap::from([
+        ("lvd".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+        ("format".to_owned(), FORMAT.to_string()),
+    ]);
+    versions.insert("blas_kernel".into(), crate::native::blas::kernel().unwrap_or_else(|| "unknown".into()));
+    if let Ok(version) = crate::native::onnx::version() {
+        versions.insert("onnxruntime".into(), version);
+    }
+    versions
+}
+
+/// Writes the step's reports into `folder`.
+pub fn write(
+    folder: &Path,
+    summary: &Summary,
+    phases: &[(Phase, Planned, Vec<Marker>)],
+    manifest: &Manifest,
+) -> Result<()> {
+    let mut reports = Vec::new();
+    let mut histograms: BTreeMap<String, Histogram> = BTreeMap::new();
+    for (phase, _, markers) in phases {
+        for (marker, task) in markers.iter().zip(0u32..) {
+            reports.push(task_report(phase, task, marker));
+            let drops = marker.outcome.drops.iter();
+            reports.extend(drops.map(|(reason, count)| drop_report(phase, task, *reason, *count)));
+            for (name, histogram) in &marker.outcome.histograms {
+                histograms.entry(name.clone()).or_default().merge(histogram);
+            }
+        }
+    }
+    let bins = histograms.into_iter().flat_map(|(name, histogram)| {
+        let edges = histogram.edges.windows(2).map(|pair| (pair[0], pair[1])).collect::<Vec<_>>();
+        let bins = edges.into_iter().zip(histogram.counts);
+        bins.map(move |((low, high), count)| HistogramBin { name: name.clone(), low, high, count })
+    });
+    replace_table(&folder.join("report.parquet"), reports)?;
+    replace_table(&folder.join("histogram.parquet"), bins.collect())?;
+    publish::replace_json(&folder.join("summary.json"), summary)?;
+    // A table of one part is handed out under a plain name too, where people look for it.
+    if let Some(part) = manifest.tables.get("composition").and_then(|table| table.parts.first()) {
+        let work = folder.parent().unwrap_or(folder);
+        let bytes = std::fs::read(work.join(&part.path)).map_err(Error::io(&part.path))?;
+        publish::replace(&folder.join("composition.parquet"), &bytes)?;
+    }
+    Ok(())
+}
+
+fn task_report(phase: &Phase, task: u32, marker: &Marker) -> TaskReport {
+    TaskReport {
+        rows_in: Some(marker.outcome.rows_in),
+        rows_out: Some(marker.outcome.rows_out),
+        bytes: Some(marker.outcome.parts.iter().map(|part| part.bytes).sum()),
+        seconds: Some(marker.seconds),
+        peak_memory_bytes: Some(marker.peak_memory_bytes),
+        host: Some(marker.host.clone()),
+        ..blank(phase, task)
+    }
+}
+
+fn drop_report(phase: &Phase, task: u32, reason: Reason, count: u64) -> TaskReport {
+    TaskReport { reason: Some(reason.name().into()), count: Some(count), ..blank(phase, task) }
+}
+
+fn blank(phase: &Phase, task: u32) -> TaskReport {
+    TaskReport {
+        phase: phase.name.into(),
+        counts: phase.counts,
+        task,
+        rows_in: None,
+        rows_out: None,
+        reason: None,
+        count: None,
+        bytes: None,
+        seconds: None,
+        peak_memory_bytes: None,
+        host: None,
+    }
+}
+
+fn replace_table<R: Row>(path: &Path, rows: Vec<R>) -> Result<()> {
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(format!(".tmp-{}", std::process::id()));
+    let aside = Path::new(&aside);
+    if aside.exists() {
+        std::fs::remove_file(aside).map_err(Error::io(aside))?;
+    }
+    let mut writer = RowWriter::create(aside, &FACTS)?;
+    rows.into_iter().try_for_each(|row| writer.push(row))?;
+    writer.finish()?;
+    std::fs::rename(aside, path).map_err(Error::io(path))
+}

@@ -1,0 +1,80 @@
+//! Where a step stands, found by planning it against what is on disk. Nothing is written.
+
+use std::collections::BTreeMap;
+
+use crate::error::Result;
+use crate::pipeline::check::{Pipeline, Step};
+use crate::pipeline::runner::with_keys;
+use crate::pipeline::store::{Marker, Planned};
+use crate::stages::Phase;
+use crate::stages::known::{Known, Table};
+use crate::stages::task::Outcome;
+
+/// Where a step stands.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
+pub enum Survey {
+    /// A table it reads is not there.
+    Waiting {
+        /// Its name.
+        table: String,
+    },
+    /// A phase has tasks to run; those after it are planned when it is whole.
+    Open {
+        /// The phase.
+        phase: Phase,
+        /// Its tasks.
+        planned: Planned,
+        /// The markers of those that are done.
+        done: Vec<Option<Marker>>,
+    },
+    /// Everything is done.
+    Whole {
+        /// Every phase with its tasks and markers.
+        phases: Vec<(Phase, Planned, Vec<Marker>)>,
+    },
+}
+
+/// The tables a step reads, or the name of one that is not there.
+pub fn inputs(pipeline: &Pipeline, step: &Step) -> Result<std::result::Result<BTreeMap<String, Table>, String>> {
+    let mut tables = BTreeMap::new();
+    for name in step.stage.inputs() {
+        let (of, table) = name.split_once('/').unwrap_or((&name, ""));
+        match pipeline.store.manifest(of)? {
+            // A whole step without this table had no row for it.
+            Some(mut manifest) => tables.insert(name.clone(), manifest.tables.remove(table).unwrap_or_default()),
+            None => return Ok(Err(name)),
+        };
+    }
+    Ok(Ok(tables))
+}
+
+/// Where `step` stands.
+pub fn survey(pipeline: &Pipeline, step: &Step) -> Result<Survey> {
+    let inputs = match inputs(pipeline, step)? {
+        Ok(inputs) => inputs,
+        Err(table) => return Ok(Survey::Waiting { table }),
+    };
+    // The scratch parts of a whole step are gone, and nobody misses them; those of an open one are read again.
+    match walk(pipeline, step, &inputs, false)? {
+        Survey::Open { .. } => walk(pipeline, step, &inputs, true),
+        survey => Ok(survey),
+    }
+}
+
+fn walk(pipeline: &Pipeline, step: &Step, inputs: &BTreeMap<String, Table>, scratch_needed: bool) -> Result<Survey> {
+    let mut earlier: BTreeMap<&'static str, Vec<Outcome>> = BTreeMap::new();
+    let mut phases = Vec::new();
+    for &phase in step.stage.phases() {
+        let known = Known { catalog: &pipeline.catalog, inputs, earlier: &earlier };
+        let planned = with_keys(step.stage.kind(), phase.name, step.stage.plan(phase.name, &known)?)?;
+        let needed = scratch_needed || !phase.scratch;
+        let done = pipeline.store.markers(&step.name, phase.name, &planned.keys, needed)?;
+        if done.iter().any(Option::is_none) {
+            return Ok(Survey::Open { phase, planned, done });
+        }
+        let markers: Vec<Marker> = done.into_iter().flatten().collect();
+        earlier.insert(phase.name, markers.iter().map(|marker| marker.outcome.clone()).collect());
+        phases.push((phase, planned, markers));
+    }
+    Ok(Survey::Whole { phases })
+}
