@@ -1,0 +1,134 @@
+//! What the tests share: the real binary, the built-in example, and the rows of tables as text.
+
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::LazyLock;
+
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+/// The real data that some tests use; the answer to its absence is a line and an early return.
+pub fn shared_data() -> Option<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    println!("skipped: no shared data");
+    None
+}
+
+/// The program, ready for arguments.
+pub fn lvd() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_lvd"))
+}
+
+/// Runs the program; panics with its messages when it fails.
+pub fn run(args: &[&str]) -> String {
+    let output = output(args);
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "lvd {args:?}: {}\n{out}\n{err}", output.status);
+    out.into_owned()
+}
+
+/// Runs the program, whatever comes of it.
+pub fn output(args: &[&str]) -> Output {
+    lvd().args(args).output().expect("the program starts")
+}
+
+/// The exit code and the messages of a command that should fail.
+pub fn failure(args: &[&str]) -> (i32, String) {
+    let output = output(args);
+    assert!(!output.status.success(), "lvd {args:?} succeeded");
+    (output.status.code().expect("it was not killed"), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// The built-in example, small, made once a test process; its own work folder is never used.
+pub static EXAMPLE: LazyLock<PathBuf> = LazyLock::new(|| {
+    let folder = std::env::temp_dir().join(format!("lvd-example-{}", env!("CARGO_PKG_VERSION"))).join(std::process::id().to_string());
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(folder.parent().expect("it has one")).expect("a folder for the example");
+    run(&["example", &folder.to_string_lossy(), "--images", "400"]);
+    folder
+});
+
+/// The example's pipeline file, and settings that fit the small example.
+pub fn quickstart() -> Vec<String> {
+    let file = EXAMPLE.join("quickstart.toml").to_string_lossy().into_owned();
+    let set = |text: &str| ["--set".to_owned(), text.to_owned()];
+    [vec![file], set("ingest.shard_rows=100").into(), set("cluster.clusters=[20, 5]").into(), set("sample.target=200").into(), set("export.shard_rows=60").into()].concat()
+}
+
+/// `command`, the example's pipeline with a work folder, and more arguments.
+pub fn on_example(command: &str, work: &Path, more: &[&str]) -> Vec<String> {
+    let mut args = vec![command.to_owned()];
+    args.extend(quickstart());
+    args.extend(["--work".to_owned(), work.to_string_lossy().into_owned()]);
+    args.extend(more.iter().map(|&arg| arg.to_owned()));
+    args
+}
+
+/// The same as `&str`s.
+pub fn strs(args: &[String]) -> Vec<&str> {
+    args.iter().map(String::as_str).collect()
+}
+
+/// Every Parquet file below `folder`, sorted.
+pub fn parquet_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut folders = vec![folder.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "parquet") {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+/// The rows of a Parquet file, each as `column=value` texts.
+pub fn rows(path: &Path) -> Vec<Vec<(String, String)>> {
+    let file = std::fs::File::open(path).expect("the file opens");
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).expect("it is Parquet").build().expect("it reads");
+    let mut rows = Vec::new();
+    for batch in reader {
+        let batch = batch.expect("a batch");
+        let options = FormatOptions::default().with_null("null");
+        let columns: Vec<_> = batch
+            .columns()
+            .iter()
+            .map(|column| ArrayFormatter::try_new(column, &options).expect("a printable column"))
+            .collect();
+        let schema = batch.schema();
+        for row in 0..batch.num_rows() {
+            let cell = |(field, column): (&std::sync::Arc<arrow::datatypes::Field>, &ArrayFormatter)| {
+                (field.name().clone(), column.value(row).to_string())
+            };
+            rows.push(schema.fields().iter().zip(&columns).map(cell).collect());
+        }
+    }
+    rows
+}
+
+/// The cell of a row.
+pub fn cell<'a>(row: &'a [(String, String)], column: &str) -> &'a str {
+    &row.iter().find(|(name, _)| name == column).unwrap_or_else(|| panic!("no column {column}")).1
+}
+
+/// Names and contents of everything in a work folder that is not about time: what must be equal between runs.
+pub fn content(work: &Path) -> Vec<(String, String)> {
+    let of_time = ["report.parquet"];
+    let files = parquet_files(work).into_iter().filter(|path| !of_time.iter().any(|name| path.ends_with(name)));
+    files
+        .map(|path| {
+            let bytes = std::fs::read(&path).expect("the file reads");
+            (path.strip_prefix(work).expect("below").to_string_lossy().into_owned(), lvd::io::part::sha256(&bytes))
+        })
+        .collect()
+}
