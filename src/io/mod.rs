@@ -1,1 +1,4 @@
 //! Files and the network: Parquet shards, image sources, HTTP, decoding. Nothing here knows what a pipeline is.
+
+pub mod fetch;
+pub mod sources;
