@@ -182,6 +182,22 @@ impl Reason {
     }
 }
 
+/// Why a row gave no image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dropped {
+    /// As counted in reports.
+    pub reason: Reason,
+    /// What was found, for the person who looks into it.
+    pub detail: String,
+}
+
+impl Dropped {
+    /// A drop with its detail.
+    pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
+        Self { reason, detail: detail.into() }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

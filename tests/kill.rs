@@ -16,7 +16,9 @@ fn left_over(folder: &Path) -> usize {
     std::fs::read_dir(folder)
         .expect("a folder")
         .map(|entry| entry.expect("an entry").path())
-        .map(|path| if path.is_dir() { left_over(&path) } else { usize::from(path.to_string_lossy().contains(".tmp-")) })
+        .map(
+            |path| if path.is_dir() { left_over(&path) } else { usize::from(path.to_string_lossy().contains(".tmp-")) },
+        )
         .sum()
 }
 

@@ -18,8 +18,11 @@ fn a_run_gives_what_it_says_and_a_second_skips_everything() {
 
     // Every step's report adds up, and so does every task's.
     for step in ["ingest", "embed", "dedup", "clean", "cluster", "retrieve", "sample", "export"] {
-        let summary: serde_json::Value = serde_json::from_slice(&std::fs::read(work.join(step).join("summary.json")).expect("a summary")).expect("JSON");
-        let drops: u64 = summary["drops"].as_object().expect("drops").values().filter_map(serde_json::Value::as_u64).sum();
+        let summary: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(work.join(step).join("summary.json")).expect("a summary"))
+                .expect("JSON");
+        let drops: u64 =
+            summary["drops"].as_object().expect("drops").values().filter_map(serde_json::Value::as_u64).sum();
         assert_eq!(summary["rows_in"].as_u64(), summary["rows_out"].as_u64().map(|out| out + drops), "{step}");
         let mut balance: BTreeMap<(String, String), i64> = BTreeMap::new();
         for row in rows(&work.join(step).join("report.parquet")) {
@@ -35,10 +38,14 @@ fn a_run_gives_what_it_says_and_a_second_skips_everything() {
     let ids: HashSet<String> = exported.iter().map(|row| cell(row, "id").to_owned()).collect();
     assert_eq!((exported.len(), ids.len()), (200, 200));
     assert!(exported.iter().all(|row| ["seed", "retrieved", "balanced"].contains(&cell(row, "why"))));
-    let images: u64 = rows(&work.join("export/composition.parquet")).iter().map(|row| cell(row, "images").parse::<u64>().expect("a number")).sum();
+    let images: u64 = rows(&work.join("export/composition.parquet"))
+        .iter()
+        .map(|row| cell(row, "images").parse::<u64>().expect("a number"))
+        .sum();
     assert_eq!(images, 200);
     // The shuffle mixes sources within shards.
-    let first: HashSet<String> = rows(&parquet_files(&work.join("export/data"))[0]).iter().map(|row| cell(row, "source").to_owned()).collect();
+    let first: HashSet<String> =
+        rows(&parquet_files(&work.join("export/data"))[0]).iter().map(|row| cell(row, "source").to_owned()).collect();
     assert!(first.len() >= 3, "{first:?}");
 
     let before = content(&work);
@@ -97,7 +104,12 @@ fn one_task_can_be_run_alone() {
     let folder = tempfile::tempdir().expect("a folder");
     let work = folder.path().join("work");
     run(&strs(&on_example("run", &work, &["--to", "ingest"])));
-    let marker = std::fs::read_dir(work.join("ingest/_done/mark")).expect("markers").next().expect("one").expect("an entry").path();
+    let marker = std::fs::read_dir(work.join("ingest/_done/mark"))
+        .expect("markers")
+        .next()
+        .expect("one")
+        .expect("an entry")
+        .path();
     std::fs::remove_file(&marker).expect("a marker goes");
     let status = run(&strs(&on_example("status", &work, &[])));
     assert!(status.lines().any(|line| line.starts_with("ingest") && line.contains("open")), "{status}");

@@ -13,7 +13,7 @@ use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Li
 use serde::{Deserialize, Serialize};
 
 use crate::io::exif;
-use crate::types::Reason;
+use crate::types::{Dropped, Reason};
 
 /// Memory a decoder may take beyond the pixels: tables, one more frame.
 const SPARE_BYTES: u64 = 64 << 20;
@@ -34,22 +34,6 @@ pub struct ImageLimits {
 impl ImageLimits {
     /// Everything that can be decoded.
     pub const NONE: Self = Self { max_bytes: u64::MAX, max_pixels: u64::MAX / WIDEST_PIXEL - SPARE_BYTES, min_side: 0 };
-}
-
-/// Why a row gave no image.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Dropped {
-    /// As counted in reports.
-    pub reason: Reason,
-    /// What was found, for the person who looks into it.
-    pub detail: String,
-}
-
-impl Dropped {
-    /// A drop with its detail.
-    pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
-        Self { reason, detail: detail.into() }
-    }
 }
 
 /// The formats that are decoded.
@@ -182,7 +166,9 @@ fn open<'a>(bytes: &'a [u8], limits: &ImageLimits) -> Result<Opened<'a>, Dropped
     };
     let mut allowed = Limits::no_limits();
     allowed.max_alloc = Some(limits.max_pixels.saturating_mul(WIDEST_PIXEL).saturating_add(SPARE_BYTES));
-    let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|e| Dropped::new(Reason::Broken, e.to_string()))?;
+    let mut reader = ImageReader::new(Cursor::new(bytes))
+        .with_guessed_format()
+        .map_err(|e| Dropped::new(Reason::Broken, e.to_string()))?;
     reader.limits(allowed);
     let mut decoder = reader.into_decoder().map_err(|e| broken(&e))?;
     let (original_width, original_height) = decoder.dimensions();
@@ -197,7 +183,8 @@ fn open<'a>(bytes: &'a [u8], limits: &ImageLimits) -> Result<Opened<'a>, Dropped
     // Metadata that cannot be read is no reason to lose a picture.
     let exif = decoder.exif_metadata().unwrap_or_default();
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms).to_exif();
-    let (width, height) = if orientation >= 5 { (original_height, original_width) } else { (original_width, original_height) };
+    let (width, height) =
+        if orientation >= 5 { (original_height, original_width) } else { (original_width, original_height) };
     let facts = Facts { format, width, height, original_width, original_height, orientation, exif: None };
     Ok(Opened { decoder: Box::new(decoder), facts, exif })
 }

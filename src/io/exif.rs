@@ -121,7 +121,8 @@ mod tests {
         for end in 0..good.len() {
             let _ = as_json(&good[..end]);
         }
-        let lies = block(&[(0x010f, 2, u32::MAX, u32::MAX), (0x829a, 5, 1, u32::MAX - 2), (EXIF_DIRECTORY, 4, 1, 8)], b"");
+        let lies =
+            block(&[(0x010f, 2, u32::MAX, u32::MAX), (0x829a, 5, 1, u32::MAX - 2), (EXIF_DIRECTORY, 4, 1, 8)], b"");
         assert_eq!(as_json(&lies), None);
     }
 }

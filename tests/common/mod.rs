@@ -46,7 +46,9 @@ pub fn failure(args: &[&str]) -> (i32, String) {
 
 /// The built-in example, small, made once a test process; its own work folder is never used.
 pub static EXAMPLE: LazyLock<PathBuf> = LazyLock::new(|| {
-    let folder = std::env::temp_dir().join(format!("lvd-example-{}", env!("CARGO_PKG_VERSION"))).join(std::process::id().to_string());
+    let folder = std::env::temp_dir()
+        .join(format!("lvd-example-{}", env!("CARGO_PKG_VERSION")))
+        .join(std::process::id().to_string());
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(folder.parent().expect("it has one")).expect("a folder for the example");
     run(&["example", &folder.to_string_lossy(), "--images", "400"]);
@@ -57,7 +59,14 @@ pub static EXAMPLE: LazyLock<PathBuf> = LazyLock::new(|| {
 pub fn quickstart() -> Vec<String> {
     let file = EXAMPLE.join("quickstart.toml").to_string_lossy().into_owned();
     let set = |text: &str| ["--set".to_owned(), text.to_owned()];
-    [vec![file], set("ingest.shard_rows=100").into(), set("cluster.clusters=[20, 5]").into(), set("sample.target=200").into(), set("export.shard_rows=60").into()].concat()
+    [
+        vec![file],
+        set("ingest.shard_rows=100").into(),
+        set("cluster.clusters=[20, 5]").into(),
+        set("sample.target=200").into(),
+        set("export.shard_rows=60").into(),
+    ]
+    .concat()
 }
 
 /// `command`, the example's pipeline with a work folder, and more arguments.

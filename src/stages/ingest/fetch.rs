@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use crate::error::Result;
 use crate::io::decode::{self, Facts, ImageLimits};
-use crate::io::fetch::{Dropped, FetchLimits, Fetcher};
+use crate::io::fetch::{FetchLimits, Fetcher};
 use crate::io::images::{Failed, ImageMeta, ImageWriter};
 use crate::io::part;
 use crate::io::row::RowWriter;
@@ -12,6 +12,7 @@ use crate::io::sources::InputRow;
 use crate::stages::ingest::{Listed, source_named};
 use crate::stages::known::Part;
 use crate::stages::task::Task;
+use crate::types::Dropped;
 
 /// Files checked together: enough to keep every core busy.
 const BATCH_FILES: usize = 256;

@@ -1,0 +1,111 @@
+//! Fetching the bytes of listed rows: from a folder, over HTTP, or out of Parquet files.
+//!
+//! Answers come in the order of the rows, every row once, with at most `concurrency` of them in memory. A row that
+//! cannot be had is a [`Dropped`], never an error. Nothing is decoded or stored here.
+
+mod folder;
+mod hosts;
+mod http;
+mod limits;
+mod resolve;
+mod retry;
+mod table;
+mod window;
+
+use std::sync::Mutex;
+use std::thread::available_parallelism;
+
+use tokio::runtime::{Builder, Runtime};
+
+use crate::error::{Error, Result};
+use crate::io::sources::{InputRow, Source};
+pub use crate::types::Dropped;
+
+use http::Http;
+pub use limits::FetchLimits;
+
+/// The most threads that drive connections; they wait much and compute little.
+const MAX_NETWORK_THREADS: usize = 4;
+
+/// The bytes of an image, as its source has them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// At least one byte, at most `max_bytes`.
+    pub bytes: Vec<u8>,
+}
+
+/// One row's outcome.
+type Answer = std::result::Result<Fetched, Dropped>;
+
+/// Fetches rows within limits; connections are kept between calls.
+pub struct Fetcher {
+    limits: FetchLimits,
+    /// `None` only while the fetcher is dropped.
+    runtime: Option<Runtime>,
+    /// Made when the first URL is fetched: a folder needs no certificates.
+    http: Mutex<Option<Http>>,
+    /// Ignore the proxies that the environment names, as tests on this machine must.
+    direct: bool,
+}
+
+impl Fetcher {
+    /// Checks the limits and starts the threads.
+    ///
+    /// # Errors
+    /// A limit that makes no sense, or a system that gives no threads.
+    pub fn new(limits: FetchLimits) -> Result<Self> {
+        limits.check()?;
+        let threads = available_parallelism().map_or(1, usize::from).min(MAX_NETWORK_THREADS);
+        let runtime =
+            Builder::new_multi_thread().worker_threads(threads).thread_name("lvd-fetch").enable_all().build().map_err(
+                |error| Error::usage(format!("no threads to fetch with: {error}"), "raise the process limit"),
+            )?;
+        Ok(Self { limits, runtime: Some(runtime), http: Mutex::new(None), direct: false })
+    }
+
+    /// Fetches `rows` of `source` and calls `each` with every row's index in `rows`, in order.
+    ///
+    /// Must not be called from within an asynchronous task.
+    ///
+    /// # Errors
+    /// What `each` returns, which stops everything at once; a Parquet file that is gone or broken.
+    pub fn fetch_all(
+        &self,
+        source: &Source,
+        rows: &[InputRow],
+        each: &mut dyn FnMut(usize, Answer) -> Result<()>,
+    ) -> Result<()> {
+        let Some(runtime) = &self.runtime else { return Ok(()) };
+        match source {
+            Source::Folder { path } => folder::fetch(runtime, &self.limits, path, rows, each),
+            Source::Urls { .. } => {
+                let http = self.http()?;
+                window::in_order(runtime, self.limits.concurrency, rows, each, |row| {
+                    let (http, url) = (http.clone(), row.location.clone());
+                    runtime.spawn(async move { http.fetch(&url).await })
+                })
+            }
+            Source::Parquet { files, image_column, .. } => table::fetch(&self.limits, files, image_column, rows, each),
+        }
+    }
+
+    fn http(&self) -> Result<Http> {
+        let mut http = self.http.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(http) = &*http {
+            return Ok(http.clone());
+        }
+        Ok(http.insert(Http::new(&self.limits, self.direct)?).clone())
+    }
+}
+
+impl Drop for Fetcher {
+    fn drop(&mut self) {
+        // A name look-up that hangs must not hold up the end.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

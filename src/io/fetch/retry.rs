@@ -1,0 +1,141 @@
+//! When to ask again, and how long to wait before: exponential back-off, or what the server says itself.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::Dropped;
+
+/// The wait before the first retry; it doubles from one to the next.
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+
+/// The longest single wait, whatever the server says.
+const MAX_WAIT: Duration = Duration::from_secs(30);
+
+/// The longest that all waits for one URL may take together.
+const WAIT_BUDGET: Duration = Duration::from_secs(60);
+
+/// Days from the first of March of the year 0 to 1970, plus one since days of a month count from one.
+const DAYS_TO_1970: u64 = 719_469;
+
+/// A failed attempt.
+pub(super) struct Failure {
+    pub(super) dropped: Dropped,
+    pub(super) again: Again,
+}
+
+/// Whether another attempt may do better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Again {
+    /// The answer will be the same.
+    Never,
+    /// After a growing wait.
+    Later,
+    /// After as long as the server asked for.
+    After(Duration),
+}
+
+impl Failure {
+    pub(super) fn last(dropped: Dropped) -> Self {
+        Self { dropped, again: Again::Never }
+    }
+
+    pub(super) fn passing(dropped: Dropped) -> Self {
+        Self { dropped, again: Again::Later }
+    }
+}
+
+/// What is left of a URL's patience.
+pub(super) struct Patience {
+    retries: u32,
+    tried: u32,
+    waited: Duration,
+}
+
+impl Patience {
+    pub(super) fn new(retries: u32) -> Self {
+        Self { retries, tried: 0, waited: Duration::ZERO }
+    }
+
+    /// How long to wait before asking again; `None` where that is over.
+    pub(super) fn wait(&mut self, again: Again) -> Option<Duration> {
+        let wait = match again {
+            Again::Never => return None,
+            Again::Later => FIRST_WAIT.saturating_mul(1_u32.checked_shl(self.tried).unwrap_or(u32::MAX)),
+            Again::After(wait) => wait,
+        };
+        let wait = wait.min(MAX_WAIT);
+        if self.tried >= self.retries || self.waited + wait > WAIT_BUDGET {
+            return None;
+        }
+        self.tried += 1;
+        self.waited += wait;
+        Some(wait)
+    }
+}
+
+/// A `Retry-After` header (RFC 9110, 10.2.3): seconds, or a date of the preferred form, taken from `now`.
+pub(super) fn retry_after(header: &str, now: SystemTime) -> Option<Duration> {
+    let header = header.trim();
+    if let Ok(seconds) = header.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = UNIX_EPOCH.checked_add(Duration::from_secs(unix_seconds(header)?))?;
+    Some(date.duration_since(now).unwrap_or_default())
+}
+
+/// The seconds since 1970 of a date like `Sun, 06 Nov 1994 08:49:37 GMT`.
+fn unix_seconds(date: &str) -> Option<u64> {
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let mut words = date.split_once(", ")?.1.strip_suffix(" GMT")?.split([' ', ':']);
+    let day: u64 = words.next()?.parse().ok().filter(|day| (1..=31).contains(day))?;
+    let name = words.next()?;
+    let month = MONTHS.iter().position(|month| *month == name)? as u64;
+    let year: u64 = words.next()?.parse().ok().filter(|year| (1970..10_000).contains(year))?;
+    let mut number = || words.next()?.parse::<u64>().ok().filter(|&number| number <= 60);
+    let (hour, minute, second) = (number()?, number()?, number()?);
+    // Counted from the first of March, so that the leap day is the last of its year.
+    let (years, months) = if month < 2 { (year - 1, month + 10) } else { (year, month - 2) };
+    let days = years * 365 + years / 4 - years / 100 + years / 400 + (months * 153 + 2) / 5 + day;
+    Some(days.checked_sub(DAYS_TO_1970)? * 86_400 + hour * 3600 + minute * 60 + second)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_the_retries() {
+        let mut patience = Patience::new(3);
+        let waits: Vec<_> = std::iter::from_fn(|| patience.wait(Again::Later)).collect();
+        assert_eq!(waits, [1, 2, 4].map(|times| FIRST_WAIT * times));
+        assert_eq!(Patience::new(3).wait(Again::Never), None);
+        assert_eq!(Patience::new(0).wait(Again::Later), None);
+    }
+
+    #[test]
+    fn a_server_cannot_make_one_wait_for_long() {
+        let mut patience = Patience::new(100);
+        let waits: Vec<_> = std::iter::from_fn(|| patience.wait(Again::After(Duration::MAX))).collect();
+        assert_eq!(waits, [MAX_WAIT, MAX_WAIT]);
+        let mut patience = Patience::new(u32::MAX);
+        let waited: Duration = std::iter::from_fn(|| patience.wait(Again::Later)).sum();
+        assert!(waited <= WAIT_BUDGET, "{waited:?}");
+    }
+
+    #[test]
+    fn seconds_and_dates_are_understood() {
+        let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+        let check = |header, now, expect: Option<u64>| {
+            assert_eq!(retry_after(header, at(now)), expect.map(Duration::from_secs), "{header}");
+        };
+        check("120", 0, Some(120));
+        check("Thu, 01 Jan 1970 00:00:07 GMT", 0, Some(7));
+        check("Sun, 06 Nov 1994 08:49:37 GMT", 784_111_700, Some(77));
+        check("Thu, 29 Feb 2024 23:59:59 GMT", 1_709_251_000, Some(199));
+        check("Sun, 06 Nov 1994 08:49:37 GMT", 900_000_000, Some(0));
+        check("soon", 0, None);
+        check("-1", 0, None);
+        check("Sun, 99 Foo 1994 08:49:37 GMT", 0, None);
+        check("Sun, 99999999999999999999 Nov 1994 08:49:37 GMT", 0, None);
+        check("Sun, 06 Nov 1994 08:49:18446744073709551615 GMT", 0, None);
+    }
+}

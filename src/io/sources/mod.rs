@@ -1,0 +1,184 @@
+//! Where images come from: a folder, lists of URLs, or Parquet files that hold the bytes.
+//!
+//! A source lists its rows in a fixed order, so that a row's place in the list is its identity for good; it never
+//! fetches an image. [`crate::io::fetch`] does that, from the rows alone.
+
+mod files;
+mod fingerprint;
+mod folder;
+mod lines;
+pub(crate) mod location;
+pub(crate) mod table;
+mod urls;
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+pub(crate) use files::expand;
+
+/// The caption column that is taken when none is named.
+const DEFAULT_CAPTION: &str = "caption";
+
+/// One input data set.
+///
+/// An entry of `files` that is a folder stands for the files in it (not below) with a right extension, by name.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// Every file below a folder is an image.
+    Folder {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Lists of URLs.
+    Urls {
+        /// List files, or folders of them.
+        files: Vec<PathBuf>,
+        /// Their format; by extension where `None`.
+        format: Option<UrlFormat>,
+        /// The column or JSON key that holds the URL; of no meaning for text lists.
+        url_column: String,
+        /// The column or JSON key of the caption; `None` takes `caption` where there is one.
+        caption_column: Option<String>,
+    },
+    /// Parquet files that hold the images' bytes.
+    Parquet {
+        /// Parquet files, or folders of them.
+        files: Vec<PathBuf>,
+        /// A binary column, or Hugging Face's `struct<bytes: binary, path: string>`.
+        image_column: String,
+        /// The column of the caption; `None` takes `caption` where there is one.
+        caption_column: Option<String>,
+    },
+}
+
+/// The format of a list of URLs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum UrlFormat {
+    /// One URL a line; blank lines and lines that start with `#` are skipped.
+    Txt,
+    /// Comma-separated with a header line; fields may be quoted.
+    Csv,
+    /// Tab-separated with a header line; a quote is an ordinary character.
+    Tsv,
+    /// One JSON object a line.
+    Jsonl,
+    /// A Parquet table.
+    Parquet,
+}
+
+impl UrlFormat {
+    /// The format that a file's extension tells.
+    #[must_use]
+    pub fn of(path: &Path) -> Option<Self> {
+        match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+            "txt" => Some(Self::Txt),
+            "csv" => Some(Self::Csv),
+            "tsv" => Some(Self::Tsv),
+            "jsonl" | "ndjson" => Some(Self::Jsonl),
+            "parquet" => Some(Self::Parquet),
+            _ => None,
+        }
+    }
+}
+
+/// One image to fetch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InputRow {
+    /// Where it is; empty where the list's line was malformed.
+    ///
+    /// A folder: the path below it with `/`, where `%` and bytes that are no UTF-8 are written as `%XX`. A list: the
+    /// URL. Parquet: `FILE:NAME#ROW`, the file's place among the source's files, its name, and the row in it.
+    pub location: String,
+    /// What the source says about the image.
+    pub caption: Option<String>,
+}
+
+impl Source {
+    /// Streams the rows in their fixed order; an error of `each` stops the listing.
+    ///
+    /// A folder's names are sorted by bytes, folder by folder. Names that start with `.` are skipped, symlinks are
+    /// followed (a loop is not entered twice), and a dangling one is a row.
+    ///
+    /// # Errors
+    /// A file or folder that cannot be read, a column that is not there, or whatever `each` returns.
+    pub fn list(&self, each: &mut dyn FnMut(InputRow) -> Result<()>) -> Result<()> {
+        match self {
+            Self::Folder { path } => {
+                folder::walk(path, &mut |found| each(InputRow { location: found.location.to_owned(), caption: None }))
+            }
+            Self::Urls { url_column, caption_column, .. } => {
+                let columns = urls::Columns { url: url_column, caption: caption_column.as_deref() };
+                self.files()?.iter().try_for_each(|(path, format)| urls::list(path, *format, columns, each))
+            }
+            Self::Parquet { image_column, caption_column, .. } => {
+                self.files()?.iter().enumerate().try_for_each(|(index, (path, _))| {
+                    table::list_images(path, index, image_column, caption_column.as_deref(), each)
+                })
+            }
+        }
+    }
+
+    /// Looks at every file's header or footer and returns the number of rows at most, without fetching anything.
+    ///
+    /// # Errors
+    /// A file that is missing or not what its format says, or a column that is missing or of a wrong type; the hint
+    /// names the columns there are.
+    pub fn check(&self) -> Result<u64> {
+        match self {
+            Self::Folder { path } => {
+                let mut rows = 0;
+                folder::walk(path, &mut |_| {
+                    rows += 1;
+                    Ok(())
+                })?;
+                Ok(rows)
+            }
+            Self::Urls { url_column, caption_column, .. } => {
+                let columns = urls::Columns { url: url_column, caption: caption_column.as_deref() };
+                self.files()?.iter().map(|(path, format)| urls::check(path, *format, columns)).sum()
+            }
+            Self::Parquet { image_column, caption_column, .. } => self
+                .files()?
+                .iter()
+                .map(|(path, _)| table::check_images(path, image_column, caption_column.as_deref()))
+                .sum(),
+        }
+    }
+
+    /// A SHA-256 (hex) over the settings and over every file's name, size and time of change, in the order of the
+    /// list: another fingerprint means that rows may have other places. Moving the whole source keeps it.
+    ///
+    /// # Errors
+    /// A file or folder that cannot be read.
+    pub fn fingerprint(&self) -> Result<String> {
+        fingerprint::of(self)
+    }
+
+    /// The files of the source in their order, each with its format; none for a folder.
+    fn files(&self) -> Result<Vec<(PathBuf, UrlFormat)>> {
+        match self {
+            Self::Folder { .. } => Ok(Vec::new()),
+            Self::Parquet { files, .. } => {
+                let files = expand(files, Some(UrlFormat::Parquet))?;
+                Ok(files.into_iter().map(|path| (path, UrlFormat::Parquet)).collect())
+            }
+            Self::Urls { files, format, .. } => expand(files, *format)?
+                .into_iter()
+                .map(|path| match format.or_else(|| UrlFormat::of(&path)) {
+                    Some(format) => Ok((path, format)),
+                    None => Err(Error::usage(
+                        format!("{}: the extension does not tell the format of this list of URLs", path.display()),
+                        "set the format to txt, csv, tsv, jsonl or parquet",
+                    )),
+                })
+                .collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
