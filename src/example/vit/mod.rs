@@ -10,6 +10,7 @@ mod block;
 pub mod copy;
 mod graph;
 mod proto;
+pub mod semantic;
 
 /// Writes `copy.onnx` and `semantic.onnx` into `folder`: the same bytes every time.
 ///
@@ -20,5 +21,6 @@ pub fn write(folder: &Path) -> Result<()> {
         let path = folder.join(name);
         std::fs::write(&path, bytes).map_err(Error::io(&path))
     };
-    save("copy.onnx", copy::build())
+    save("copy.onnx", copy::build())?;
+    save("semantic.onnx", semantic::build())
 }
