@@ -1,0 +1,103 @@
+//! The parts of a Vision Transformer (Dosovitskiy et al. 2021): patch embedding and pre-norm transformer block.
+//!
+//! They take their weights from the caller; nothing here knows what a model is for.
+
+use super::graph::{Graph, Matrix, Setting};
+use crate::ops::hash::Draw;
+
+/// The patch embedding: `channels` filters of `size` x `size` x RGB pixels, `step` pixels apart.
+pub struct Patches<'a> {
+    /// How many filters.
+    pub channels: usize,
+    /// Side of a filter.
+    pub size: usize,
+    /// Distance between patches.
+    pub step: usize,
+    /// The weight of (channel, colour, y, x).
+    pub filter: &'a dyn Fn(usize, usize, usize, usize) -> f64,
+}
+
+impl Patches<'_> {
+    /// `pixels` [N, 3, S, S] to tokens [N, T, channels], row by row.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "small sides; weights are f32")]
+    pub fn embed(&self, graph: &mut Graph, pixels: &str) -> String {
+        let area = self.size * self.size;
+        let weights: Vec<f32> = (0..self.channels * 3 * area)
+            .map(|at| {
+                let (pixel, plane) = (at % area, at / area);
+                (self.filter)(plane / 3, plane % 3, pixel / self.size, pixel % self.size) as f32
+            })
+            .collect();
+        let weights = graph.floats(&[self.channels, 3, self.size, self.size], &weights);
+        let settings = vec![
+            ("kernel_shape", Setting::Ints(vec![self.size as i64; 2])),
+            ("strides", Setting::Ints(vec![self.step as i64; 2])),
+        ];
+        let maps = graph.node("Conv", &[pixels, &weights], settings);
+        let rows = graph.reshape(&maps, &[0, self.channels as i64, -1]);
+        graph.transpose(&rows, &[0, 2, 1])
+    }
+}
+
+/// A transformer block: `x + attention(norm(x))`, then `x + mlp(norm(x))`.
+pub struct Block {
+    /// Width of a token.
+    pub width: usize,
+    /// Attention heads; they divide `width`.
+    pub heads: usize,
+    /// Queries, keys and values, each width x width.
+    pub qkv: [Matrix; 3],
+    /// After the heads are joined, width x width.
+    pub out: Matrix,
+    /// The MLP's first layer, width x hidden, and its bias.
+    pub up: (Matrix, Vec<f32>),
+    /// The MLP's second layer, hidden x width, and its bias.
+    pub down: (Matrix, Vec<f32>),
+    /// The variance below which a token's norm fades: keeps flat patches from being blown up.
+    pub epsilon: f32,
+}
+
+impl Block {
+    /// Tokens [N, T, width] to tokens of the same shape.
+    pub fn apply(&self, graph: &mut Graph, x: &str) -> String {
+        let attended = self.attention(graph, x);
+        let x = graph.node("Add", &[x, &attended], vec![]);
+        let normed = graph.layer_norm(&x, self.width, self.epsilon);
+        let hidden = graph.linear(&normed, &self.up.0, &self.up.1);
+        let hidden = graph.gelu(&hidden);
+        let update = graph.linear(&hidden, &self.down.0, &self.down.1);
+        graph.node("Add", &[&x, &update], vec![])
+    }
+
+    #[expect(clippy::cast_possible_wrap, clippy::cast_precision_loss, reason = "widths of a few dozen")]
+    fn attention(&self, graph: &mut Graph, x: &str) -> String {
+        let (heads, depth) = (self.heads as i64, (self.width / self.heads) as i64);
+        let normed = graph.layer_norm(x, self.width, self.epsilon);
+        let zeros = vec![0.0; self.width];
+        let [query, key, value] = [(0, [0, 2, 1, 3]), (1, [0, 2, 3, 1]), (2, [0, 2, 1, 3])].map(|(part, order)| {
+            let projected = graph.linear(&normed, &self.qkv[part], &zeros);
+            let split = graph.reshape(&projected, &[0, 0, heads, depth]);
+            graph.transpose(&split, &order)
+        });
+        let scores = graph.node("MatMul", &[&query, &key], vec![]);
+        let scale = graph.floats(&[], &[1.0 / (depth as f32).sqrt()]);
+        let scores = graph.node("Mul", &[&scores, &scale], vec![]);
+        let weights = graph.node("Softmax", &[&scores], vec![("axis", Setting::Int(-1))]);
+        let mixed = graph.node("MatMul", &[&weights, &value], vec![]);
+        let joined = graph.transpose(&mixed, &[0, 2, 1, 3]);
+        let joined = graph.reshape(&joined, &[0, 0, heads * depth]);
+        graph.linear(&joined, &self.out, &zeros)
+    }
+}
+
+/// A matrix of independent normal weights whose columns have `norm` as expected length.
+#[expect(clippy::cast_precision_loss, reason = "a few thousand rows")]
+pub fn random(rows: usize, columns: usize, norm: f64, draw: Draw) -> Matrix {
+    Matrix::new(rows, columns, |row, column| normal(draw, row * columns + column) * norm / (rows as f64).sqrt())
+}
+
+/// A normal number for `counter`, by Box and Muller (1958).
+fn normal(draw: Draw, counter: usize) -> f64 {
+    let (radius, angle) = (draw.unit(2 * counter as u64), draw.unit(2 * counter as u64 + 1));
+    (-2.0 * (1.0 - radius).ln()).sqrt() * (std::f64::consts::TAU * angle).cos()
+}
