@@ -3,7 +3,7 @@
 //! The kernel matters: an `OpenBLAS` that does not know the processor falls back to one several times slower, and chooses
 //! when it is loaded. [`ensure_fast_kernel`] mends that by starting the program again with the right environment.
 
-use std::ffi::{CStr, OsStr, c_char, c_int, c_void};
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::Once;
@@ -156,9 +156,10 @@ pub fn slow_kernel() -> Option<Warning> {
 }
 
 const CORETYPE: &str = "OPENBLAS_CORETYPE";
-const THREAD_COUNTS: [&str; 2] = ["OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"];
-/// Names the variables that the first start has set for the second, so that the second takes them away again.
-const GUARD: &str = "LVD_RESTARTED_WITH";
+/// Set to 1 for the second start, so that `OpenBLAS` starts no threads: none are wanted.
+const THREADS: &str = "OPENBLAS_NUM_THREADS";
+/// Says that this is the second start, which takes all three variables away again.
+const GUARD: &str = "LVD_RESTARTED";
 
 /// Call first thing in `main`, before any thread starts: sees to a BLAS kernel as fast as the processor allows.
 ///
@@ -167,20 +168,18 @@ const GUARD: &str = "LVD_RESTARTED_WITH";
 /// of its environment again, since a child may run on another machine. Returns a warning when the kernel stays slow.
 #[must_use]
 pub fn ensure_fast_kernel() -> Option<Warning> {
-    if let Some(set) = std::env::var_os(GUARD) {
-        forget(&set);
+    if std::env::var_os(GUARD).is_some() {
+        forget();
         return slow_kernel();
     }
     let (_, wanted) = better_kernel()?;
     if std::env::var_os(CORETYPE).is_none() {
-        let mut set = vec![CORETYPE];
-        set.extend(THREAD_COUNTS.into_iter().filter(|name| std::env::var_os(name).is_none()));
         // The plain path keeps the program's name in `ps`; the link works even where the file has moved.
         for program in [std::env::current_exe().ok(), Some("/proc/self/exe".into())].into_iter().flatten() {
             let mut arguments = std::env::args_os();
             let mut command = Command::new(program);
-            command.arg0(arguments.next().unwrap_or_default()).args(arguments).env(GUARD, set.join(","));
-            command.envs(set.iter().map(|&name| (name, if name == CORETYPE { wanted } else { "1" })));
+            command.arg0(arguments.next().unwrap_or_default()).args(arguments);
+            command.env(CORETYPE, wanted).env(THREADS, "1").env(GUARD, "1");
             let _only_returns_on_failure = command.exec();
         }
     }
@@ -188,10 +187,10 @@ pub fn ensure_fast_kernel() -> Option<Warning> {
 }
 
 /// Takes the variables of the restart out of the environment, where no other thread can be reading it.
-fn forget(set: &OsStr) {
+fn forget() {
     let alone = std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() == 1);
     if alone {
-        for name in set.to_string_lossy().split(',').chain([GUARD]) {
+        for name in [CORETYPE, THREADS, GUARD] {
             // SAFETY: this thread is the only one of the process, as just counted.
             unsafe { std::env::remove_var(name) }
         }
@@ -242,5 +241,28 @@ mod tests {
         for (name, width) in [("Prescott", 128), ("Haswell", 256), ("SkylakeX", 512), ("SAPPHIRERAPIDS", 512)] {
             assert_eq!(kernel_width(name), width);
         }
+    }
+
+    /// Names what the test below starts: this test program again, with this test alone.
+    const CHILD: &str = "LVD_TEST_RESTART";
+
+    #[test]
+    fn restart_child() {
+        if std::env::var_os(CHILD).is_some() {
+            _ = ensure_fast_kernel();
+            let slow = slow_kernel().is_some();
+            println!("child {} slow {slow} arguments {}", std::process::id(), std::env::args().count());
+        }
+    }
+
+    #[test]
+    fn a_restart_keeps_process_and_arguments_and_mends_the_kernel() {
+        let mut child = Command::new(std::env::current_exe().expect("this program"));
+        child.args(["--exact", "native::blas::tests::restart_child", "--nocapture"]);
+        child.env(CHILD, "1").env_remove(CORETYPE).stdout(std::process::Stdio::piped());
+        let child = child.spawn().expect("a child");
+        let expected = format!("child {} slow false arguments 4", child.id());
+        let said = String::from_utf8(child.wait_with_output().expect("an answer").stdout).expect("text");
+        assert!(said.contains(&expected), "{said}");
     }
 }

@@ -8,12 +8,13 @@ use std::cell::RefCell;
 use rayon::prelude::*;
 
 use super::blas;
+use super::wide::widest;
 use crate::ops::dot::{dot, squared_distance};
 
 /// Queries (or points) a block: the unit of parallel work, and of a matrix product.
-const QUERY_ROWS: usize = 256;
-/// Base rows (or centroids) a matrix product: with 256 queries 2 MB of products, which stay in the second-level cache.
-const BASE_ROWS: usize = 2048;
+const QUERY_ROWS: usize = 512;
+/// Base rows (or centroids) a matrix product: with 512 queries 2 MB of products, which about stay in the second-level cache.
+const BASE_ROWS: usize = 1024;
 /// Scores are compared this many at a time, which the compiler turns into vector instructions.
 const SCAN: usize = 32;
 
@@ -85,7 +86,7 @@ fn knn_block(queries: &[f32], base: &[f32], d: usize, rows: &mut [u32], similari
     for (block, base) in base.chunks(BASE_ROWS * d).enumerate() {
         with_products(queries, base, d, |products| {
             for (best, products) in best.iter_mut().zip(products.chunks(base.len() / d)) {
-                best.offer(products, row_number(block * BASE_ROWS));
+                widest(|| best.offer(products, row_number(block * BASE_ROWS)));
             }
         });
     }
@@ -117,19 +118,24 @@ impl Candidates {
     }
 
     /// Takes the products of the rows from `first` on.
+    #[inline]
     fn offer(&mut self, products: &[f32], first: u32) {
-        for (chunk, products) in products.chunks(SCAN).enumerate() {
-            if !any(products, |product| product > self.floor) {
-                continue;
+        let (chunks, rest) = products.as_chunks::<SCAN>();
+        for (row, products) in (first..).step_by(SCAN).zip(chunks) {
+            if any(products, |product| product > self.floor) {
+                self.take(products, row);
             }
-            for (i, &product) in products.iter().enumerate() {
-                if product > self.floor {
-                    self.found.push((product, first + row_number(chunk * SCAN + i)));
-                }
-            }
-            if self.found.len() + SCAN > self.found.capacity() {
-                self.shrink();
-            }
+        }
+        self.take(rest, first + row_number(products.len() - rest.len()));
+    }
+
+    #[cold]
+    fn take(&mut self, products: &[f32], first: u32) {
+        let floor = self.floor;
+        let rows = (first..).zip(products).filter(|&(_, &product)| product > floor);
+        self.found.extend(rows.map(|(row, &product)| (product, row)));
+        if self.found.len() + SCAN > self.found.capacity() {
+            self.shrink();
         }
     }
 
@@ -193,7 +199,7 @@ fn nearest_block(points: &[f32], centroids: &[f32], d: usize, half_squares: &[f3
         let halves = &half_squares[block * BASE_ROWS..][..centroids.len() / d];
         with_products(points, centroids, d, |products| {
             for (best, products) in best.iter_mut().zip(products.chunks_mut(halves.len())) {
-                best.offer(products, halves, row_number(block * BASE_ROWS));
+                widest(|| best.offer(products, halves, row_number(block * BASE_ROWS)));
             }
         });
     }
@@ -221,28 +227,51 @@ impl Closest {
         Self { margin: 4.0 * as_f32(d) * ROUNDOFF * scale, least: f32::INFINITY, found: Vec::new() }
     }
 
+    #[inline]
     fn offer(&mut self, products: &mut [f32], halves: &[f32], first: u32) {
         let mut lanes = [f32::INFINITY; SCAN];
-        for (product, half) in products.chunks_mut(SCAN).zip(halves.chunks(SCAN)) {
-            for ((lane, product), half) in lanes.iter_mut().zip(product).zip(half) {
-                *product = half - *product;
-                *lane = if *product < *lane { *product } else { *lane };
+        let (chunks, rest) = products.as_chunks_mut::<SCAN>();
+        let (half_chunks, half_rest) = halves.as_chunks::<SCAN>();
+        for (products, halves) in chunks.iter_mut().zip(half_chunks) {
+            for lane in 0..SCAN {
+                products[lane] = halves[lane] - products[lane];
+                lanes[lane] = lesser(products[lane], lanes[lane]);
             }
         }
-        self.least = lanes.into_iter().fold(self.least, f32::min);
-        let limit = self.least + self.margin;
-        for (chunk, scores) in products.chunks(SCAN).enumerate() {
-            if any(scores, |score| score <= limit) {
-                let near = scores.iter().enumerate().filter(|&(_, &score)| score <= limit);
-                self.found.extend(near.map(|(i, &score)| (score, first + row_number(chunk * SCAN + i))));
+        for ((product, half), lane) in rest.iter_mut().zip(half_rest).zip(&mut lanes) {
+            *product = half - *product;
+            *lane = lesser(*product, *lane);
+        }
+        let least = lanes.into_iter().fold(self.least, lesser);
+        self.least = least;
+        if lanes.into_iter().all(|lane| lane > least + self.margin) {
+            return;
+        }
+        for (row, scores) in (first..).step_by(SCAN).zip(chunks) {
+            if any(scores, |score| score <= least + self.margin) {
+                self.take(scores, row);
             }
         }
+        self.take(rest, first + row_number(halves.len() - half_rest.len()));
     }
+
+    #[cold]
+    fn take(&mut self, scores: &[f32], first: u32) {
+        let limit = self.least + self.margin;
+        let rows = (first..).zip(scores).filter(|&(_, &score)| score <= limit);
+        self.found.extend(rows.map(|(row, &score)| (score, row)));
+    }
+}
+
+/// The lesser of two numbers, the second where one is NaN: one vector instruction, which `f32::min` is not.
+#[inline]
+fn lesser(a: f32, b: f32) -> f32 {
+    if a < b { a } else { b }
 }
 
 /// Whether a condition holds for any of the values; without an early exit, so that it is done in vectors.
 #[inline]
-fn any(values: &[f32], holds: impl Fn(f32) -> bool) -> bool {
+fn any(values: &[f32; SCAN], holds: impl Fn(f32) -> bool) -> bool {
     values.iter().fold(false, |any, &value| any | holds(value))
 }
 

@@ -13,3 +13,5 @@ pub mod exact;
 pub mod faiss;
 
 pub mod onnx;
+
+pub mod wide;

@@ -6,6 +6,8 @@
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
+use crate::native::wide::widest;
+
 const LANES: usize = 16;
 
 /// Folds `term` over both slices in the fixed order: shared by the sums below, so that there is one order.
@@ -36,13 +38,13 @@ fn fold(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
 /// The dot product of two vectors of one length.
 #[must_use]
 pub fn dot(a: &[f32], b: &[f32]) -> f32 {
-    fold(a, b, |a, b| a * b)
+    widest(|| fold(a, b, |a, b| a * b))
 }
 
 /// The squared Euclidean distance of two vectors of one length.
 #[must_use]
 pub fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
-    fold(a, b, |a, b| (a - b) * (a - b))
+    widest(|| fold(a, b, |a, b| (a - b) * (a - b)))
 }
 
 /// The cosine of two vectors of any norm; 0 when one of them is zero.

@@ -10,6 +10,7 @@ use super::dot::{normalise, squared_distance};
 use super::hash::Draw;
 use crate::error::{Error, Result};
 use crate::native::exact::nearest;
+use crate::native::wide::widest;
 
 /// How the first centroids are chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -145,9 +146,8 @@ fn means(points: &[f32], d: usize, members: &Members) -> Vec<f32> {
             let members = members.of(cluster);
             sums.fill(0.0);
             for &point in members {
-                for (sum, &x) in sums.iter_mut().zip(&points[point as usize * d..][..d]) {
-                    *sum += f64::from(x);
-                }
+                let point = &points[point as usize * d..][..d];
+                widest(|| sums.iter_mut().zip(point).for_each(|(sum, &x)| *sum += f64::from(x)));
             }
             #[expect(clippy::cast_precision_loss, reason = "no cluster has 2^53 points")]
             let count = members.len().max(1) as f64;

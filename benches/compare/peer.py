@@ -1,0 +1,62 @@
+"""The peer's side of knn.sh and kmeans.sh: makes vectors, runs faiss-cpu, compares answers. Prints seconds like ours."""
+import sys
+import time
+
+import numpy as np
+
+
+def vectors(path, n, d, seed):
+    """Unit vectors in clusters: 1000 centres, the same for every seed, with as much noise as signal."""
+    centres = np.random.default_rng(0).standard_normal((1000, d), dtype=np.float32)
+    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
+    draw = np.random.default_rng(int(seed))
+    rows = centres[draw.integers(0, 1000, int(n))]
+    rows += draw.standard_normal((int(n), d), dtype=np.float32) / np.sqrt(np.float32(d))
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    rows.tofile(path)
+
+
+def read(path, d):
+    return np.fromfile(path, np.float32).reshape(-1, d)
+
+
+def knn(queries, base, d, k, out):
+    import faiss
+
+    queries, base = read(queries, d), read(base, d)
+    faiss.knn(queries[:256], base[:2048], k, metric=faiss.METRIC_INNER_PRODUCT)  # starts threads and buffers
+    start = time.perf_counter()
+    index = faiss.IndexFlatIP(d)
+    index.add(base)
+    _, rows = index.search(queries, k)
+    print(f"seconds={time.perf_counter() - start}")
+    rows.astype(np.uint32).tofile(out)
+
+
+def kmeans(points, d, k, iterations, seed, out):
+    import faiss
+
+    points = read(points, d)
+    faiss.knn(points[:256], points[:2048], 1)  # starts threads and buffers
+    trainer = faiss.Kmeans(d, k, niter=iterations, seed=seed, max_points_per_centroid=len(points))
+    start = time.perf_counter()
+    trainer.train(points)
+    print(f"seconds={time.perf_counter() - start}")
+    trainer.centroids.tofile(out)
+
+
+def same(queries, base, d, k, ours, theirs):
+    queries, base = read(queries, d), read(base, d)
+    ours, theirs = (np.fromfile(path, np.uint32).reshape(-1, k) for path in (ours, theirs))
+    equal = ours == theirs
+    for query in np.flatnonzero(~equal.all(axis=1)):
+        exact = queries[query].astype(np.float64)
+        gap = np.abs(base[ours[query]].astype(np.float64) @ exact - base[theirs[query]].astype(np.float64) @ exact)
+        equal[query] |= gap < 1e-5
+    print(f"{equal.mean():.6f}")
+
+
+if __name__ == "__main__":
+    name, *arguments = sys.argv[1:]
+    arguments = [int(argument) if argument.isdigit() else argument for argument in arguments]
+    {"vectors": vectors, "knn": knn, "kmeans": kmeans, "same": same}[name](*arguments)
