@@ -3,3 +3,4 @@
 //! The pictures are drawn, not shipped: enough of a world to see every stage at work, with nothing to download and nobody's rights.
 
 pub mod vit;
+pub mod canvas;
