@@ -6,7 +6,7 @@ use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, RowSelection, RowSelector};
+use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 
 use super::{Answer, Dropped, FetchLimits, Fetched};
@@ -77,17 +77,14 @@ fn read_run(
     let place = table::image_place(path, builder.schema(), column)?;
     let mask = ProjectionMask::roots(builder.parquet_schema(), [place]);
     let Plan { groups, selectors, rows } = plan(builder.metadata(), run);
-    let reader: ParquetRecordBatchReader = builder
+    let builder = builder
         .with_projection(mask)
         .with_row_groups(groups)
         .with_row_selection(RowSelection::from(selectors))
-        .with_batch_size(limits.concurrency.min(MAX_BATCH_ROWS))
-        .build()
-        .map_err(|error| broken(&error))?;
+        .with_batch_size(limits.concurrency.min(MAX_BATCH_ROWS));
     let mut read = 0;
-    for batch in reader {
-        let batch = batch.map_err(|error| broken(&error))?;
-        let images = images(batch.column(0)).map_err(|error| broken(&error))?;
+    for batch in table::batches(path, builder)? {
+        let images = images(batch?.column(0)).map_err(|error| broken(&error))?;
         read += images.len();
         for image in images.as_binary::<i64>() {
             each(answer(image, limits.max_bytes))?;
@@ -113,9 +110,9 @@ struct Plan {
 
 fn plan(metadata: &ParquetMetaData, run: &[u64]) -> Plan {
     let mut plan = Plan { groups: Vec::new(), selectors: Vec::new(), rows: 0 };
-    let mut start = 0;
+    let mut start = 0_u64;
     for (group, rows) in metadata.row_groups().iter().map(RowGroupMetaData::num_rows).enumerate() {
-        let end = start + u64::try_from(rows).unwrap_or(0);
+        let end = start.saturating_add(u64::try_from(rows).unwrap_or(0));
         let wanted = run[plan.rows..].partition_point(|&row| row < end);
         if wanted > 0 {
             plan.groups.push(group);

@@ -1,13 +1,14 @@
 //! Parquet sources: tables of URLs, and tables of images; only the columns needed are ever read.
 
 use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Schema};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::location::{ParquetRow, escape};
 use super::urls::missing;
@@ -22,7 +23,30 @@ pub(crate) type Builder = ParquetRecordBatchReaderBuilder<File>;
 /// Opens a file and reads its footer.
 pub(crate) fn open(path: &Path) -> Result<Builder> {
     let file = File::open(path).map_err(Error::io(path))?;
-    Builder::try_new(file).map_err(|error| Error::data(path, format!("no readable Parquet file: {error}")))
+    guarded(path, || Builder::try_new(file))
+}
+
+/// Batch after batch of an opened file; what is wrong with the file is an error, never a panic.
+pub(crate) fn batches(path: &Path, builder: Builder) -> Result<impl Iterator<Item = Result<RecordBatch>>> {
+    let mut reader = guarded(path, || builder.build())?;
+    let mut broken = false;
+    Ok(std::iter::from_fn(move || {
+        if broken {
+            return None;
+        }
+        let batch = guarded(path, || reader.next().transpose()).transpose();
+        broken = matches!(batch, Some(Err(_)));
+        batch
+    }))
+}
+
+/// Reads from a Parquet file. The library panics at some broken files, and a file of a user's must not end the process.
+fn guarded<T, E: std::fmt::Display>(path: &Path, read: impl FnOnce() -> std::result::Result<T, E>) -> Result<T> {
+    match catch_unwind(AssertUnwindSafe(read)) {
+        Ok(Ok(found)) => Ok(found),
+        Ok(Err(error)) => Err(Error::data(path, format!("no readable Parquet file: {error}"))),
+        Err(_) => Err(Error::data(path, "no readable Parquet file: the reader stumbled over its content")),
+    }
 }
 
 /// The file's name in a location.
@@ -59,7 +83,7 @@ pub(super) fn list_images(
     };
     let mut row = 0;
     for batch in project(path, builder, &[caption])? {
-        let batch = batch.map_err(|error| Error::data(path, error))?;
+        let batch = batch?;
         let captions = strings(path, batch.column(0))?;
         for caption in captions.as_string::<i64>() {
             each(InputRow { location: location(row), caption: caption.map(str::to_owned) })?;
@@ -89,7 +113,7 @@ pub(super) fn list_urls(
     let caption = caption_place(path, builder.schema(), caption)?;
     let read: Vec<usize> = std::iter::once(url).chain(caption).collect();
     for batch in project(path, builder, &read)? {
-        let batch = batch.map_err(|error| Error::data(path, error))?;
+        let batch = batch?;
         // The projection keeps the order of the file, whichever column comes first there.
         let column = |place| strings(path, batch.column(read.iter().filter(|&&other| other < place).count()));
         let urls = column(url)?;
@@ -126,9 +150,10 @@ fn rows(builder: &Builder) -> u64 {
     u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0)
 }
 
-fn project(path: &Path, builder: Builder, places: &[usize]) -> Result<ParquetRecordBatchReader> {
+/// Batches of the columns at `places`.
+fn project(path: &Path, builder: Builder, places: &[usize]) -> Result<impl Iterator<Item = Result<RecordBatch>>> {
     let mask = ProjectionMask::roots(builder.parquet_schema(), places.iter().copied());
-    builder.with_projection(mask).with_batch_size(TEXT_BATCH_ROWS).build().map_err(|error| Error::data(path, error))
+    batches(path, builder.with_projection(mask).with_batch_size(TEXT_BATCH_ROWS))
 }
 
 /// A column of text, whatever way it is stored; text that is no UTF-8 is null.
