@@ -110,7 +110,7 @@ struct Plan {
 
 fn plan(metadata: &ParquetMetaData, run: &[u64]) -> Plan {
     let mut plan = Plan { groups: Vec::new(), selectors: Vec::new(), rows: 0 };
-    let mut start = 0;
+    let mut start = 0_u64;
     for (group, rows) in metadata.row_groups().iter().map(RowGroupMetaData::num_rows).enumerate() {
         let end = start.saturating_add(u64::try_from(rows).unwrap_or(0));
         let wanted = run[plan.rows..].partition_point(|&row| row < end);
