@@ -19,10 +19,11 @@ use clap::Parser as _;
 use crate::cli::args::{Args, Command, FileArgs, RunArgs};
 use crate::cli::progress::Progress;
 use crate::error::Error;
+use crate::example::make::Options;
 use crate::native::blas::Warning;
 use crate::pipeline::check::{self, Pipeline};
 use crate::pipeline::reference;
-use crate::pipeline::runner::{self, Options};
+use crate::pipeline::runner;
 use crate::stages::StageKind;
 
 /// What ends a command early.
@@ -113,7 +114,11 @@ fn dispatch(command: Command) -> Result<(), Stop> {
             Ok(())
         }
         Command::Doctor { json } => doctor::doctor(json),
-        Command::Example { folder, seed, images, score } => example::example(&folder, seed, images, score),
+        Command::Example { folder, seed, images, score } => {
+            let default = Options::default();
+            let options = Options { seed: seed.unwrap_or(default.seed), images: images.unwrap_or(default.images) };
+            example::example(&folder, &options, score)
+        }
         Command::Config => Ok(table::print(&reference::settings())?),
         Command::Tables => Ok(table::print(&reference::tables())?),
         Command::Completions { shell } => {
@@ -156,7 +161,7 @@ fn run_stage(kind: StageKind, stage: &args::StageArgs) -> Result<(), Stop> {
 
 fn run_steps(pipeline: &Pipeline, steps: &[usize], run: &RunArgs) -> Result<(), Stop> {
     let progress = Progress::new(run.quiet);
-    let options = Options {
+    let options = runner::Options {
         threads: use_threads(run.threads),
         at_once: run.tasks_at_once,
         replace: run.replace,

@@ -2,5 +2,14 @@
 //!
 //! The pictures are drawn, not shipped: enough of a world to see every stage at work, with nothing to download and nobody's rights.
 
-pub mod vit;
-pub mod canvas;
+pub mod make;
+pub mod score;
+pub mod truth;
+
+mod canvas;
+mod cast;
+mod concepts;
+mod edits;
+mod font;
+mod render;
+mod vit;

@@ -97,14 +97,14 @@ fn positions() -> Vec<f32> {
 /// A block of random weights whose update stays small beside the tokens.
 fn block() -> Block {
     let draw = Draw::new(1, "example/vit/copy");
-    let square = |part: u64, norm: f64| random(WIDTH, WIDTH, norm, draw.sub(part));
+    let square = |part: u64, norm: f64| random(WIDTH, WIDTH, norm, draw.within(part));
     Block {
         width: WIDTH,
         heads: 4,
         qkv: [square(0, 1.0), square(1, 1.0), square(2, 1.0)],
         out: square(3, 0.01),
-        up: (random(WIDTH, 2 * WIDTH, 1.0, draw.sub(4)), vec![0.0; 2 * WIDTH]),
-        down: (random(2 * WIDTH, WIDTH, 0.01, draw.sub(5)), vec![0.0; WIDTH]),
+        up: (random(WIDTH, 2 * WIDTH, 1.0, draw.within(4)), vec![0.0; 2 * WIDTH]),
+        down: (random(2 * WIDTH, WIDTH, 0.01, draw.within(5)), vec![0.0; WIDTH]),
         epsilon: 1e-2,
     }
 }

@@ -85,7 +85,7 @@ fn patch_filter(channel: usize, colour: usize, y: usize, x: usize) -> f64 {
 /// The block: attention is a small random residue, the MLP makes energies and colour bins in channels of their own.
 fn block() -> Block {
     let draw = Draw::new(1, "example/vit/semantic");
-    let square = |part: u64, norm: f64| random(WIDTH, WIDTH, norm, draw.sub(part));
+    let square = |part: u64, norm: f64| random(WIDTH, WIDTH, norm, draw.within(part));
     let pairs = FILTERS - 3;
     let hidden = 2 * pairs + BINS;
     let up = Matrix::new(WIDTH, hidden, |row, column| match column {
@@ -95,7 +95,8 @@ fn block() -> Block {
         _ => -2.0,
     });
     #[expect(clippy::cast_possible_truncation, reason = "weights are f32")]
-    let bias = (0..hidden).map(|column| if column < 2 * pairs { 0.0 } else { colour_bin(column - 2 * pairs)[4] as f32 });
+    let bias =
+        (0..hidden).map(|column| if column < 2 * pairs { 0.0 } else { colour_bin(column - 2 * pairs)[4] as f32 });
     let down = Matrix::new(hidden, WIDTH, |row, column| {
         let target = if row < 2 * pairs { FILTERS + row / 4 } else { FILTERS + pairs / 2 + row - 2 * pairs };
         if target == column { 1.0 } else { 0.0 }
