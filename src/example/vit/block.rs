@@ -2,6 +2,8 @@
 //!
 //! They take their weights from the caller; nothing here knows what a model is for.
 
+use std::f64::consts::PI;
+
 use super::graph::{Graph, Matrix, Setting};
 use crate::ops::hash::Draw;
 
@@ -100,4 +102,43 @@ pub fn random(rows: usize, columns: usize, norm: f64, draw: Draw) -> Matrix {
 fn normal(draw: Draw, counter: usize) -> f64 {
     let (radius, angle) = (draw.unit(2 * counter as u64), draw.unit(2 * counter as u64 + 1));
     (-2.0 * (1.0 - radius).ln()).sqrt() * (std::f64::consts::TAU * angle).cos()
+}
+
+/// A Gabor filter of `size` x `size` without response to a flat patch: `phase` 0 is even, 1 is odd.
+#[expect(clippy::cast_precision_loss, reason = "pixel positions")]
+pub fn gabor(size: usize, wavelength: f64, angle: usize, angles: usize, phase: usize) -> Vec<f64> {
+    let turn = PI * angle as f64 / angles as f64;
+    let sigma = (0.5 * wavelength).clamp(0.2 * size as f64, 0.3 * size as f64);
+    let centre = (size as f64 - 1.0) / 2.0;
+    let point = |at: usize| ((at % size) as f64 - centre, (at / size) as f64 - centre);
+    let window: Vec<f64> = (0..size * size)
+        .map(|at| {
+            let (x, y) = point(at);
+            (-(x * x + y * y) / (2.0 * sigma * sigma)).exp()
+        })
+        .collect();
+    let wave = |at: usize| {
+        let (x, y) = point(at);
+        let cycle = 2.0 * PI * (x * turn.cos() + y * turn.sin()) / wavelength;
+        if phase == 0 { cycle.cos() } else { cycle.sin() }
+    };
+    let total: f64 = window.iter().sum();
+    let mean = window.iter().enumerate().map(|(at, weight)| weight * wave(at)).sum::<f64>() / total;
+    window.iter().enumerate().map(|(at, weight)| 2.0 * weight * (wave(at) - mean) / total).collect()
+}
+
+/// An MLP that clips `count` numbers softly to `limit`: gelu(s(x + l)) - gelu(s(x - l)) - sl is near s times x clipped.
+pub fn clip(graph: &mut Graph, x: &str, count: usize, limit: f32) -> String {
+    const SHARPNESS: f32 = 4.0;
+    let slope = f64::from(SHARPNESS);
+    let up = Matrix::new(count, 2 * count, |row, unit| if unit % count == row { slope } else { 0.0 });
+    let limits: Vec<f32> = (0..2 * count).map(|unit| SHARPNESS * if unit < count { limit } else { -limit }).collect();
+    let hidden = graph.linear(x, &up, &limits);
+    let hidden = graph.gelu(&hidden);
+    let down = Matrix::new(2 * count, count, |unit, column| match (unit % count == column, unit < count) {
+        (false, _) => 0.0,
+        (true, true) => 1.0,
+        (true, false) => -1.0,
+    });
+    graph.linear(&hidden, &down, &vec![-limit * SHARPNESS; count])
 }
