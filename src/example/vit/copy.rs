@@ -114,12 +114,14 @@ fn texture() -> impl Iterator<Item = Feature> {
 }
 
 /// Filters: a mean in each opponent colour, then Gabors of luminance.
+#[expect(clippy::cast_precision_loss, reason = "64 pixels")]
 fn patch_filter(channel: usize, colour: usize, y: usize, x: usize) -> f64 {
     match channel {
         0..FIRST_GABOR => OPPONENTS[channel][colour] / (PATCH * PATCH) as f64,
         FIRST_GABOR..FIRST_ENERGY => {
             let index = channel - FIRST_GABOR;
-            OPPONENTS[0][colour] * gabor(PATCH, WAVES[index / (2 * ANGLES)], index / 2 % ANGLES, ANGLES, index % 2)[y * PATCH + x]
+            OPPONENTS[0][colour]
+                * gabor(PATCH, WAVES[index / (2 * ANGLES)], index / 2 % ANGLES, ANGLES, index % 2)[y * PATCH + x]
         }
         _ => 0.0,
     }
@@ -133,7 +135,7 @@ fn positions() -> Vec<f32> {
         let Some(place) = channel.checked_sub(FIRST_PLACE).filter(|&place| place < 8) else { return 0.0 };
         let along = if place < 4 { token / GRID } else { token % GRID };
         let wave = 0.2 * (PI * (place / 2 % 2 + 1) as f64 * (along as f64 + 0.5) / GRID as f64).cos();
-        if place % 2 == 0 { wave } else { -wave }
+        if place.is_multiple_of(2) { wave } else { -wave }
     };
     (0..GRID * GRID * WIDTH).map(|at| element(at) as f32).collect()
 }
@@ -144,7 +146,7 @@ fn block() -> Block {
     let draw = Draw::new(1, "example/vit/copy");
     let square = |part: u64, norm: f64| random(WIDTH, WIDTH, norm, draw.sub(part));
     let hidden = 2 * (FIRST_ENERGY - FIRST_GABOR);
-    let sign = |unit: usize| if unit % 2 == 0 { SHARPNESS } else { -SHARPNESS };
+    let sign = |unit: usize| if unit.is_multiple_of(2) { SHARPNESS } else { -SHARPNESS };
     let up = Matrix::new(WIDTH, hidden, |row, unit| if FIRST_GABOR + unit / 2 == row { sign(unit) } else { 0.0 });
     let share = |unit: usize, column: usize| if FIRST_ENERGY + unit / 4 == column { 0.5 / SHARPNESS } else { 0.0 };
     Block {
