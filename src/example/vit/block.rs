@@ -4,40 +4,65 @@
 
 use std::f64::consts::PI;
 
+use super::filter::Filter;
 use super::graph::{Graph, Matrix, Setting};
 use crate::ops::hash::Draw;
 
-/// The patch embedding: `channels` filters of `size` x `size` x RGB pixels, `step` pixels apart.
+/// Channels of the position embedding.
+pub const PLACES: usize = 8;
+
+/// The patch embedding: filters of `size` x `size` x RGB pixels, `step` pixels apart, and the positions.
 pub struct Patches<'a> {
-    /// How many filters.
-    pub channels: usize,
+    /// The first channels; the last one is their counterweight, the others are empty.
+    pub filters: &'a [Filter],
+    /// Width of a token.
+    pub width: usize,
     /// Side of a filter.
     pub size: usize,
     /// Distance between patches.
     pub step: usize,
-    /// The weight of (channel, colour, y, x).
-    pub filter: &'a dyn Fn(usize, usize, usize, usize) -> f64,
+    /// Patches along a side.
+    pub grid: usize,
+    /// The first of the [`PLACES`] channels of the position embedding.
+    pub places: usize,
 }
 
 impl Patches<'_> {
-    /// `pixels` [N, 3, S, S] to tokens [N, T, channels], row by row.
+    /// `pixels` [N, 3, S, S] to tokens [N, grid * grid, width], row by row.
     #[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "small sides; weights are f32")]
     pub fn embed(&self, graph: &mut Graph, pixels: &str) -> String {
         let area = self.size * self.size;
-        let weights: Vec<f32> = (0..self.channels * 3 * area)
-            .map(|at| {
-                let (pixel, plane) = (at % area, at / area);
-                (self.filter)(plane / 3, plane % 3, pixel / self.size, pixel % self.size) as f32
-            })
-            .collect();
-        let weights = graph.floats(&[self.channels, 3, self.size, self.size], &weights);
+        let weight = |at: usize| {
+            let (channel, colour, pixel) = (at / (3 * area), at / area % 3, at % area);
+            match self.filters.get(channel) {
+                Some(filter) => filter.weight(colour, pixel),
+                // The counterweight keeps the mean of a token at 0, so that the norm does not leak between channels.
+                None if channel == self.width - 1 => -self.filters.iter().map(|f| f.weight(colour, pixel)).sum::<f64>(),
+                None => 0.0,
+            }
+        };
+        let weights: Vec<f32> = (0..self.width * 3 * area).map(|at| weight(at) as f32).collect();
+        let weights = graph.floats(&[self.width, 3, self.size, self.size], &weights);
         let settings = vec![
             ("kernel_shape", Setting::Ints(vec![self.size as i64; 2])),
             ("strides", Setting::Ints(vec![self.step as i64; 2])),
         ];
         let maps = graph.node("Conv", &[pixels, &weights], settings);
-        let rows = graph.reshape(&maps, &[0, self.channels as i64, -1]);
-        graph.transpose(&rows, &[0, 2, 1])
+        let rows = graph.reshape(&maps, &[0, self.width as i64, -1]);
+        let tokens = graph.transpose(&rows, &[0, 2, 1]);
+        let tokens_shape = [self.grid * self.grid, self.width];
+        let positions: Vec<f32> = (0..tokens_shape[0] * self.width).map(|at| self.position(at) as f32).collect();
+        graph.add(&tokens, &tokens_shape, &positions)
+    }
+
+    /// Position embedding: slow waves along both sides, each with its negative, so that they add up to nothing.
+    #[expect(clippy::cast_precision_loss, reason = "grid positions")]
+    fn position(&self, at: usize) -> f64 {
+        let (token, channel) = (at / self.width, at % self.width);
+        let Some(place) = channel.checked_sub(self.places).filter(|&place| place < PLACES) else { return 0.0 };
+        let along = if place < PLACES / 2 { token / self.grid } else { token % self.grid };
+        let wave = (PI * (place / 2 % 2 + 1) as f64 * (along as f64 + 0.5) / self.grid as f64).cos();
+        if place.is_multiple_of(2) { 0.2 * wave } else { -0.2 * wave }
     }
 }
 
@@ -102,29 +127,6 @@ pub fn random(rows: usize, columns: usize, norm: f64, draw: Draw) -> Matrix {
 fn normal(draw: Draw, counter: usize) -> f64 {
     let (radius, angle) = (draw.unit(2 * counter as u64), draw.unit(2 * counter as u64 + 1));
     (-2.0 * (1.0 - radius).ln()).sqrt() * (std::f64::consts::TAU * angle).cos()
-}
-
-/// A Gabor filter of `size` x `size` without response to a flat patch: `phase` 0 is even, 1 is odd.
-#[expect(clippy::cast_precision_loss, reason = "pixel positions")]
-pub fn gabor(size: usize, wavelength: f64, angle: usize, angles: usize, phase: usize) -> Vec<f64> {
-    let turn = PI * angle as f64 / angles as f64;
-    let sigma = (0.5 * wavelength).clamp(0.2 * size as f64, 0.3 * size as f64);
-    let centre = (size as f64 - 1.0) / 2.0;
-    let point = |at: usize| ((at % size) as f64 - centre, (at / size) as f64 - centre);
-    let window: Vec<f64> = (0..size * size)
-        .map(|at| {
-            let (x, y) = point(at);
-            (-(x * x + y * y) / (2.0 * sigma * sigma)).exp()
-        })
-        .collect();
-    let wave = |at: usize| {
-        let (x, y) = point(at);
-        let cycle = 2.0 * PI * (x * turn.cos() + y * turn.sin()) / wavelength;
-        if phase == 0 { cycle.cos() } else { cycle.sin() }
-    };
-    let total: f64 = window.iter().sum();
-    let mean = window.iter().enumerate().map(|(at, weight)| weight * wave(at)).sum::<f64>() / total;
-    window.iter().enumerate().map(|(at, weight)| 2.0 * weight * (wave(at) - mean) / total).collect()
 }
 
 /// An MLP that clips `count` numbers softly to `limit`: gelu(s(x + l)) - gelu(s(x - l)) - sl is near s times x clipped.

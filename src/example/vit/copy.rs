@@ -6,7 +6,8 @@
 
 use std::f64::consts::PI;
 
-use super::block::{Block, Patches, clip, gabor, random};
+use super::block::{Block, Patches, clip, random};
+use super::filter::{Filter, OPPONENTS};
 use super::graph::{Graph, Matrix};
 use crate::ops::hash::Draw;
 
@@ -27,20 +28,14 @@ const FIRST_GABOR: usize = 3;
 const FIRST_ENERGY: usize = FIRST_GABOR + 2 * WAVES.len() * ANGLES;
 const FIRST_PLACE: usize = FIRST_ENERGY + WAVES.len() * ANGLES;
 const WIDTH: usize = 48;
-/// Weights of red, green and blue in luminance, red-green and blue-yellow.
-pub const OPPONENTS: [[f64; 3]; 3] = [[0.299, 0.587, 0.114], [0.5, -0.5, 0.0], [-0.25, -0.25, 0.5]];
 
 /// The model file's bytes.
 pub fn build() -> Vec<u8> {
     let mut graph = Graph::new("copy", "pixels", &[3, SIDE, SIDE]);
-    let filter = |channel: usize, colour: usize, y: usize, x: usize| match channel {
-        // The counterweight keeps a token's mean at 0, so that the norm does not mix channels.
-        channel if channel == WIDTH - 1 => -(0..FIRST_ENERGY).map(|c| patch_filter(c, colour, y, x)).sum::<f64>(),
-        _ => patch_filter(channel, colour, y, x),
-    };
-    let patches = Patches { channels: WIDTH, size: PATCH, step: PATCH, filter: &filter };
+    let filters = filters();
+    let patches =
+        Patches { filters: &filters, width: WIDTH, size: PATCH, step: PATCH, grid: GRID, places: FIRST_PLACE };
     let tokens = patches.embed(&mut graph, "pixels");
-    let tokens = graph.add(&tokens, &[GRID * GRID, WIDTH], &positions());
     let tokens = block().apply(&mut graph, &tokens);
     let flat = graph.reshape(&tokens, &[0, -1]);
     let features: Vec<Feature> = layout().chain(texture()).collect();
@@ -113,31 +108,16 @@ fn texture() -> impl Iterator<Item = Feature> {
     })
 }
 
-/// Filters: a mean in each opponent colour, then Gabors of luminance.
-#[expect(clippy::cast_precision_loss, reason = "64 pixels")]
-fn patch_filter(channel: usize, colour: usize, y: usize, x: usize) -> f64 {
-    match channel {
-        0..FIRST_GABOR => OPPONENTS[channel][colour] / (PATCH * PATCH) as f64,
-        FIRST_GABOR..FIRST_ENERGY => {
-            let index = channel - FIRST_GABOR;
-            OPPONENTS[0][colour]
-                * gabor(PATCH, WAVES[index / (2 * ANGLES)], index / 2 % ANGLES, ANGLES, index % 2)[y * PATCH + x]
-        }
-        _ => 0.0,
-    }
-}
-
-/// Position embedding [T, WIDTH]: waves in channels of their own, as many up as down.
-#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "small numbers; weights are f32")]
-fn positions() -> Vec<f32> {
-    let element = |at: usize| {
-        let (token, channel) = (at / WIDTH, at % WIDTH);
-        let Some(place) = channel.checked_sub(FIRST_PLACE).filter(|&place| place < 8) else { return 0.0 };
-        let along = if place < 4 { token / GRID } else { token % GRID };
-        let wave = 0.2 * (PI * (place / 2 % 2 + 1) as f64 * (along as f64 + 0.5) / GRID as f64).cos();
-        if place.is_multiple_of(2) { wave } else { -wave }
-    };
-    (0..GRID * GRID * WIDTH).map(|at| element(at) as f32).collect()
+/// A mean in each opponent colour, then Gabors of luminance.
+#[expect(clippy::cast_precision_loss, reason = "4 angles")]
+fn filters() -> Vec<Filter> {
+    let flat = f64::INFINITY;
+    let means = OPPONENTS.into_iter().map(|colour| Filter::mean(colour, PATCH, flat));
+    let angles = (0..ANGLES).map(|angle| PI * angle as f64 / ANGLES as f64);
+    let gabors = WAVES.into_iter().flat_map(|wavelength| {
+        angles.clone().flat_map(move |angle| Filter::gabors(OPPONENTS[0], PATCH, wavelength, angle, 1.0))
+    });
+    means.chain(gabors).collect()
 }
 
 /// The block: attention is a small random residue, the MLP turns pairs of Gabor responses into energies.

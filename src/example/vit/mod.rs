@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 
 mod block;
 mod copy;
+mod filter;
 mod graph;
 mod proto;
 mod semantic;

@@ -5,8 +5,8 @@
 
 use std::f64::consts::PI;
 
-use super::block::{Block, Patches, gabor, random};
-use super::copy::OPPONENTS;
+use super::block::{Block, Patches, random};
+use super::filter::{Filter, OPPONENTS};
 use super::graph::{Graph, Matrix};
 use crate::ops::hash::Draw;
 
@@ -26,8 +26,6 @@ const ORIENTATIONS: usize = 6;
 /// Filters: 3 colour means, even and odd luminance Gabors, even and odd colour Gabors of 2 orientations.
 const GABORS: usize = WAVES.len() * ORIENTATIONS;
 const COLOUR_EDGES: usize = 4;
-/// First colour Gabor.
-const FIRST_EDGE: usize = 3 + 2 * GABORS;
 const FILTERS: usize = 3 + 2 * GABORS + 2 * COLOUR_EDGES;
 const BINS: usize = 39;
 /// Features of a token: its colours, energies and bins.
@@ -37,17 +35,14 @@ const POOLS: usize = 4;
 
 /// Mean of every feature over photographs and drawings of many kinds: subtracted, so that unrelated pictures are
 /// near cosine 0.
-const MEANS: [f32; FEATURES] = [
-    -0.07, 0.02, -0.02, 1.13, 0.73, 0.71, 1.19, 0.71, 0.74, 1.32, 1.13, 1.10, 1.49, 1.11, 1.15, 1.29, 1.24, 1.28, 1.47,
-    1.28, 1.24, 0.64, 0.65, 0.58, 0.67, 0.80, 1.24, 0.46, 0.72, 0.23, 0.35, 0.06, 0.53, 0.16, 0.40, 0.73, 0.20, -0.00,
-    0.25, 0.51, 0.42, 0.12, 0.43, 0.57, 0.50, 0.18, 0.52, 0.60, 0.36, 0.07, 0.45, 0.48, 0.26, 0.04, 0.39, 0.39, 0.64,
-    0.15, 0.50, 0.67, 0.78, 0.31, 0.60, 0.86,
-];
+const MEANS: [f32; FEATURES] = [-0.08, 0.02, -0.03, 0.89, 0.54, 0.52, 0.92, 0.53, 0.56, 1.03, 0.87, 0.84, 1.16, 0.85, 0.89, 1.01, 0.95, 0.99, 1.15, 0.99, 0.96, 0.52, 0.51, 0.45, 0.51, 0.74, 1.18, 0.41, 0.66, 0.20, 0.31, 0.04, 0.49, 0.15, 0.37, 0.65, 0.19, -0.00, 0.24, 0.45, 0.41, 0.13, 0.41, 0.53, 0.48, 0.19, 0.49, 0.57, 0.35, 0.07, 0.39, 0.46, 0.24, 0.03, 0.32, 0.37, 0.61, 0.14, 0.44, 0.63, 0.74, 0.29, 0.54, 0.79];
 
 /// The model file's bytes.
 pub fn build() -> Vec<u8> {
     let mut graph = Graph::new("semantic", "pixels", &[3, SIDE, SIDE]);
-    let patches = Patches { channels: WIDTH, size: PATCH, step: STEP, filter: &patch_filter };
+    let filters = filters();
+    let places = FILTERS + FEATURES - 3;
+    let patches = Patches { filters: &filters, width: WIDTH, size: PATCH, step: STEP, grid: GRID, places };
     let tokens = patches.embed(&mut graph, "pixels");
     let tokens = block().apply(&mut graph, &tokens);
     let pools = Matrix::new(POOLS, GRID * GRID, pool);
@@ -71,26 +66,18 @@ fn pool(pool: usize, token: usize) -> f64 {
     [1.0, wave(1.0, row), wave(2.0, row), wave(2.0, column)][pool] / (GRID * GRID) as f64
 }
 
-/// Filters: a blurred mean in each opponent colour, then Gabors of luminance, then of the two colours.
-#[expect(clippy::cast_precision_loss, reason = "pixel positions")]
-fn patch_filter(channel: usize, colour: usize, y: usize, x: usize) -> f64 {
-    let centre = (PATCH as f64 - 1.0) / 2.0;
-    let square = (x as f64 - centre).powi(2) + (y as f64 - centre).powi(2);
-    let at = y * PATCH + x;
-    match channel {
-        0..3 => OPPONENTS[channel][colour] * (-square / 32.0).exp() / (32.0 * PI),
-        3..FIRST_EDGE => {
-            let index = channel - 3;
-            let (wavelength, gain) = WAVES[index / (2 * ORIENTATIONS)];
-            let filter = gabor(PATCH, wavelength, index / 2 % ORIENTATIONS, ORIENTATIONS, index % 2);
-            gain * OPPONENTS[0][colour] * filter[at]
-        }
-        FIRST_EDGE..FILTERS => {
-            let index = channel - FIRST_EDGE;
-            2.0 * OPPONENTS[1 + index / 4][colour] * gabor(PATCH, 11.0, index / 2 % 2, 2, index % 2)[at]
-        }
-        _ => 0.0,
-    }
+/// A blurred mean in each opponent colour, then Gabors of luminance, then of the two colours.
+#[expect(clippy::cast_precision_loss, reason = "6 angles")]
+fn filters() -> Vec<Filter> {
+    let means = OPPONENTS.into_iter().map(|colour| Filter::mean(colour, PATCH, 4.0));
+    let angles = (0..ORIENTATIONS).map(|angle| PI * angle as f64 / ORIENTATIONS as f64);
+    let luminance = WAVES.into_iter().flat_map(|(wavelength, gain)| {
+        angles.clone().flat_map(move |angle| Filter::gabors(OPPONENTS[0], PATCH, wavelength, angle, gain))
+    });
+    let edges = OPPONENTS.into_iter().skip(1).flat_map(|colour| {
+        [0.0, PI / 2.0].into_iter().flat_map(move |angle| Filter::gabors(colour, PATCH, 11.0, angle, 2.0))
+    });
+    means.chain(luminance).chain(edges).collect()
 }
 
 /// The block: attention is a small random residue, the MLP makes energies and colour bins in channels of their own.
