@@ -12,16 +12,19 @@ use super::graph::{Graph, Matrix};
 use crate::ops::hash::Draw;
 
 /// Side of the input.
-pub const SIDE: usize = 64;
+pub const SIDE: usize = 72;
 /// Length of the embedding.
 pub const DIM: usize = 128;
 
-const PATCH: usize = 8;
-const GRID: usize = SIDE / PATCH;
+const PATCH: usize = 16;
+const STEP: usize = 8;
+const GRID: usize = (SIDE - PATCH) / STEP + 1;
 /// Rows of tokens that count: captions are in the lowest.
 const ROWS: usize = GRID - 1;
 /// Wavelengths of the Gabors in pixels.
 const WAVES: [f64; 3] = [3.0, 5.0, 9.0];
+/// Standard deviation of the windows of the means in pixels: wide enough that fine patterns do not alias.
+const BLUR: f64 = 3.5;
 const ANGLES: usize = 4;
 /// First Gabor channel (after three means), first energy channel, first position channel, width of a token.
 const FIRST_GABOR: usize = 3;
@@ -34,7 +37,7 @@ pub fn build() -> Vec<u8> {
     let mut graph = Graph::new("copy", "pixels", &[3, SIDE, SIDE]);
     let filters = filters();
     let patches =
-        Patches { filters: &filters, width: WIDTH, size: PATCH, step: PATCH, grid: GRID, places: FIRST_PLACE };
+        Patches { filters: &filters, width: WIDTH, size: PATCH, step: STEP, grid: GRID, places: FIRST_PLACE };
     let tokens = patches.embed(&mut graph, "pixels");
     let tokens = block().apply(&mut graph, &tokens);
     let flat = graph.reshape(&tokens, &[0, -1]);
@@ -111,8 +114,7 @@ fn texture() -> impl Iterator<Item = Feature> {
 /// A mean in each opponent colour, then Gabors of luminance.
 #[expect(clippy::cast_precision_loss, reason = "4 angles")]
 fn filters() -> Vec<Filter> {
-    let flat = f64::INFINITY;
-    let means = OPPONENTS.into_iter().map(|colour| Filter::mean(colour, PATCH, flat));
+    let means = OPPONENTS.into_iter().map(|colour| Filter::mean(colour, PATCH, BLUR));
     let angles = (0..ANGLES).map(|angle| PI * angle as f64 / ANGLES as f64);
     let gabors = WAVES.into_iter().flat_map(|wavelength| {
         angles.clone().flat_map(move |angle| Filter::gabors(OPPONENTS[0], PATCH, wavelength, angle, 1.0))
