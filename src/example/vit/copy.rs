@@ -36,8 +36,7 @@ const WIDTH: usize = 48;
 pub fn build() -> Vec<u8> {
     let mut graph = Graph::new("copy", "pixels", &[3, SIDE, SIDE]);
     let filters = filters();
-    let patches =
-        Patches { filters: &filters, width: WIDTH, size: PATCH, step: STEP, grid: GRID, places: FIRST_PLACE };
+    let patches = Patches { filters: &filters, width: WIDTH, size: PATCH, step: STEP, grid: GRID, places: FIRST_PLACE };
     let tokens = patches.embed(&mut graph, "pixels");
     let tokens = block().apply(&mut graph, &tokens);
     let flat = graph.reshape(&tokens, &[0, -1]);

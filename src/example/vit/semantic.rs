@@ -35,7 +35,12 @@ const POOLS: usize = 4;
 
 /// Mean of every feature over photographs and drawings of many kinds: subtracted, so that unrelated pictures are
 /// near cosine 0.
-const MEANS: [f32; FEATURES] = [-0.08, 0.02, -0.03, 0.89, 0.54, 0.52, 0.92, 0.53, 0.56, 1.03, 0.87, 0.84, 1.16, 0.85, 0.89, 1.01, 0.95, 0.99, 1.15, 0.99, 0.96, 0.52, 0.51, 0.45, 0.51, 0.74, 1.18, 0.41, 0.66, 0.20, 0.31, 0.04, 0.49, 0.15, 0.37, 0.65, 0.19, -0.00, 0.24, 0.45, 0.41, 0.13, 0.41, 0.53, 0.48, 0.19, 0.49, 0.57, 0.35, 0.07, 0.39, 0.46, 0.24, 0.03, 0.32, 0.37, 0.61, 0.14, 0.44, 0.63, 0.74, 0.29, 0.54, 0.79];
+const MEANS: [f32; FEATURES] = [
+    -0.08, 0.02, -0.03, 0.89, 0.54, 0.52, 0.92, 0.53, 0.56, 1.03, 0.87, 0.84, 1.16, 0.85, 0.89, 1.01, 0.95, 0.99, 1.15,
+    0.99, 0.96, 0.52, 0.51, 0.45, 0.51, 0.74, 1.18, 0.41, 0.66, 0.20, 0.31, 0.04, 0.49, 0.15, 0.37, 0.65, 0.19, -0.00,
+    0.24, 0.45, 0.41, 0.13, 0.41, 0.53, 0.48, 0.19, 0.49, 0.57, 0.35, 0.07, 0.39, 0.46, 0.24, 0.03, 0.32, 0.37, 0.61,
+    0.14, 0.44, 0.63, 0.74, 0.29, 0.54, 0.79,
+];
 
 /// The model file's bytes.
 pub fn build() -> Vec<u8> {
@@ -50,12 +55,20 @@ pub fn build() -> Vec<u8> {
     let pooled = graph.node("MatMul", &[&pools, &tokens], vec![]);
     let flat = graph.reshape(&pooled, &[0, -1]);
     let head = Matrix::new(POOLS * WIDTH, DIM, |row, feature| {
-        let channel = if feature % FEATURES < 3 { feature % FEATURES } else { FILTERS - 3 + feature % FEATURES };
-        if row == feature / FEATURES * WIDTH + channel { 1.0 } else { 0.0 }
+        let (pool, feature) = (feature / FEATURES, feature % FEATURES);
+        let channel = if feature < 3 { feature } else { FILTERS - 3 + feature };
+        if row == pool * WIDTH + channel { gain(pool, feature) } else { 0.0 }
     });
-    let bias: Vec<f32> = MEANS.iter().map(|mean| -mean).chain(std::iter::repeat(0.0)).take(DIM).collect();
-    let out = graph.linear(&flat, &head, &bias);
+    let bias =
+        Matrix::new(1, DIM, |_, feature| MEANS.get(feature).map_or(0.0, |&mean| -gain(0, feature) * f64::from(mean)));
+    let out = graph.linear(&flat, &head, &bias.data);
     graph.finish(&out, "embedding", &[DIM], "lvd example: texture and colour statistics")
+}
+
+/// How much a feature of a pool counts: the colour bins overlap, and where things are says more than how much there is.
+fn gain(pool: usize, feature: usize) -> f64 {
+    let bin = if feature < FEATURES - BINS { 1.0 } else { 0.5 };
+    if pool == 0 { bin } else { 2.0 * bin }
 }
 
 /// Weight of a token in a pool: everywhere, top against bottom, middle against the rest by height and by width.
