@@ -74,21 +74,21 @@ impl Feature {
 /// The means' waves, up to a highest frequency for each channel; horizontal layers, which landscapes share, count less.
 #[expect(clippy::cast_precision_loss, reason = "frequencies below 8")]
 fn layout() -> impl Iterator<Item = Feature> {
-    [(0, 7.62, 1.0), (1, 3.2, 0.5), (2, 3.2, 0.5)].into_iter().flat_map(|(channel, highest, share)| {
+    [(0, 7.62, 1.0), (1, 3.2, 0.7), (2, 3.2, 0.7)].into_iter().flat_map(|(channel, highest, share)| {
         let waves = (0..ROWS).flat_map(|down| (0..GRID).map(move |across| (down, across)));
         waves.filter_map(move |(down, across)| {
             let frequency = (down as f64).hypot(across as f64);
             let layers = if across == 0 { if down == 1 { 0.46 } else { 0.6 } } else { 1.0 };
             let mix = std::array::from_fn(|c| if c == channel { 1.0 } else { 0.0 });
             let kept = frequency > 0.0 && frequency <= highest;
-            kept.then_some(Feature { mix, down, across, gain: share * layers * frequency })
+            kept.then_some(Feature { mix, down, across, gain: share * layers * frequency.powf(1.2) })
         })
     })
 }
 
 /// Orientation and scale of the energies, over the whole picture and in its broadest waves.
 fn texture() -> impl Iterator<Item = Feature> {
-    const GAIN: f64 = 0.5;
+    const GAIN: f64 = 0.35;
     let energies = |weight: &dyn Fn(usize, usize) -> f64| -> [f64; WIDTH] {
         std::array::from_fn(|c| match c.checked_sub(FIRST_ENERGY) {
             Some(energy) if energy < WAVES.len() * ANGLES => weight(energy / ANGLES, energy % ANGLES),
@@ -123,7 +123,7 @@ fn filters() -> Vec<Filter> {
 
 /// The block: attention is a small random residue, the MLP turns pairs of Gabor responses into energies.
 fn block() -> Block {
-    const SHARPNESS: f64 = 15.0;
+    const SHARPNESS: f64 = 40.0;
     let draw = Draw::new(1, "example/vit/copy");
     let square = |part: u64, norm: f64| random(WIDTH, WIDTH, norm, draw.sub(part));
     let hidden = 2 * (FIRST_ENERGY - FIRST_GABOR);
