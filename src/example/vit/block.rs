@@ -2,40 +2,67 @@
 //!
 //! They take their weights from the caller; nothing here knows what a model is for.
 
+use std::f64::consts::PI;
+
+use super::filter::Filter;
 use super::graph::{Graph, Matrix, Setting};
 use crate::ops::hash::Draw;
 
-/// The patch embedding: `channels` filters of `size` x `size` x RGB pixels, `step` pixels apart.
+/// Channels of the position embedding.
+pub const PLACES: usize = 8;
+
+/// The patch embedding: filters of `size` x `size` x RGB pixels, `step` pixels apart, and the positions.
 pub struct Patches<'a> {
-    /// How many filters.
-    pub channels: usize,
+    /// The first channels; the last one is their counterweight, the others are empty.
+    pub filters: &'a [Filter],
+    /// Width of a token.
+    pub width: usize,
     /// Side of a filter.
     pub size: usize,
     /// Distance between patches.
     pub step: usize,
-    /// The weight of (channel, colour, y, x).
-    pub filter: &'a dyn Fn(usize, usize, usize, usize) -> f64,
+    /// Patches along a side.
+    pub grid: usize,
+    /// The first of the [`PLACES`] channels of the position embedding.
+    pub places: usize,
 }
 
 impl Patches<'_> {
-    /// `pixels` [N, 3, S, S] to tokens [N, T, channels], row by row.
+    /// `pixels` [N, 3, S, S] to tokens [N, grid * grid, width], row by row.
     #[expect(clippy::cast_possible_truncation, clippy::cast_possible_wrap, reason = "small sides; weights are f32")]
     pub fn embed(&self, graph: &mut Graph, pixels: &str) -> String {
         let area = self.size * self.size;
-        let weights: Vec<f32> = (0..self.channels * 3 * area)
-            .map(|at| {
-                let (pixel, plane) = (at % area, at / area);
-                (self.filter)(plane / 3, plane % 3, pixel / self.size, pixel % self.size) as f32
-            })
-            .collect();
-        let weights = graph.floats(&[self.channels, 3, self.size, self.size], &weights);
+        let weight = |at: usize| {
+            let (channel, colour, pixel) = (at / (3 * area), at / area % 3, at % area);
+            match self.filters.get(channel) {
+                Some(filter) => filter.weight(colour, pixel),
+                // The counterweight keeps the mean of a token at 0, so that the norm does not leak between channels.
+                None if channel == self.width - 1 => -self.filters.iter().map(|f| f.weight(colour, pixel)).sum::<f64>(),
+                None => 0.0,
+            }
+        };
+        let weights: Vec<f32> = (0..self.width * 3 * area).map(|at| weight(at) as f32).collect();
+        let weights = graph.floats(&[self.width, 3, self.size, self.size], &weights);
         let settings = vec![
             ("kernel_shape", Setting::Ints(vec![self.size as i64; 2])),
             ("strides", Setting::Ints(vec![self.step as i64; 2])),
         ];
         let maps = graph.node("Conv", &[pixels, &weights], settings);
-        let rows = graph.reshape(&maps, &[0, self.channels as i64, -1]);
-        graph.transpose(&rows, &[0, 2, 1])
+        let rows = graph.reshape(&maps, &[0, self.width as i64, -1]);
+        let tokens = graph.transpose(&rows, &[0, 2, 1]);
+        let tokens_shape = [self.grid * self.grid, self.width];
+        let positions: Vec<f32> = (0..tokens_shape[0] * self.width).map(|at| self.position(at) as f32).collect();
+        graph.add(&tokens, &tokens_shape, &positions)
+    }
+
+    /// Position embedding: slow waves along both sides, each with its negative, so that they add up to nothing.
+    #[expect(clippy::cast_precision_loss, reason = "grid positions")]
+    fn position(&self, at: usize) -> f64 {
+        let (token, channel) = (at / self.width, at % self.width);
+        let Some(place) = channel.checked_sub(self.places).filter(|&place| place < PLACES) else { return 0.0 };
+        let along = if place < PLACES / 2 { token / self.grid } else { token % self.grid };
+        let wave = (PI * (place / 2 % 2 + 1) as f64 * (along as f64 + 0.5) / self.grid as f64).cos();
+        if place.is_multiple_of(2) { 0.2 * wave } else { -0.2 * wave }
     }
 }
 
@@ -100,4 +127,20 @@ pub fn random(rows: usize, columns: usize, norm: f64, draw: Draw) -> Matrix {
 fn normal(draw: Draw, counter: usize) -> f64 {
     let (radius, angle) = (draw.unit(2 * counter as u64), draw.unit(2 * counter as u64 + 1));
     (-2.0 * (1.0 - radius).ln()).sqrt() * (std::f64::consts::TAU * angle).cos()
+}
+
+/// An MLP that clips `count` numbers softly to `limit`: gelu(s(x + l)) - gelu(s(x - l)) - sl is near s times x clipped.
+pub fn clip(graph: &mut Graph, x: &str, count: usize, limit: f32) -> String {
+    const SHARPNESS: f32 = 4.0;
+    let slope = f64::from(SHARPNESS);
+    let up = Matrix::new(count, 2 * count, |row, unit| if unit % count == row { slope } else { 0.0 });
+    let limits: Vec<f32> = (0..2 * count).map(|unit| SHARPNESS * if unit < count { limit } else { -limit }).collect();
+    let hidden = graph.linear(x, &up, &limits);
+    let hidden = graph.gelu(&hidden);
+    let down = Matrix::new(2 * count, count, |unit, column| match (unit % count == column, unit < count) {
+        (false, _) => 0.0,
+        (true, true) => 1.0,
+        (true, false) => -1.0,
+    });
+    graph.linear(&hidden, &down, &vec![-limit * SHARPNESS; count])
 }
