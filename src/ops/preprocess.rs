@@ -63,6 +63,9 @@ thread_local! {
 pub fn preprocess(width: u32, height: u32, rgb: &[u8], spec: &Preprocess, out: &mut [f32]) {
     assert_eq!(rgb.len() as u64, 3 * u64::from(width) * u64::from(height), "a picture of {width} x {height}");
     assert_eq!(out.len(), spec.values(), "room for a picture of {0} x {0}", spec.crop);
+    if let Some((width, height, rgb)) = middle(width, height, rgb, spec) {
+        return preprocess(width, height, &rgb, spec, out);
+    }
     let (to_width, to_height) = spec.resize.size(width, height);
     if (to_width, to_height) == (width, height) {
         crop(width, height, rgb, spec, out);
@@ -70,6 +73,28 @@ pub fn preprocess(width: u32, height: u32, rgb: &[u8], spec: &Preprocess, out: &
         let resized = resize((width, height), rgb, (to_width, to_height), spec.interpolation);
         crop(to_width, to_height, &resized, spec, out);
     }
+}
+
+/// The ratio of sides from which on only the middle is resized: `ShortEdge(224)` would make gigabytes of a picture of
+/// 1 x 10^6 pixels, to keep a square of them. Below it the result is torchvision's; above, shifted by a pixel at most.
+const EXTREME: u32 = 64;
+
+/// The middle of an extreme picture, wider than the crop by far.
+fn middle(width: u32, height: u32, rgb: &[u8], spec: &Preprocess) -> Option<(u32, u32, Vec<u8>)> {
+    let Resize::ShortEdge(n) = spec.resize else { return None };
+    let (short, long) = (width.min(height), width.max(height));
+    if short.saturating_mul(EXTREME) >= long || u64::from(n) * u64::from(EXTREME) / 2 < u64::from(spec.crop) {
+        return None;
+    }
+    let kept = short * EXTREME;
+    let from = ((long - kept) / 2) as usize;
+    if height > width {
+        let row = 3 * width as usize;
+        return Some((width, kept, rgb[from * row..(from + kept as usize) * row].to_vec()));
+    }
+    let rows = rgb.chunks_exact(3 * width as usize);
+    let rgb = rows.flat_map(|row| &row[3 * from..3 * (from + kept as usize)]).copied().collect();
+    Some((kept, height, rgb))
 }
 
 impl Resize {
@@ -86,17 +111,21 @@ impl Resize {
     }
 }
 
+/// Across first and then down, as Pillow: values are cut to 8 bits in between, so the order shows at sharp edges, and
+/// the library alone would go down first.
 fn resize(from: (u32, u32), rgb: &[u8], to: (u32, u32), interpolation: Interpolation) -> Vec<u8> {
     let filter = match interpolation {
         Interpolation::Bicubic => FilterType::CatmullRom,
         Interpolation::Bilinear => FilterType::Bilinear,
     };
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter)).use_alpha(false);
-    let source = ImageRef::new(from.0, from.1, rgb, PixelType::U8x3).expect("the length was checked");
-    let mut target = Image::new(to.0, to.1, PixelType::U8x3);
     // Taken, not borrowed: while it waits for rayon's workers this thread may start on another picture.
     let mut resizer = RESIZER.take();
-    resizer.resize(&source, &mut target, &options).expect("both pictures are U8x3");
+    let source = ImageRef::new(from.0, from.1, rgb, PixelType::U8x3).expect("the length was checked");
+    let mut across = Image::new(to.0, from.1, PixelType::U8x3);
+    resizer.resize(&source, &mut across, &options).expect("both pictures are U8x3");
+    let mut target = Image::new(to.0, to.1, PixelType::U8x3);
+    resizer.resize(&across, &mut target, &options).expect("both pictures are U8x3");
     RESIZER.set(resizer);
     target.into_vec()
 }
@@ -149,5 +178,92 @@ impl Span {
         let twice = length - side;
         let half = twice / 2;
         Self { from: half + (twice % 2) * (half % 2), to: 0, len: side }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(resize: Resize, crop: u32, interpolation: Interpolation) -> Preprocess {
+        Preprocess { resize, crop, mean: [0.0; 3], std: [1.0; 3], interpolation }
+    }
+
+    /// The synthetic picture of the goldens: `tests/data/preprocess.py` makes the same.
+    fn synthetic(width: u32, height: u32) -> Vec<u8> {
+        (0..height)
+            .flat_map(|y| (0..width).flat_map(move |x| [x * y, 7 * x + 3 * y, (x / 8 + y / 8) % 2 * 255]))
+            .map(|v| v.to_le_bytes()[0])
+            .collect()
+    }
+
+    /// Width, height, resize, crop, kernel: the order of `CASES` in `tests/data/preprocess.py`, which made the golden.
+    const CASES: [(u32, u32, Resize, u32, Interpolation); 6] = [
+        (97, 61, Resize::ShortEdge(32), 24, Interpolation::Bicubic),
+        (97, 61, Resize::ShortEdge(32), 24, Interpolation::Bilinear),
+        (61, 97, Resize::Squash(24), 24, Interpolation::Bicubic),
+        (13, 9, Resize::ShortEdge(20), 21, Interpolation::Bicubic),
+        (20, 15, Resize::ShortEdge(15), 12, Interpolation::Bilinear),
+        (40, 9, Resize::ShortEdge(9), 20, Interpolation::Bicubic),
+    ];
+
+    /// Every value within one level of 255 of Pillow's: both round to 8 bits between the two passes.
+    #[test]
+    fn pillow_agrees() {
+        let mut golden = include_bytes!("../../tests/data/preprocess.bin").as_slice();
+        for (width, height, resize, crop, kernel) in CASES {
+            let spec = spec(resize, crop, kernel);
+            let mut out = vec![f32::NAN; spec.values()];
+            preprocess(width, height, &synthetic(width, height), &spec, &mut out);
+            let plane = (crop * crop) as usize;
+            let (expect, rest) = golden.split_at(spec.values());
+            golden = rest;
+            for (at, &level) in expect.iter().enumerate() {
+                let value = out[at % 3 * plane + at / 3] * 255.0;
+                let off = (value - f32::from(level)).abs();
+                assert!(off < 1.01, "{width} x {height}, {resize:?}: value {at} is {value}, Pillow says {level}");
+            }
+        }
+        assert!(golden.is_empty());
+    }
+
+    #[test]
+    fn values_are_normalized_by_channel() {
+        let mut spec = spec(Resize::ShortEdge(1), 1, Interpolation::Bicubic);
+        spec.mean = [0.5, 0.25, 0.0];
+        spec.std = [0.5, 0.25, 2.0];
+        let mut out = [0.0; 3];
+        preprocess(1, 1, &[255, 0, 255], &spec, &mut out);
+        let expect = [1.0, -1.0, 0.5];
+        assert!(out.iter().zip(expect).all(|(value, expect)| (value - expect).abs() < 1e-6), "{out:?}");
+    }
+
+    #[test]
+    fn centres_are_those_of_python() {
+        let centre = |length, side| {
+            let span = Span::centred(length, side);
+            (span.from, span.to, span.len)
+        };
+        // round(0.5) = 0, round(1.5) = 2, round(2.5) = 2, round(3.5) = 4
+        assert_eq!([1, 3, 5, 7].map(|d| centre(10 + d, 10).0), [0, 2, 2, 4]);
+        assert_eq!(centre(7, 10), (0, 1, 7));
+        assert_eq!(centre(10, 10), (0, 0, 10));
+    }
+
+    #[test]
+    fn the_long_edge_is_rounded_down() {
+        assert_eq!(Resize::ShortEdge(256).size(500, 375), (341, 256));
+        assert_eq!(Resize::ShortEdge(256).size(375, 500), (256, 341));
+        assert_eq!(Resize::Squash(224).size(500, 375), (224, 224));
+    }
+
+    #[test]
+    fn a_thread_of_a_picture_costs_no_memory() {
+        let spec = spec(Resize::ShortEdge(224), 224, Interpolation::Bicubic);
+        let mut out = vec![0.0; spec.values()];
+        preprocess(1, 1_000_000, &vec![255; 3_000_000], &spec, &mut out);
+        assert!(out.iter().all(|&v| (v - 1.0).abs() < 1e-6));
+        preprocess(1_000_000, 1, &vec![255; 3_000_000], &spec, &mut out);
+        assert!(out.iter().all(|&v| (v - 1.0).abs() < 1e-6));
     }
 }
