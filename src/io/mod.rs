@@ -3,7 +3,6 @@
 pub mod centroids;
 pub mod decode;
 pub mod download;
-pub mod exif;
 pub mod fetch;
 pub mod images;
 pub mod part;
