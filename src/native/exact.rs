@@ -17,6 +17,8 @@ const QUERY_ROWS: usize = 512;
 const BASE_ROWS: usize = 1024;
 /// Scores are compared this many at a time, which the compiler turns into vector instructions.
 const SCAN: usize = 32;
+/// Scores of which only the least is looked at, unless it is among the best.
+const STRETCH: usize = 128;
 
 /// The unit roundoff of f32.
 const ROUNDOFF: f32 = f32::EPSILON / 2.0;
@@ -181,20 +183,41 @@ fn better(a: &(f32, u32), b: &(f32, u32)) -> std::cmp::Ordering {
 /// When a length is not a multiple of `d`, or there are no centroids, or 2^32 - 1 of them or more.
 #[must_use]
 pub fn nearest(points: &[f32], centroids: &[f32], d: usize) -> Vec<(u32, f32)> {
+    nearest_of(points, &squares(points, d), centroids, d)
+}
+
+/// The squared norm of each row: of points whose nearest centroids are asked for many times.
+pub(crate) fn squares(vectors: &[f32], d: usize) -> Vec<f32> {
+    vectors.par_chunks(d).with_min_len(QUERY_ROWS).map(|vector| dot(vector, vector)).collect()
+}
+
+/// [`nearest`] of points whose [`squares`] are known.
+pub(crate) fn nearest_of(points: &[f32], squares: &[f32], centroids: &[f32], d: usize) -> Vec<(u32, f32)> {
     let (n, k) = (rows(points, d), rows(centroids, d));
+    assert_eq!(squares.len(), n, "a square a point");
     assert!(k > 0 && k < u32::MAX as usize, "the nearest of {k} centroids is not defined");
     let half_squares: Vec<f32> = centroids.par_chunks(d).map(|centroid| 0.5 * dot(centroid, centroid)).collect();
+    let longest = half_squares.iter().fold(0.0f32, |longest, &half| longest.max(half)) * 2.0;
     let mut found = vec![(0, f32::NAN); n];
     points
         .par_chunks(QUERY_ROWS * d)
+        .zip(squares.par_chunks(QUERY_ROWS))
         .zip(found.par_chunks_mut(QUERY_ROWS))
-        .for_each(|(points, found)| nearest_block(points, centroids, d, &half_squares, found));
+        .for_each(|((points, squares), found)| {
+            let best = squares.iter().map(|&square| Closest::new(square, longest, d)).collect();
+            nearest_block(points, centroids, d, &half_squares, best, found);
+        });
     found
 }
 
-fn nearest_block(points: &[f32], centroids: &[f32], d: usize, half_squares: &[f32], found: &mut [(u32, f32)]) {
-    let longest = half_squares.iter().fold(0.0f32, |longest, &half| longest.max(half)) * 2.0;
-    let mut best: Vec<_> = points.chunks(d).map(|point| Closest::new(dot(point, point), longest, d)).collect();
+fn nearest_block(
+    points: &[f32],
+    centroids: &[f32],
+    d: usize,
+    half_squares: &[f32],
+    mut best: Vec<Closest>,
+    found: &mut [(u32, f32)],
+) {
     for (block, centroids) in centroids.chunks(BASE_ROWS * d).enumerate() {
         let halves = &half_squares[block * BASE_ROWS..][..centroids.len() / d];
         with_products(points, centroids, d, |products| {
@@ -229,30 +252,32 @@ impl Closest {
 
     #[inline]
     fn offer(&mut self, products: &mut [f32], halves: &[f32], first: u32) {
-        let mut lanes = [f32::INFINITY; SCAN];
-        let (chunks, rest) = products.as_chunks_mut::<SCAN>();
-        let (half_chunks, half_rest) = halves.as_chunks::<SCAN>();
-        for (products, halves) in chunks.iter_mut().zip(half_chunks) {
-            for lane in 0..SCAN {
-                products[lane] = halves[lane] - products[lane];
-                lanes[lane] = lesser(products[lane], lanes[lane]);
+        // The least score of each stretch tells which stretches need a second look: one or two of them.
+        let mut leasts = [f32::INFINITY; BASE_ROWS / STRETCH];
+        let stretches = products.chunks_mut(STRETCH).zip(halves.chunks(STRETCH));
+        for ((products, halves), least) in stretches.zip(&mut leasts) {
+            let mut lanes = [f32::INFINITY; SCAN];
+            let (chunks, rest) = products.as_chunks_mut::<SCAN>();
+            let (half_chunks, half_rest) = halves.as_chunks::<SCAN>();
+            for (products, halves) in chunks.iter_mut().zip(half_chunks) {
+                for lane in 0..SCAN {
+                    products[lane] = halves[lane] - products[lane];
+                    lanes[lane] = lesser(products[lane], lanes[lane]);
+                }
             }
+            for ((product, half), lane) in rest.iter_mut().zip(half_rest).zip(&mut lanes) {
+                *product = half - *product;
+                *lane = lesser(*product, *lane);
+            }
+            *least = least_of(lanes);
         }
-        for ((product, half), lane) in rest.iter_mut().zip(half_rest).zip(&mut lanes) {
-            *product = half - *product;
-            *lane = lesser(*product, *lane);
-        }
-        let least = lanes.into_iter().fold(self.least, lesser);
-        self.least = least;
-        if lanes.into_iter().all(|lane| lane > least + self.margin) {
-            return;
-        }
-        for (row, scores) in (first..).step_by(SCAN).zip(chunks) {
-            if any(scores, |score| score <= least + self.margin) {
+        self.least = leasts.into_iter().fold(self.least, lesser);
+        let limit = self.least + self.margin;
+        for ((scores, least), row) in products.chunks(STRETCH).zip(leasts).zip((first..).step_by(STRETCH)) {
+            if least <= limit {
                 self.take(scores, row);
             }
         }
-        self.take(rest, first + row_number(halves.len() - half_rest.len()));
     }
 
     #[cold]
@@ -267,6 +292,19 @@ impl Closest {
 #[inline]
 fn lesser(a: f32, b: f32) -> f32 {
     if a < b { a } else { b }
+}
+
+/// The least of all lanes, by halves: a chain of comparisons one after the other would take longer than the stretch.
+#[inline]
+fn least_of(mut lanes: [f32; SCAN]) -> f32 {
+    let mut width = SCAN / 2;
+    while width > 0 {
+        for lane in 0..width {
+            lanes[lane] = lesser(lanes[lane], lanes[lane + width]);
+        }
+        width /= 2;
+    }
+    lanes[0]
 }
 
 /// Whether a condition holds for any of the values; without an early exit, so that it is done in vectors.
