@@ -59,7 +59,8 @@ fn kmeans(points: &str, d: usize, params: &KMeans, out: &str) {
     let points = read(points);
     let start = Instant::now();
     let trained = train(&points, d, params, &mut |_, _| {}).expect("points to train on");
-    println!("seconds={} repairs={}", start.elapsed().as_secs_f64(), trained.empty_repairs);
+    let (seconds, iterations) = (start.elapsed().as_secs_f64(), trained.potentials.len());
+    println!("seconds={seconds} iterations={iterations} repairs={}", trained.empty_repairs);
     write(out, trained.centroids.iter().flat_map(|x| x.to_le_bytes()));
 }
 

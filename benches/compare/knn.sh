@@ -6,8 +6,8 @@ set -euo pipefail
 source "$(dirname "$0")/common.sh"
 
 if [ -n "$quick" ]; then queries=512 base=20000 d=128 k=16; else queries=4096 base=100000 d=512 k=64; fi
-"$python" "$repo/benches/compare/peer.py" vectors "$work/queries.f32" $queries $d 1
-"$python" "$repo/benches/compare/peer.py" vectors "$work/base.f32" $base $d 2
+"$python" "$repo/benches/compare/peer.py" vectors "$work/queries.f32" $queries $d 1000 100 1
+"$python" "$repo/benches/compare/peer.py" vectors "$work/base.f32" $base $d 1000 100 2
 
 for _ in $(seq $rounds); do
     a=$("$ours" knn "$work/queries.f32" "$work/base.f32" $d $k "$work/ours.u32" | seconds_of)

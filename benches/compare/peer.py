@@ -5,13 +5,13 @@ import time
 import numpy as np
 
 
-def vectors(path, n, d, seed):
-    """Unit vectors in clusters: 1000 centres, the same for every seed, with as much noise as signal."""
-    centres = np.random.default_rng(0).standard_normal((1000, d), dtype=np.float32)
+def vectors(path, n, d, clusters, noise, seed):
+    """Unit vectors around centres that are the same for every seed; `noise` is in percent of a centre's norm."""
+    centres = np.random.default_rng(0).standard_normal((clusters, d), dtype=np.float32)
     centres /= np.linalg.norm(centres, axis=1, keepdims=True)
-    draw = np.random.default_rng(int(seed))
-    rows = centres[draw.integers(0, 1000, int(n))]
-    rows += draw.standard_normal((int(n), d), dtype=np.float32) / np.sqrt(np.float32(d))
+    draw = np.random.default_rng(seed)
+    rows = centres[draw.integers(0, clusters, n)]
+    rows += draw.standard_normal((n, d), dtype=np.float32) * np.float32(noise / 100 / np.sqrt(d))
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     rows.tofile(path)
 

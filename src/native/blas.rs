@@ -150,7 +150,7 @@ fn better_kernel() -> Option<(String, &'static str)> {
 #[must_use]
 pub fn slow_kernel() -> Option<Warning> {
     better_kernel().map(|(picked, wanted)| Warning {
-        fact: format!("OpenBLAS took this processor for a {picked}: matrix products are several times slower"),
+        fact: format!("OpenBLAS computes as on a {picked}: this processor can do matrix products several times faster"),
         cure: format!("set OPENBLAS_CORETYPE={wanted} in the environment"),
     })
 }
@@ -173,15 +173,17 @@ pub fn ensure_fast_kernel() -> Option<Warning> {
         return slow_kernel();
     }
     let (_, wanted) = better_kernel()?;
-    if std::env::var_os(CORETYPE).is_none() {
-        // The plain path keeps the program's name in `ps`; the link works even where the file has moved.
-        for program in [std::env::current_exe().ok(), Some("/proc/self/exe".into())].into_iter().flatten() {
-            let mut arguments = std::env::args_os();
-            let mut command = Command::new(program);
-            command.arg0(arguments.next().unwrap_or_default()).args(arguments);
-            command.env(CORETYPE, wanted).env(THREADS, "1").env(GUARD, "1");
-            let _only_returns_on_failure = command.exec();
-        }
+    let chosen_by_the_user = std::env::var_os(CORETYPE).is_some();
+    if chosen_by_the_user {
+        return None;
+    }
+    // The plain path keeps the program's name in `ps`; the link works even where the file has moved.
+    for program in [std::env::current_exe().ok(), Some("/proc/self/exe".into())].into_iter().flatten() {
+        let mut arguments = std::env::args_os();
+        let mut command = Command::new(program);
+        command.arg0(arguments.next().unwrap_or_default()).args(arguments);
+        command.env(CORETYPE, wanted).env(THREADS, "1").env(GUARD, "1");
+        let _only_returns_on_failure = command.exec();
     }
     slow_kernel()
 }

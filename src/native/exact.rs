@@ -3,13 +3,16 @@
 //! BLAS proposes every candidate that rounding could make the best; dot products in a fixed order decide among them, ties
 //! going to the lower row. So an answer depends neither on how the blocks are cut nor on the kernel of the BLAS.
 
+mod knn;
+
+mod nearest;
+
 use std::cell::RefCell;
 
-use rayon::prelude::*;
-
 use super::blas;
-use super::wide::widest;
-use crate::ops::dot::{dot, squared_distance};
+pub use knn::{Knn, knn_ip};
+pub use nearest::nearest;
+pub(crate) use nearest::{nearest_of, squares};
 
 /// Queries (or points) a block: the unit of parallel work, and of a matrix product.
 const QUERY_ROWS: usize = 512;
@@ -24,249 +27,6 @@ const ROUNDOFF: f32 = f32::EPSILON / 2.0;
 thread_local! {
     /// The products of one block, kept between blocks: fresh pages cost more than the scan.
     static PRODUCTS: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
-}
-
-/// The nearest rows of each query, best first.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Knn {
-    /// Places a query.
-    pub k: usize,
-    /// Base rows, `k` a query; [`Knn::NONE`] where fewer were found.
-    pub rows: Vec<u32>,
-    /// Their similarities; NaN where fewer were found.
-    pub similarities: Vec<f32>,
-}
-
-impl Knn {
-    /// Marks a place without a row.
-    pub const NONE: u32 = u32::MAX;
-
-    /// The (row, similarity) found for one query, best first.
-    pub fn of(&self, query: usize) -> impl Iterator<Item = (u32, f32)> + '_ {
-        let places = query * self.k..(query + 1) * self.k;
-        let rows = self.rows[places.clone()].iter().copied();
-        rows.zip(self.similarities[places].iter().copied()).take_while(|&(row, _)| row != Self::NONE)
-    }
-
-    /// How many queries were answered.
-    #[must_use]
-    pub fn queries(&self) -> usize {
-        self.rows.len() / self.k
-    }
-
-    pub(super) fn empty(queries: usize, k: usize) -> Self {
-        Self { k, rows: vec![Self::NONE; queries * k], similarities: vec![f32::NAN; queries * k] }
-    }
-}
-
-/// The `k` base rows of highest dot product for each query, by brute force; `queries` and `base` are row-major, `d` wide,
-/// of unit norm. Ties go to the lower row; a row with a NaN is never found. Cost: 2 n m d operations, near the peak of BLAS.
-///
-/// # Panics
-/// When a length is not a multiple of `d`, `k` is 0, or the base has 2^32 - 1 rows or more.
-#[must_use]
-pub fn knn_ip(queries: &[f32], base: &[f32], d: usize, k: usize) -> Knn {
-    let n = rows(queries, d);
-    assert!(k > 0 && rows(base, d) < Knn::NONE as usize, "k must be 1 or more, and a base smaller than 2^32 - 1 rows");
-    let mut found = Knn::empty(n, k);
-    queries
-        .par_chunks(QUERY_ROWS * d)
-        .zip(found.rows.par_chunks_mut(QUERY_ROWS * k))
-        .zip(found.similarities.par_chunks_mut(QUERY_ROWS * k))
-        .for_each(|((queries, rows), similarities)| knn_block(queries, base, d, rows, similarities));
-    found
-}
-
-fn knn_block(queries: &[f32], base: &[f32], d: usize, rows: &mut [u32], similarities: &mut [f32]) {
-    let n = queries.len() / d;
-    let k = rows.len() / n;
-    // The error of a product of unit vectors is below d roundoffs, in BLAS as in the fixed order; two products are compared.
-    let margin = 4.0 * as_f32(d) * ROUNDOFF;
-    let mut best: Vec<_> = (0..n).map(|_| Candidates::new(k, margin)).collect();
-    for (block, base) in base.chunks(BASE_ROWS * d).enumerate() {
-        with_products(queries, base, d, |products| {
-            for (best, products) in best.iter_mut().zip(products.chunks(base.len() / d)) {
-                widest(|| best.offer(products, row_number(block * BASE_ROWS)));
-            }
-        });
-    }
-    for (i, best) in best.into_iter().enumerate() {
-        let query = &queries[i * d..][..d];
-        let decided = best.decide(|row| dot(query, &base[row as usize * d..][..d]));
-        for (j, (similarity, row)) in decided.into_iter().enumerate() {
-            rows[i * k + j] = row;
-            similarities[i * k + j] = similarity;
-        }
-    }
-}
-
-/// What may be among the `k` best of one query: all that come within `margin` of the k-th best product so far.
-struct Candidates {
-    k: usize,
-    margin: f32,
-    /// Products at or below this need no look.
-    floor: f32,
-    found: Vec<(f32, u32)>,
-}
-
-impl Candidates {
-    /// Rows kept beyond `k` when more than that lie within the margin (masses of equal vectors): the lowest rows stay.
-    const SLACK: usize = 1024;
-
-    fn new(k: usize, margin: f32) -> Self {
-        Self { k, margin, floor: f32::NEG_INFINITY, found: Vec::with_capacity(3 * k + SCAN) }
-    }
-
-    /// Takes the products of the rows from `first` on.
-    #[inline]
-    fn offer(&mut self, products: &[f32], first: u32) {
-        let (chunks, rest) = products.as_chunks::<SCAN>();
-        for (row, products) in (first..).step_by(SCAN).zip(chunks) {
-            if any(products, |product| product > self.floor) {
-                self.take(products, row);
-            }
-        }
-        self.take(rest, first + row_number(products.len() - rest.len()));
-    }
-
-    #[cold]
-    fn take(&mut self, products: &[f32], first: u32) {
-        let floor = self.floor;
-        let rows = (first..).zip(products).filter(|&(_, &product)| product > floor);
-        self.found.extend(rows.map(|(row, &product)| (product, row)));
-        if self.found.len() + SCAN > self.found.capacity() {
-            self.shrink();
-        }
-    }
-
-    /// Drops what can no longer be among the best.
-    fn shrink(&mut self) {
-        if self.found.len() <= self.k {
-            return;
-        }
-        let (_, &mut (kth, _), _) = self.found.select_nth_unstable_by(self.k - 1, better);
-        // One step below, since the floor itself is not looked at.
-        let floor = (kth - self.margin).next_down();
-        self.floor = floor;
-        self.found.retain(|&(product, _)| product > floor);
-        if self.found.len() > self.k + Self::SLACK {
-            self.found.select_nth_unstable_by(self.k + Self::SLACK - 1, better);
-            self.found.truncate(self.k + Self::SLACK);
-        }
-        self.found.reserve(2 * self.k + SCAN);
-    }
-
-    /// The `k` best by the `exact` product.
-    fn decide(mut self, exact: impl Fn(u32) -> f32) -> Vec<(f32, u32)> {
-        self.shrink();
-        for (product, row) in &mut self.found {
-            *product = exact(*row);
-        }
-        self.found.sort_unstable_by(better);
-        self.found.truncate(self.k);
-        self.found
-    }
-}
-
-/// Higher product first, then lower row.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "what sorting calls")]
-fn better(a: &(f32, u32), b: &(f32, u32)) -> std::cmp::Ordering {
-    b.0.total_cmp(&a.0).then(a.1.cmp(&b.1))
-}
-
-/// The nearest centroid of each point and its squared Euclidean distance; ties go to the lower centroid, a point with a NaN
-/// to centroid 0 at distance NaN. For vectors of unit norm this is the centroid of highest cosine, at distance 2 - 2 cosine.
-///
-/// # Panics
-/// When a length is not a multiple of `d`, or there are no centroids, or 2^32 - 1 of them or more.
-#[must_use]
-pub fn nearest(points: &[f32], centroids: &[f32], d: usize) -> Vec<(u32, f32)> {
-    let (n, k) = (rows(points, d), rows(centroids, d));
-    assert!(k > 0 && k < u32::MAX as usize, "the nearest of {k} centroids is not defined");
-    let half_squares: Vec<f32> = centroids.par_chunks(d).map(|centroid| 0.5 * dot(centroid, centroid)).collect();
-    let mut found = vec![(0, f32::NAN); n];
-    points
-        .par_chunks(QUERY_ROWS * d)
-        .zip(found.par_chunks_mut(QUERY_ROWS))
-        .for_each(|(points, found)| nearest_block(points, centroids, d, &half_squares, found));
-    found
-}
-
-fn nearest_block(points: &[f32], centroids: &[f32], d: usize, half_squares: &[f32], found: &mut [(u32, f32)]) {
-    let longest = half_squares.iter().fold(0.0f32, |longest, &half| longest.max(half)) * 2.0;
-    let mut best: Vec<_> = points.chunks(d).map(|point| Closest::new(dot(point, point), longest, d)).collect();
-    for (block, centroids) in centroids.chunks(BASE_ROWS * d).enumerate() {
-        let halves = &half_squares[block * BASE_ROWS..][..centroids.len() / d];
-        with_products(points, centroids, d, |products| {
-            for (best, products) in best.iter_mut().zip(products.chunks_mut(halves.len())) {
-                widest(|| best.offer(products, halves, row_number(block * BASE_ROWS)));
-            }
-        });
-    }
-    for ((best, point), found) in best.iter().zip(points.chunks(d)).zip(found) {
-        let decided = best.found.iter().filter(|candidate| candidate.0 <= best.least + best.margin);
-        let distance = |row: u32| squared_distance(point, &centroids[row as usize * d..][..d]);
-        if let Some(nearest) = decided.map(|&(_, row)| (row, distance(row))).min_by(|a, b| a.1.total_cmp(&b.1)) {
-            *found = nearest;
-        }
-    }
-}
-
-/// The centroids that may be the closest to one point: all whose score, half a squared centroid less the product, comes
-/// within `margin` of the least so far.
-struct Closest {
-    margin: f32,
-    least: f32,
-    found: Vec<(f32, u32)>,
-}
-
-impl Closest {
-    fn new(point_square: f32, longest_square: f32, d: usize) -> Self {
-        // The errors of a product (d roundoffs of both norms) and of a half square, in BLAS and in the fixed order.
-        let scale = (point_square.sqrt() + longest_square.sqrt()) * longest_square.sqrt();
-        Self { margin: 4.0 * as_f32(d) * ROUNDOFF * scale, least: f32::INFINITY, found: Vec::new() }
-    }
-
-    #[inline]
-    fn offer(&mut self, products: &mut [f32], halves: &[f32], first: u32) {
-        let mut lanes = [f32::INFINITY; SCAN];
-        let (chunks, rest) = products.as_chunks_mut::<SCAN>();
-        let (half_chunks, half_rest) = halves.as_chunks::<SCAN>();
-        for (products, halves) in chunks.iter_mut().zip(half_chunks) {
-            for lane in 0..SCAN {
-                products[lane] = halves[lane] - products[lane];
-                lanes[lane] = lesser(products[lane], lanes[lane]);
-            }
-        }
-        for ((product, half), lane) in rest.iter_mut().zip(half_rest).zip(&mut lanes) {
-            *product = half - *product;
-            *lane = lesser(*product, *lane);
-        }
-        let least = lanes.into_iter().fold(self.least, lesser);
-        self.least = least;
-        if lanes.into_iter().all(|lane| lane > least + self.margin) {
-            return;
-        }
-        for (row, scores) in (first..).step_by(SCAN).zip(chunks) {
-            if any(scores, |score| score <= least + self.margin) {
-                self.take(scores, row);
-            }
-        }
-        self.take(rest, first + row_number(halves.len() - half_rest.len()));
-    }
-
-    #[cold]
-    fn take(&mut self, scores: &[f32], first: u32) {
-        let limit = self.least + self.margin;
-        let rows = (first..).zip(scores).filter(|&(_, &score)| score <= limit);
-        self.found.extend(rows.map(|(row, &score)| (score, row)));
-    }
-}
-
-/// The lesser of two numbers, the second where one is NaN: one vector instruction, which `f32::min` is not.
-#[inline]
-fn lesser(a: f32, b: f32) -> f32 {
-    if a < b { a } else { b }
 }
 
 /// Whether a condition holds for any of the values; without an early exit, so that it is done in vectors.
@@ -304,8 +64,9 @@ fn as_f32(d: usize) -> f32 {
 
 #[cfg(test)]
 mod tests {
+    use super::knn::better;
     use super::*;
-    use crate::ops::dot::normalise;
+    use crate::ops::dot::{dot, normalise, squared_distance};
     use crate::ops::hash::Draw;
 
     fn units(n: usize, d: usize, seed: u64) -> Vec<f32> {

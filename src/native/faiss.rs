@@ -3,14 +3,15 @@
 //!
 //! Lengths are checked here, since FAISS does not check them. Searches by brute force are [`super::exact`]'s.
 
-use std::ffi::{CStr, CString, c_int};
-use std::os::unix::ffi::OsStrExt;
+mod raw;
+
 use std::path::Path;
 use std::ptr::{self, NonNull};
 
 use faiss_sys as ffi;
 use rayon::prelude::*;
 
+use self::raw::{Probes, as_i64, c_path, check, non_null, rows};
 use super::blas::one_thread;
 pub use super::exact::{Knn, knn_ip, nearest};
 use crate::error::{Error, Result};
@@ -234,7 +235,7 @@ impl Index {
                 as_i64(n),
                 queries.as_ptr(),
                 as_i64(k),
-                probes.0.as_ptr(),
+                probes.as_ptr(),
                 similarities.as_mut_ptr(),
                 labels.as_mut_ptr(),
             )
@@ -274,62 +275,6 @@ impl Index {
         // SAFETY: `raw` is a live inverted file with `lists` lists.
         (0..self.lists).map(|list| unsafe { ffi::faiss_IndexIVF_get_list_size(self.raw.as_ptr(), list) }).collect()
     }
-}
-
-/// How many lists a search looks at.
-struct Probes(NonNull<ffi::FaissSearchParameters>);
-
-// SAFETY: a plain record that no one writes after its making.
-unsafe impl Sync for Probes {}
-
-impl Probes {
-    fn new(nprobe: usize) -> Result<Self> {
-        let mut raw = ptr::null_mut();
-        // SAFETY: FAISS writes a new object's address to `raw`; no selector, no limit on codes.
-        check(unsafe { ffi::faiss_SearchParametersIVF_new_with(&raw mut raw, ptr::null_mut(), nprobe, 0) })?;
-        NonNull::new(raw).map(Self).ok_or_else(no_object)
-    }
-}
-
-impl Drop for Probes {
-    fn drop(&mut self) {
-        // SAFETY: the record came from FAISS and is freed nowhere else.
-        unsafe { ffi::faiss_SearchParametersIVF_free(self.0.as_ptr()) }
-    }
-}
-
-/// An error code of FAISS as a `Result`, with the message of the exception behind it.
-fn check(code: c_int) -> Result<()> {
-    if code == 0 {
-        return Ok(());
-    }
-    // SAFETY: FAISS keeps the last exception of this thread, and its text, until the next one.
-    let message = unsafe {
-        let text = ffi::faiss_get_last_error();
-        if text.is_null() { format!("error {code}") } else { CStr::from_ptr(text).to_string_lossy().into_owned() }
-    };
-    Err(Error::Native { library: "FAISS", message })
-}
-
-fn non_null(raw: *mut ffi::FaissIndex) -> Result<NonNull<ffi::FaissIndex>> {
-    NonNull::new(raw).ok_or_else(no_object)
-}
-
-fn no_object() -> Error {
-    Error::Native { library: "FAISS", message: "returned no object and no error".into() }
-}
-
-fn c_path(path: &Path) -> Result<CString> {
-    CString::new(path.as_os_str().as_bytes()).map_err(|_| Error::data(path, "the path holds a zero byte"))
-}
-
-fn rows(vectors: &[f32], d: usize) -> usize {
-    assert!(d > 0 && vectors.len().is_multiple_of(d), "{} numbers are not rows of {d}", vectors.len());
-    vectors.len() / d
-}
-
-fn as_i64(count: usize) -> i64 {
-    i64::try_from(count).expect("no slice has 2^63 elements")
 }
 
 #[cfg(test)]

@@ -4,12 +4,14 @@
 //! Equal to the bit on any number of threads: points are assigned one by one, and each cluster's sum is taken in f64 in the
 //! order of its points.
 
+mod init;
+
 use rayon::prelude::*;
 
-use super::dot::{normalise, squared_distance};
+use super::dot::normalise;
 use super::hash::Draw;
 use crate::error::{Error, Result};
-use crate::native::exact::nearest;
+use crate::native::exact::{nearest_of, squares};
 use crate::native::wide::widest;
 
 /// How the first centroids are chosen.
@@ -75,13 +77,14 @@ pub fn train(points: &[f32], d: usize, params: &KMeans, progress: &mut dyn FnMut
         ));
     }
     let mut centroids = match params.init {
-        Init::Random => random(points, d, params),
-        Init::PlusPlus => plus_plus(points, d, params),
+        Init::Random => init::random(points, d, params),
+        Init::PlusPlus => init::plus_plus(points, d, params),
     };
     let mut trained = Trained { centroids: Vec::new(), potentials: Vec::new(), empty_repairs: 0 };
     let mut members = Members::default();
+    let squares = squares(points, d);
     for iteration in 1..=params.iterations {
-        let assigned = nearest(points, &centroids, d);
+        let assigned = nearest_of(points, &squares, &centroids, d);
         let potential = assigned.iter().map(|&(_, distance)| f64::from(distance)).sum();
         trained.potentials.push(potential);
         progress(iteration, potential);
@@ -145,9 +148,19 @@ fn means(points: &[f32], d: usize, members: &Members) -> Vec<f32> {
         |sums, (cluster, centroid)| {
             let members = members.of(cluster);
             sums.fill(0.0);
-            for &point in members {
-                let point = &points[point as usize * d..][..d];
-                widest(|| sums.iter_mut().zip(point).for_each(|(sum, &x)| *sum += f64::from(x)));
+            let point = |&point: &u32| &points[point as usize * d..][..d];
+            // Four points at once, added in their order: memory is asked for four rows instead of one.
+            let (fours, rest) = members.as_chunks::<4>();
+            for four in fours {
+                let [first, second, third, fourth] = four.each_ref().map(point);
+                widest(|| {
+                    for ((((sum, a), b), c), d) in sums.iter_mut().zip(first).zip(second).zip(third).zip(fourth) {
+                        *sum = *sum + f64::from(*a) + f64::from(*b) + f64::from(*c) + f64::from(*d);
+                    }
+                });
+            }
+            for point in rest.iter().map(point) {
+                sums.iter_mut().zip(point).for_each(|(sum, &x)| *sum += f64::from(x));
             }
             #[expect(clippy::cast_precision_loss, reason = "no cluster has 2^53 points")]
             let count = members.len().max(1) as f64;
@@ -164,7 +177,7 @@ fn means(points: &[f32], d: usize, members: &Members) -> Vec<f32> {
 /// Gives each empty cluster half of another one; returns how many there were.
 fn repair(centroids: &mut [f32], d: usize, sizes: &mut [usize], seed: u64, iteration: usize) -> u64 {
     const STEP: f32 = 1.0 / 1024.0;
-    let draw = Draw::new(seed, "kmeans/repair").within(iteration as u64);
+    let draw = Draw::new(seed, "kmeans/repair").sub(iteration as u64);
     let (mut repairs, mut counter) = (0, 0);
     for empty in 0..sizes.len() {
         if sizes[empty] > 0 {
@@ -202,72 +215,12 @@ fn repair(centroids: &mut [f32], d: usize, sizes: &mut [usize], seed: u64, itera
     repairs
 }
 
-/// `k` different rows, all equally likely: those of the lowest random numbers.
-fn random(points: &[f32], d: usize, params: &KMeans) -> Vec<f32> {
-    let draw = Draw::new(params.seed, "kmeans/random");
-    let mut rows: Vec<_> = (0..points.len() / d).map(|row| (draw.bits(row as u64), row)).collect();
-    if params.k < rows.len() {
-        rows.select_nth_unstable(params.k);
-    }
-    rows.truncate(params.k);
-    rows.sort_unstable();
-    rows.into_iter().flat_map(|(_, row)| &points[row * d..][..d]).copied().collect()
-}
-
-/// Rows whose squared distances are added together by one task of k-means++.
-const SUM_ROWS: usize = 4096;
-
-/// Greedy k-means++: of several points drawn by squared distance, the one that lowers the potential most.
-fn plus_plus(points: &[f32], d: usize, params: &KMeans) -> Vec<f32> {
-    let draw = Draw::new(params.seed, "kmeans/plus-plus");
-    let n = points.len() / d;
-    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
-    let candidates = 2 + (params.k as f64).ln() as u64;
-    let row = |row: usize| &points[row * d..][..d];
-    let first = by_weight(&vec![1.0; n], draw.within(0).unit(0));
-    let mut centroids = row(first).to_vec();
-    let mut distances: Vec<f32> = points.par_chunks(d).map(|point| squared_distance(point, row(first))).collect();
-    for step in 1..params.k {
-        // Rows in the order of the draws; a strict comparison below keeps the first of equals.
-        let mut best: Option<(f64, usize)> = None;
-        for candidate in 0..candidates {
-            let chosen = by_weight(&distances, draw.within(step as u64).unit(candidate));
-            let sums: Vec<f64> = points
-                .par_chunks(SUM_ROWS * d)
-                .zip(distances.par_chunks(SUM_ROWS))
-                .map(|(points, distances)| {
-                    let closer = |(point, &now): (&[f32], &f32)| squared_distance(point, row(chosen)).min(now);
-                    points.chunks(d).zip(distances).map(closer).map(f64::from).sum()
-                })
-                .collect();
-            let potential = sums.iter().sum();
-            if best.is_none_or(|(least, _)| potential < least) {
-                best = Some((potential, chosen));
-            }
-        }
-        let (_, chosen) = best.expect("there are candidates");
-        centroids.extend_from_slice(row(chosen));
-        distances.par_iter_mut().zip(points.par_chunks(d)).for_each(|(distance, point)| {
-            *distance = distance.min(squared_distance(point, row(chosen)));
-        });
-    }
-    centroids
-}
-
-/// The index at which the running sum of the weights passes `unit` of the whole; the first when all weights are zero.
-fn by_weight(weights: &[f32], unit: f64) -> usize {
-    let target = unit * weights.iter().map(|&weight| f64::from(weight)).sum::<f64>();
-    let mut sum = 0.0;
-    let passed = weights.iter().position(|&weight| {
-        sum += f64::from(weight);
-        sum > target
-    });
-    passed.unwrap_or(0)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::init::random;
     use super::*;
+    use crate::native::exact::nearest;
+    use crate::ops::dot::squared_distance;
 
     const D: usize = 12;
 
