@@ -11,7 +11,7 @@ use lvd::ops::preprocess::{Interpolation, Preprocess, Resize, preprocess};
 fn jpeg(width: u32, height: u32) -> Vec<u8> {
     let image = image::RgbImage::from_fn(width, height, |x, y| {
         let noise = (x.wrapping_mul(2_654_435_761) ^ y.wrapping_mul(2_246_822_519)).wrapping_mul(3_266_489_917) >> 28;
-        image::Rgb([x * 200 / width + noise, y * 200 / height + noise, (x / 16 ^ y / 16) % 8 * 25].map(level))
+        image::Rgb([x * 200 / width + noise, y * 200 / height + noise, ((x / 16) ^ (y / 16)) % 8 * 25].map(level))
     });
     let mut bytes = Cursor::new(Vec::new());
     image.write_to(&mut bytes, image::ImageFormat::Jpeg).expect("a JPEG in memory");

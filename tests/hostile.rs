@@ -11,9 +11,9 @@ use rayon::prelude::*;
 
 const LIMITS: ImageLimits = ImageLimits { max_bytes: 64 << 20, max_pixels: 100_000_000, min_side: 1 };
 
-/// The peak of resident memory that is allowed, for all threads together: the decoder grants 64 MiB and 16 bytes a
-/// pixel, so one file of 100 million pixels may take 1.6 GB; the set has none that large that also decodes.
-const MAX_RESIDENT_KIB: u64 = 1 << 20;
+/// The peak of resident memory that is allowed, all threads together. The largest picture of the set that decodes has a
+/// few million pixels and takes some 100 MB; the bombs among the others ask for gigabytes and must get none.
+const MAX_RESIDENT_KIB: u64 = 512 << 10;
 
 fn hostile() -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/hostile");

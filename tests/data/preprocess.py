@@ -1,6 +1,6 @@
 """Makes preprocess.bin, the golden of `ops::preprocess`: torchvision's Resize and CenterCrop, in Pillow alone.
 
-pip install pillow==13.0.0 numpy && python tests/data/preprocess.py
+pip install pillow==12.0.0 numpy && python tests/data/preprocess.py
 """
 
 import pathlib

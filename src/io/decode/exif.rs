@@ -35,13 +35,26 @@ const TAGS: [(u16, &str); 15] = [
 
 /// The tags found in `raw` (a TIFF header and what follows), where there are any.
 pub fn json(raw: &[u8]) -> Option<String> {
-    let tiff = Tiff::open(raw.strip_prefix(b"Exif\0\0").unwrap_or(raw))?;
+    let tiff = Tiff::open(bare(raw))?;
     let mut tags = Map::new();
     let child = tiff.directory(tiff.u32(4)?, &mut tags);
     if let Some(child) = child {
         tiff.directory(child, &mut tags);
     }
     (!tags.is_empty()).then(|| Value::Object(tags).to_string())
+}
+
+/// The chunk without the prefix that belongs to JPEG and that some writers leave on in WebP and PNG.
+pub fn bare(raw: &[u8]) -> &[u8] {
+    raw.strip_prefix(b"Exif\0\0").unwrap_or(raw)
+}
+
+/// The orientation in an XMP packet, as an attribute (`tiff:Orientation="6"`) or an element (`<tiff:Orientation>6<`).
+pub fn xmp_orientation(packet: &[u8]) -> Option<u8> {
+    const NAME: &[u8] = b"tiff:Orientation";
+    let at = packet.windows(NAME.len()).position(|part| part == NAME)? + NAME.len();
+    let value = packet[at..].strip_prefix(b"=\"").or_else(|| packet[at..].strip_prefix(b">"))?;
+    value.first().filter(|digit| digit.is_ascii_digit()).map(|digit| digit - b'0')
 }
 
 struct Tiff<'a> {
@@ -137,6 +150,13 @@ mod tests {
         let expect = r#"{"Make":"Ab","Orientation":6,"ExposureTime":0.25}"#;
         assert_eq!(json(&sample()).as_deref(), Some(expect));
         assert_eq!(json(&[b"Exif\0\0", sample().as_slice()].concat()).as_deref(), Some(expect));
+    }
+
+    #[test]
+    fn xmp_has_two_spellings() {
+        assert_eq!(xmp_orientation(br#"<x tiff:Orientation="6"/>"#), Some(6));
+        assert_eq!(xmp_orientation(b"<tiff:Orientation>3</tiff:Orientation>"), Some(3));
+        assert_eq!(xmp_orientation(b"tiff:Orientation"), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! allocated; a decoder that panics costs its image and nothing else. A bad image is a [`Dropped`], never an `Error`.
 
 mod exif;
+mod jpeg;
 mod quiet;
 mod rgb;
 
@@ -70,7 +71,8 @@ impl Format {
 
     /// The format that the first bytes of a file tell.
     fn of(bytes: &[u8]) -> Option<(Self, ImageFormat)> {
-        let format = image::guess_format(bytes).ok()?;
+        let big_tiff = bytes.starts_with(b"II+\0") || bytes.starts_with(b"MM\0+");
+        let format = if big_tiff { ImageFormat::Tiff } else { image::guess_format(bytes).ok()? };
         let ours = match format {
             ImageFormat::Jpeg => Self::Jpeg,
             ImageFormat::Png => Self::Png,
@@ -159,9 +161,10 @@ fn read(bytes: &[u8], limits: &ImageLimits) -> Result<(Facts, DynamicImage, Orie
         let detail = format!("{width} x {height} pixels, {} at least", limits.min_side);
         return Err(Dropped::new(Reason::TooSmall, detail));
     }
-    // Metadata that cannot be read is no reason to lose a picture.
-    let exif = decoder.exif_metadata().ok().flatten();
-    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    if format == Format::Jpeg && !jpeg::is_whole(bytes) {
+        return Err(Dropped::new(Reason::Broken, "cut off: no end of image after its first scan"));
+    }
+    let (exif, orientation) = metadata(&mut decoder);
     let budget = WORKING_BYTES.saturating_add(pixels.saturating_mul(BYTES_PER_PIXEL));
     decoder.set_limits(allow(budget)).map_err(|error| dropped(&error))?;
     let image = DynamicImage::from_decoder(decoder).map_err(|error| dropped(&error))?;
@@ -178,6 +181,20 @@ fn read(bytes: &[u8], limits: &ImageLimits) -> Result<(Facts, DynamicImage, Orie
         exif: exif.and_then(|raw| exif::json(&raw)),
     };
     Ok((facts, image, orientation))
+}
+
+/// The raw EXIF chunk, and the orientation by EXIF or else, as in Pillow, by XMP. Metadata that cannot be read is no
+/// reason to lose a picture.
+fn metadata(decoder: &mut impl ImageDecoder) -> (Option<Vec<u8>>, Orientation) {
+    let exif = decoder.exif_metadata().ok().flatten();
+    let by_exif = exif.as_deref().and_then(|raw| Orientation::from_exif_chunk(exif::bare(raw)));
+    let orientation = by_exif.or_else(|| {
+        let xmp = decoder.xmp_metadata().ok().flatten();
+        xmp.and_then(|xmp| Orientation::from_exif(exif::xmp_orientation(&xmp)?))
+    });
+    // TIFF keeps its orientation in neither.
+    let orientation = orientation.or_else(|| decoder.orientation().ok());
+    (exif, orientation.unwrap_or(Orientation::NoTransforms))
 }
 
 fn allow(bytes: u64) -> Limits {
