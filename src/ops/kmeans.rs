@@ -177,7 +177,7 @@ fn means(points: &[f32], d: usize, members: &Members) -> Vec<f32> {
 /// Gives each empty cluster half of another one; returns how many there were.
 fn repair(centroids: &mut [f32], d: usize, sizes: &mut [usize], seed: u64, iteration: usize) -> u64 {
     const STEP: f32 = 1.0 / 1024.0;
-    let draw = Draw::new(seed, "kmeans/repair").sub(iteration as u64);
+    let draw = Draw::new(seed, "kmeans/repair").within(iteration as u64);
     let (mut repairs, mut counter) = (0, 0);
     for empty in 0..sizes.len() {
         if sizes[empty] > 0 {
