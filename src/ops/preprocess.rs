@@ -5,8 +5,9 @@
 
 use std::cell::RefCell;
 
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8x3;
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use serde::{Deserialize, Serialize};
 
 /// How an encoder wants its pictures.
@@ -120,14 +121,16 @@ fn resize(from: (u32, u32), rgb: &[u8], to: (u32, u32), interpolation: Interpola
     };
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter)).use_alpha(false);
     // Taken, not borrowed: while it waits for rayon's workers this thread may start on another picture.
+    // The typed call compiles the kernels of one pixel type; the untyped one compiles those of all, for minutes.
     let mut resizer = RESIZER.take();
-    let source = ImageRef::new(from.0, from.1, rgb, PixelType::U8x3).expect("the length was checked");
-    let mut across = Image::new(to.0, from.1, PixelType::U8x3);
-    resizer.resize(&source, &mut across, &options).expect("both pictures are U8x3");
-    let mut target = Image::new(to.0, to.1, PixelType::U8x3);
-    resizer.resize(&across, &mut target, &options).expect("both pictures are U8x3");
+    let source = TypedImageRef::<U8x3>::from_buffer(from.0, from.1, rgb).expect("the length was checked");
+    let mut across = TypedImage::<U8x3>::new(to.0, from.1);
+    resizer.resize_typed(&source, &mut across, &options).expect("convolution takes any size");
+    let mut rgb = vec![0; 3 * to.0 as usize * to.1 as usize];
+    let mut target = TypedImage::<U8x3>::from_buffer(to.0, to.1, &mut rgb).expect("the length fits");
+    resizer.resize_typed(&across, &mut target, &options).expect("convolution takes any size");
     RESIZER.set(resizer);
-    target.into_vec()
+    rgb
 }
 
 /// `CenterCrop`, `ToTensor` and Normalize in one pass.

@@ -1,4 +1,4 @@
-//! Pictures of land and of what people build on it.
+//! Pictures of land: what stands where, and under which light, comes from the draw.
 
 use crate::example::canvas::{Canvas, Chance, Noise, lit, mix};
 
@@ -66,77 +66,6 @@ pub fn skyline(canvas: &mut Canvas, chance: &Chance) {
     canvas.grain(0.02, chance);
 }
 
-pub fn brick_wall(canvas: &mut Canvas, chance: &Chance) {
-    let brick = chance.near([0.62, 0.27, 0.2], 0.1);
-    let (high, long) = (chance.between(0.05, 0.11), chance.between(0.13, 0.26));
-    canvas.fill(|_, _| [0.72, 0.69, 0.65]);
-    let mut y = -chance.between(0.0, high);
-    let mut odd = false;
-    while y < 1.0 {
-        let mut x = if odd { -long } else { -long / 2.0 };
-        while x < canvas.aspect() {
-            canvas.rectangle(
-                (x, y),
-                (x + long - 0.012, y + high - 0.012),
-                lit(chance.near(brick, 0.05), chance.between(0.75, 1.2)),
-            );
-            x += long;
-        }
-        (y, odd) = (y + high, !odd);
-    }
-    for _ in 0..chance.count(1, 3) {
-        let (x, y) = (chance.between(0.0, canvas.aspect() - 0.2), chance.between(0.0, 0.6));
-        let (width, height) = (chance.between(0.18, 0.5), chance.between(0.2, 0.55));
-        let frame = chance.near(chance.pick(&[[0.9; 3], [0.15, 0.35, 0.25], [0.2, 0.15, 0.1], [0.85, 0.7, 0.2]]), 0.05);
-        canvas.rectangle((x, y), (x + width, y + height), frame);
-        let inside = chance.near([0.25, 0.35, 0.45], 0.2);
-        canvas.rectangle((x + 0.03, y + 0.03), (x + width - 0.03, y + height - 0.03), inside);
-        if chance.often(0.6) {
-            canvas.line((x + width / 2.0, y), (x + width / 2.0, y + height), 0.02, frame);
-            canvas.line((x, y + height / 2.0), (x + width, y + height / 2.0), 0.02, frame);
-        }
-    }
-    canvas.glow((chance.between(0.0, canvas.aspect()), chance.between(0.0, 1.0)), 0.7, [0.0; 3], 0.65);
-    canvas.grain(0.03, chance);
-}
-
-pub fn houses(canvas: &mut Canvas, chance: &Chance) {
-    let sky = chance.near([0.7, 0.82, 0.92], 0.1);
-    canvas.gradient(0.0, 1.0, sky, [0.95, 0.95, 0.9]);
-    let ground = chance.between(0.72, 0.92);
-    let mut x = chance.between(-0.2, 0.1);
-    while x < canvas.aspect() {
-        let (width, wall) = (chance.between(0.22, 0.5), chance.between(0.2, 0.45));
-        let top = ground - wall;
-        let paint = chance.near(
-            chance.pick(&[[0.92, 0.85, 0.7], [0.85, 0.5, 0.4], [0.6, 0.75, 0.85], [0.9, 0.9, 0.88], [0.75, 0.8, 0.5]]),
-            0.08,
-        );
-        let roof = chance.near(chance.pick(&[[0.5, 0.15, 0.1], [0.25, 0.25, 0.3], [0.4, 0.25, 0.15]]), 0.06);
-        canvas.rectangle((x, top), (x + width, ground), paint);
-        let ridge = x + width * chance.between(0.3, 0.7);
-        canvas.polygon(&[(x - 0.03, top), (ridge, top - chance.between(0.1, 0.28)), (x + width + 0.03, top)], roof);
-        let columns = chance.count(1, 3);
-        for column in 0..columns {
-            let at = x + width * (f64::from(column) as f32 + 0.5) / f64::from(columns) as f32;
-            let size = chance.between(0.03, 0.05);
-            let y = top + wall * chance.between(0.2, 0.35);
-            canvas.rectangle((at - size, y), (at + size, y + size * 2.2), [0.2, 0.25, 0.35]);
-            canvas.line((at, y), (at, y + size * 2.2), 0.008, [0.95; 3]);
-        }
-        let door = x + width * chance.between(0.2, 0.75);
-        canvas.rectangle((door, ground - wall * 0.42), (door + 0.07, ground), lit(roof, 0.8));
-        x += width + chance.between(0.0, 0.25);
-    }
-    canvas.gradient(ground, 1.0, chance.near([0.35, 0.55, 0.3], 0.08), [0.25, 0.4, 0.22]);
-    for _ in 0..chance.count(0, 3) {
-        let at = (chance.between(0.0, canvas.aspect()), ground - chance.between(0.1, 0.25));
-        canvas.line((at.0, ground + 0.05), at, 0.03, [0.3, 0.2, 0.12]);
-        canvas.disc(at, chance.between(0.08, 0.16), chance.near([0.18, 0.42, 0.18], 0.06));
-    }
-    canvas.grain(0.02, chance);
-}
-
 pub fn desert(canvas: &mut Canvas, chance: &Chance) {
     let sky = chance.near([0.55, 0.75, 0.92], 0.1);
     canvas.gradient(0.0, 1.0, sky, [0.99, 0.9, 0.72]);
@@ -171,6 +100,60 @@ pub fn desert(canvas: &mut Canvas, chance: &Chance) {
             canvas.line((x, lift), (arm, lift), s * 0.13, green);
             canvas.line((arm, lift), (arm, lift - s * 0.3), s * 0.13, green);
         }
+    }
+    canvas.grain(0.025, chance);
+}
+
+pub fn forest(canvas: &mut Canvas, chance: &Chance) {
+    let mist = chance.near([0.72, 0.8, 0.75], 0.1);
+    canvas.gradient(0.0, 1.0, mist, lit(mist, 0.6));
+    let green = chance.near([0.12, 0.3, 0.17], 0.07);
+    for depth in [0.25, 0.55, 1.0] {
+        for _ in 0..chance.count(2, 5) {
+            let (x, foot) = (chance.between(0.0, canvas.aspect()), chance.between(0.65, 0.8) + 0.2 * depth);
+            let (tall, wide) = (chance.between(0.35, 0.9) * (0.5 + depth / 2.0), chance.between(0.08, 0.2));
+            let colour = mix(mist, lit(green, chance.between(0.7, 1.3)), depth);
+            canvas.line((x, foot), (x, foot - tall * 0.3), wide * 0.22, mix(mist, [0.22, 0.15, 0.1], depth));
+            for tier in 0..4 {
+                let tier = f64::from(tier) as f32;
+                let (base, width) = (foot - tall * (0.12 + 0.2 * tier), wide * (1.0 - 0.2 * tier));
+                canvas.polygon(
+                    &[(x, base - tall * 0.34), (x + width, base), (x - width, base)],
+                    lit(colour, 1.0 + 0.08 * tier),
+                );
+            }
+        }
+    }
+    canvas.grain(0.03, chance);
+}
+
+pub fn meadow(canvas: &mut Canvas, chance: &Chance) {
+    let horizon = chance.between(0.1, 0.45);
+    canvas.gradient(0.0, horizon, chance.near([0.5, 0.75, 0.95], 0.08), [0.85, 0.92, 0.97]);
+    let green = chance.near([0.35, 0.6, 0.2], 0.08);
+    canvas.gradient(horizon, 1.0, lit(green, 1.15), lit(green, 0.6));
+    for _ in 0..120 {
+        let (x, y) = (chance.between(0.0, canvas.aspect()), chance.between(horizon + 0.1, 1.05));
+        canvas.line(
+            (x, y),
+            (x + chance.between(-0.03, 0.03), y - 0.1 * (y - horizon)),
+            0.006,
+            lit(green, chance.between(0.6, 1.4)),
+        );
+    }
+    let petals = chance.near(
+        chance.pick(&[[0.95, 0.2, 0.2], [0.98, 0.85, 0.15], [0.95; 3], [0.7, 0.3, 0.85], [0.98, 0.5, 0.7]]),
+        0.06,
+    );
+    for _ in 0..chance.count(6, 22) {
+        let (x, y) = (chance.between(0.0, canvas.aspect()), chance.between(horizon + 0.08, 0.98));
+        let r = chance.between(0.02, 0.08) * (0.4 + y - horizon);
+        canvas.line((x, y), (x, y + r * 3.0), r * 0.25, lit(green, 0.7));
+        for petal in 0..6 {
+            let (sin, cos) = (f64::from(petal) as f32 * std::f32::consts::TAU / 6.0).sin_cos();
+            canvas.disc((x + cos * r * 0.8, y + sin * r * 0.8), r * 0.55, petals);
+        }
+        canvas.disc((x, y), r * 0.45, [0.55, 0.35, 0.1]);
     }
     canvas.grain(0.025, chance);
 }

@@ -1,9 +1,11 @@
 //! What the pictures show, the most frequent first. Every function draws over the whole canvas, and never the same layout twice.
 
-mod indoors;
+mod animals;
 mod land;
-mod nature;
+mod patterns;
 mod sky;
+mod strokes;
+mod things;
 
 use crate::example::canvas::{Canvas, Chance};
 
@@ -22,24 +24,24 @@ const fn concept(name: &'static str, draw: fn(&mut Canvas, &Chance)) -> Concept 
 /// Every concept; its rank decides how often it is in the pool.
 pub const CONCEPTS: [Concept; 20] = [
     concept("sunset", sky::sunset),
-    concept("forest", nature::forest),
-    concept("houses", land::houses),
+    concept("forest", land::forest),
+    concept("houses", things::houses),
     concept("clouds", sky::clouds),
-    concept("meadow", nature::meadow),
+    concept("meadow", land::meadow),
     concept("mountains", land::mountains),
-    concept("leaves", nature::leaves),
+    concept("leaves", patterns::leaves),
     concept("skyline", land::skyline),
-    concept("brick_wall", land::brick_wall),
-    concept("balloons", sky::balloons),
+    concept("brick_wall", patterns::brick_wall),
+    concept("balloons", things::balloons),
     concept("starry_night", sky::starry_night),
     concept("desert", land::desert),
-    concept("fruit_bowl", indoors::fruit_bowl),
-    concept("zebra", nature::zebra),
-    concept("planet", sky::planet),
-    concept("checkered_cloth", indoors::checkered_cloth),
-    concept("honeycomb", nature::honeycomb),
-    concept("target", indoors::target),
-    concept("fish", nature::fish),
+    concept("fruit_bowl", things::fruit_bowl),
+    concept("zebra", animals::zebra),
+    concept("planet", things::planet),
+    concept("checkered_cloth", patterns::checkered_cloth),
+    concept("honeycomb", patterns::honeycomb),
+    concept("target", patterns::target_rings),
+    concept("fish", animals::fish),
     concept("sailboat", sky::sailboat),
 ];
 

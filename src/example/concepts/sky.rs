@@ -1,4 +1,4 @@
-//! Pictures of the sky and the sea.
+//! Pictures of the sky and the sea: horizon, light and what floats there come from the draw.
 
 use crate::example::canvas::{Canvas, Chance, Colour, Noise, lit, mix};
 
@@ -56,33 +56,6 @@ pub fn clouds(canvas: &mut Canvas, chance: &Chance) {
     canvas.grain(0.015, chance);
 }
 
-pub fn balloons(canvas: &mut Canvas, chance: &Chance) {
-    let sky = chance.near([0.6, 0.8, 0.95], 0.1);
-    canvas.gradient(0.0, 1.0, sky, mix(sky, [1.0, 0.95, 0.85], 0.7));
-    for _ in 0..chance.count(2, 7) {
-        let (x, y) = (chance.between(0.05, canvas.aspect() - 0.05), chance.between(0.1, 0.75));
-        let r = chance.between(0.07, 0.22);
-        let colour = chance.near(
-            chance.pick(&[[0.9, 0.15, 0.15], [0.95, 0.75, 0.1], [0.15, 0.35, 0.85], [0.2, 0.7, 0.3], [0.75, 0.2, 0.7]]),
-            0.08,
-        );
-        for side in [-0.5, 0.5] {
-            canvas.line((x + side * r, y + 0.7 * r), (x + side * 0.25 * r, y + 1.5 * r), 0.008, [0.25; 3]);
-        }
-        canvas.ellipse((x, y), (r, r * 1.12), 0.0, colour);
-        for (stripe, width) in [(0.55, 0.16), (-0.55, 0.16), (0.0, 0.22)] {
-            canvas.ellipse(
-                (x + stripe * r, y),
-                (width * r, r * (1.1 - stripe.abs() * 0.35)),
-                0.0,
-                mix(colour, [1.0; 3], 0.55),
-            );
-        }
-        canvas.rectangle((x - 0.22 * r, y + 1.45 * r), (x + 0.22 * r, y + 1.75 * r), [0.45, 0.28, 0.12]);
-    }
-    canvas.grain(0.02, chance);
-}
-
 pub fn starry_night(canvas: &mut Canvas, chance: &Chance) {
     let night = chance.near([0.04, 0.05, 0.16], 0.03);
     canvas.gradient(0.0, 1.0, night, lit(night, 2.6));
@@ -120,33 +93,6 @@ pub fn starry_night(canvas: &mut Canvas, chance: &Chance) {
             0.0,
             lit(night, chance.between(0.1, 0.6)),
         );
-    }
-    canvas.grain(0.015, chance);
-}
-
-pub fn planet(canvas: &mut Canvas, chance: &Chance) {
-    canvas.fill(|_, _| [0.02, 0.02, 0.05]);
-    for _ in 0..60 {
-        canvas.disc((chance.between(0.0, canvas.aspect()), chance.between(0.0, 1.0)), 0.003, [0.8; 3]);
-    }
-    let at = (chance.between(0.25, 0.75) * canvas.aspect(), chance.between(0.25, 0.75));
-    let r = chance.between(0.14, 0.33);
-    let base =
-        chance.near(chance.pick(&[[0.85, 0.6, 0.35], [0.4, 0.6, 0.9], [0.8, 0.35, 0.25], [0.55, 0.8, 0.6]]), 0.08);
-    let (tilt, light) = (chance.between(-0.7, 0.7), chance.between(0.0, std::f32::consts::TAU));
-    let noise = Noise::new(chance, 2);
-    canvas.ellipse(at, (r * 2.0, r * 0.55), tilt, mix(base, [1.0, 0.95, 0.85], 0.5));
-    canvas.ellipse(at, (r * 1.45, r * 0.36), tilt, [0.02, 0.02, 0.05]);
-    canvas.paint((at.0 - r, at.1 - r), (at.0 + r, at.1 + r), |x, y| {
-        let (u, v) = ((x - at.0) / r, (y - at.1) / r);
-        let band = noise.at(0.5, (v * tilt.cos() - u * tilt.sin()) * 4.0 + 9.0);
-        let lambert = (u * light.cos() + v * light.sin()) * 0.6 + 0.55;
-        let inside = if u * u + v * v < 1.0 { 1.0 } else { 0.0 };
-        (lit(base, (0.5 + band) * lambert.clamp(0.08, 1.2)), inside)
-    });
-    for _ in 0..chance.count(0, 3) {
-        let moon = (chance.between(0.0, canvas.aspect()), chance.between(0.0, 1.0));
-        canvas.disc(moon, chance.between(0.02, 0.06), chance.near([0.7; 3], 0.15));
     }
     canvas.grain(0.015, chance);
 }

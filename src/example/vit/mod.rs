@@ -15,9 +15,6 @@ mod graph;
 mod proto;
 mod semantic;
 
-pub use copy::{DIM as COPY_DIM, SIDE as COPY_SIDE};
-pub use semantic::{DIM as SEMANTIC_DIM, SIDE as SEMANTIC_SIDE};
-
 /// Writes `copy.onnx` and `semantic.onnx` into `folder`: the same bytes every time.
 ///
 /// # Errors
