@@ -79,7 +79,7 @@ fn a_changed_threshold_runs_what_hangs_on_it_and_nothing_else() {
     let plan = run(&strs(&on_example("plan", &work, &change)));
     let line = |step: &str| plan.lines().find(|line| line.starts_with(step)).unwrap_or_default().to_owned();
     assert!(line("ingest").contains("up to date") && line("embed").contains("up to date"), "{plan}");
-    assert!(line("dedup").contains("1 of 1 tasks of components") && line("dedup").contains("threshold 0.8"), "{plan}");
+    assert!(line("dedup").contains("1 of 1 tasks of components") && line("dedup").contains("threshold 0.78"), "{plan}");
     assert!(line("export").contains("once its inputs are new"), "{plan}");
     assert_eq!(content(&work), before, "plan touches nothing");
     run(&strs(&on_example("run", &work, &change)));

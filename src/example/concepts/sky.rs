@@ -37,6 +37,35 @@ pub fn sunset(canvas: &mut Canvas, chance: &Chance) {
             lit(top, 0.45),
         );
     }
+    for _ in 0..chance.count(1, 3) {
+        // Something dark stands before the light: a rock, a mast, a tree.
+        let (x, foot) = (chance.between(0.0, canvas.aspect()), chance.between(horizon, 1.05));
+        let (wide, tall) = (chance.between(0.05, 0.3), chance.between(0.15, 0.6));
+        let dark = lit(top, chance.between(0.1, 0.4));
+        match chance.count(0, 2) {
+            0 => canvas.polygon(
+                &[
+                    (x - wide, foot),
+                    (x - 0.4 * wide, foot - 0.7 * tall),
+                    (x + 0.3 * wide, foot - tall),
+                    (x + wide, foot),
+                ],
+                dark,
+            ),
+            1 => {
+                canvas.line((x, foot), (x, foot - tall), 0.015, dark);
+                canvas.polygon(
+                    &[(x + 0.02, foot - tall), (x + wide, foot - 0.1 * tall), (x + 0.02, foot - 0.1 * tall)],
+                    dark,
+                );
+                canvas.ellipse((x, foot), (wide, 0.04), 0.0, dark);
+            }
+            _ => {
+                canvas.line((x, foot), (x + 0.2 * wide, foot - tall), 0.025, dark);
+                canvas.disc((x + 0.2 * wide, foot - tall), 0.7 * wide, dark);
+            }
+        }
+    }
     canvas.grain(0.02, chance);
 }
 
