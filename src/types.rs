@@ -212,9 +212,12 @@ mod tests {
 
     #[test]
     fn an_id_gives_back_its_parts() {
-        let id = ImageId::new(0xfffe, 0xabcdef, 0x123456);
-        assert_eq!((id.shard().dataset(), id.shard(), id.row()), (0xfffe, ShardId::new(0xfffe, 0xabcdef), 0x123456));
-        assert_eq!(id.shard().image(0x123456), id);
+        let id = ImageId::new(0xfffe, 0x00ab_cdef, 0x0012_3456);
+        assert_eq!(
+            (id.shard().dataset(), id.shard(), id.row()),
+            (0xfffe, ShardId::new(0xfffe, 0x00ab_cdef), 0x0012_3456)
+        );
+        assert_eq!(id.shard().image(0x0012_3456), id);
     }
 
     #[test]

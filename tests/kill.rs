@@ -49,22 +49,19 @@ fn killed_at_random_points_it_ends_as_if_undisturbed() {
                 }
                 std::thread::sleep(Duration::from_millis(2));
             };
-            match ended {
-                Some(status) => {
-                    assert!(status.success(), "it failed by itself after {kills} kills: {status}");
-                    if kills >= KILLS {
-                        break;
-                    }
-                    // Done too early: take a step away, so that there is something to disturb.
-                    for step in ["embed", "dedup", "cluster", "sample", "export"].iter().skip(kills % 3) {
-                        let _ = std::fs::remove_dir_all(work.join(step));
-                    }
+            if let Some(status) = ended {
+                assert!(status.success(), "it failed by itself after {kills} kills: {status}");
+                if kills >= KILLS {
+                    break;
                 }
-                None => {
-                    child.kill().expect("SIGKILL");
-                    child.wait().expect("it is dead");
-                    kills += 1;
+                // Done too early: take a step away, so that there is something to disturb.
+                for step in ["embed", "dedup", "cluster", "sample", "export"].iter().skip(kills % 3) {
+                    let _ = std::fs::remove_dir_all(work.join(step));
                 }
+            } else {
+                child.kill().expect("SIGKILL");
+                child.wait().expect("it is dead");
+                kills += 1;
             }
         }
         println!("{kills} kills with {threads} threads");

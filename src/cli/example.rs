@@ -1,6 +1,6 @@
 //! `lvd example`: make it, or compare what its pipeline found with the ground truth.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -71,13 +71,13 @@ impl Tables {
 fn scored(folder: &Path) -> Result<String> {
     let truth = truth::read(folder)?;
     let tables = Tables { store: Store::new(&folder.join("work")) };
-    let path_of = paths(&truth, tables.all("ingest", "")?);
+    let path_of = paths(&truth, &tables.all("ingest", "")?);
     let named = |id: &ImageId| path_of.get(id).cloned().unwrap_or_default();
 
     let components: HashMap<ImageId, u64> =
         tables.all::<Group>("dedup", "")?.into_iter().map(|row| (row.id, row.component.0)).collect();
     let exact: Vec<Kept> = tables.all::<Kept>("ingest", "kept")?.into_iter().filter(|row| !row.kept).collect();
-    let mut component_of: HashMap<String, u64> =
+    let mut component_of: BTreeMap<String, u64> =
         components.iter().map(|(id, component)| (named(id), *component)).collect();
     for copy in &exact {
         // An exact copy is where the image is that stands for it.
@@ -86,7 +86,7 @@ fn scored(folder: &Path) -> Result<String> {
         }
     }
     let copies = score::copies(&truth, &component_of);
-    let kept: HashSet<String> =
+    let kept: BTreeSet<String> =
         tables.all::<Group>("clean", "")?.iter().filter(|row| row.kept).map(|row| named(&row.id)).collect();
     let contamination = score::contamination(&truth, &kept);
     let planted_exact = truth.iter().filter(|row| row.kind == "exact_copy").count();
@@ -125,7 +125,7 @@ fn scored(folder: &Path) -> Result<String> {
 }
 
 /// The path in the example of every ingested image.
-fn paths(truth: &[TruthRow], origins: Vec<Origin>) -> HashMap<ImageId, String> {
+fn paths(truth: &[TruthRow], origins: &[Origin]) -> HashMap<ImageId, String> {
     let known: HashMap<(String, &str), &str> = truth
         .iter()
         .filter_map(|row| Some(((row.source.clone(), row.path.rsplit('/').next()?), row.path.as_str())))

@@ -79,7 +79,9 @@ pub fn write(folder: &Path, options: &Options) -> Result<Made> {
     }
     let rows = pictures(folder, options)?;
     let mut files = BTreeMap::new();
-    rows.iter().for_each(|row| *files.entry(format!("{} {}", row.role, row.kind)).or_default() += 1);
+    for row in &rows {
+        *files.entry(format!("{} {}", row.role, row.kind)).or_default() += 1;
+    }
     let aside = folder.join(truth::FILE);
     if aside.exists() {
         fs::remove_file(&aside).map_err(Error::io(&aside))?;

@@ -1,6 +1,6 @@
 //! What a pipeline got right, by the ground truth: planted copies found, held-out copies gone, and how even the result is.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::example::edits::Edit;
 use crate::example::truth::TruthRow;
@@ -47,7 +47,7 @@ impl CopyScore {
 
 /// Compares components (path to component, of the pool files that got a vector) with the planted copies.
 #[must_use]
-pub fn copies(truth: &[TruthRow], component_of: &HashMap<String, u64>) -> CopyScore {
+pub fn copies(truth: &[TruthRow], component_of: &BTreeMap<String, u64>) -> CopyScore {
     let mut score = CopyScore::default();
     let mut by_edit: BTreeMap<Edit, Found> = BTreeMap::new();
     let pool: HashSet<&str> = truth.iter().filter(|row| row.role == "pool").map(|row| row.path.as_str()).collect();
@@ -85,7 +85,7 @@ pub fn copies(truth: &[TruthRow], component_of: &HashMap<String, u64>) -> CopySc
 
 /// Copies of held-out pictures that were planted in the pool, and how many of them are no longer `kept` (paths).
 #[must_use]
-pub fn contamination(truth: &[TruthRow], kept: &HashSet<String>) -> Found {
+pub fn contamination(truth: &[TruthRow], kept: &BTreeSet<String>) -> Found {
     let reference: HashSet<&str> =
         truth.iter().filter(|row| row.role == "reference").map(|row| row.path.as_str()).collect();
     let mut found = Found::default();
@@ -168,7 +168,7 @@ mod tests {
         assert_eq!((score.right_pairs, score.pairs), (1, 3));
         let kept = ["a", "r1"].map(str::to_owned).into();
         assert_eq!(contamination(&truth, &kept), Found { planted: 1, found: 0 });
-        assert_eq!(contamination(&truth, &HashSet::new()), Found { planted: 1, found: 1 });
+        assert_eq!(contamination(&truth, &BTreeSet::new()), Found { planted: 1, found: 1 });
     }
 
     #[test]

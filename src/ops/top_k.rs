@@ -47,7 +47,9 @@ mod tests {
             .collect();
         for k in [1, 5, 64, 400] {
             let mut top = TopK::new(k);
-            all.iter().for_each(|&neighbour| top.push(neighbour));
+            for &neighbour in &all {
+                top.push(neighbour);
+            }
             let mut sorted = all.clone();
             sorted.sort();
             sorted.truncate(k);

@@ -57,12 +57,14 @@ mod tests {
     fn components_equal_brute_force_in_any_order() {
         let draw = Draw::new(5, "edges");
         let n = 200;
-        let mut edges: Vec<(u32, u32)> =
-            (0..120).map(|i| ((draw.bits(2 * i) % n) as u32, (draw.bits(2 * i + 1) % n) as u32)).collect();
+        let node = |i| u32::try_from(draw.bits(i) % n).expect("below 200");
+        let mut edges: Vec<(u32, u32)> = (0..120).map(|i| (node(2 * i), node(2 * i + 1))).collect();
         let expected = brute_force(200, &edges);
         for _ in 0..2 {
             let mut components = UnionFind::new(200);
-            edges.iter().for_each(|&(a, b)| components.union(a, b));
+            for &(a, b) in &edges {
+                components.union(a, b);
+            }
             assert_eq!((0..200).map(|node| components.find(node)).collect::<Vec<_>>(), expected);
             edges.reverse();
         }

@@ -6,8 +6,8 @@ pub fn mountains(canvas: &mut Canvas, chance: &Chance) {
     let sky = chance.near([0.5, 0.7, 0.92], 0.12);
     canvas.gradient(0.0, 1.0, sky, mix(sky, [1.0, 0.95, 0.9], 0.7));
     let rock = chance.near([0.36, 0.4, 0.5], 0.08);
-    for layer in 0..chance.count(2, 4) {
-        let near = 1.0 - 0.22 * f64::from(layer) as f32;
+    for far in [0.0, 0.22, 0.44].into_iter().take(chance.pick(&[2, 3])) {
+        let near = 1.0 - far;
         for _ in 0..chance.count(1, 3) {
             let peak = (chance.between(-0.1, canvas.aspect() + 0.1), chance.between(0.08, 0.5) + 0.12 * (1.0 - near));
             let (left, right) = (chance.between(0.35, 0.9), chance.between(0.35, 0.9));
@@ -114,8 +114,7 @@ pub fn forest(canvas: &mut Canvas, chance: &Chance) {
             let (tall, wide) = (chance.between(0.35, 0.9) * (0.5 + depth / 2.0), chance.between(0.08, 0.2));
             let colour = mix(mist, lit(green, chance.between(0.7, 1.3)), depth);
             canvas.line((x, foot), (x, foot - tall * 0.3), wide * 0.22, mix(mist, [0.22, 0.15, 0.1], depth));
-            for tier in 0..4 {
-                let tier = f64::from(tier) as f32;
+            for tier in [0.0, 1.0, 2.0, 3.0] {
                 let (base, width) = (foot - tall * (0.12 + 0.2 * tier), wide * (1.0 - 0.2 * tier));
                 canvas.polygon(
                     &[(x, base - tall * 0.34), (x + width, base), (x - width, base)],
@@ -149,8 +148,8 @@ pub fn meadow(canvas: &mut Canvas, chance: &Chance) {
         let (x, y) = (chance.between(0.0, canvas.aspect()), chance.between(horizon + 0.08, 0.98));
         let r = chance.between(0.02, 0.08) * (0.4 + y - horizon);
         canvas.line((x, y), (x, y + r * 3.0), r * 0.25, lit(green, 0.7));
-        for petal in 0..6 {
-            let (sin, cos) = (f64::from(petal) as f32 * std::f32::consts::TAU / 6.0).sin_cos();
+        for petal in 0..6u8 {
+            let (sin, cos) = (f32::from(petal) * std::f32::consts::TAU / 6.0).sin_cos();
             canvas.disc((x + cos * r * 0.8, y + sin * r * 0.8), r * 0.55, petals);
         }
         canvas.disc((x, y), r * 0.45, [0.55, 0.35, 0.1]);
