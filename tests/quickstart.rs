@@ -104,7 +104,7 @@ fn one_task_can_be_run_alone() {
     let folder = tempfile::tempdir().expect("a folder");
     let work = folder.path().join("work");
     run(&strs(&on_example("run", &work, &["--to", "ingest"])));
-    let marker = std::fs::read_dir(work.join("ingest/_done/mark"))
+    let marker = std::fs::read_dir(work.join("ingest/_done/fetch"))
         .expect("markers")
         .next()
         .expect("one")
@@ -113,9 +113,14 @@ fn one_task_can_be_run_alone() {
     std::fs::remove_file(&marker).expect("a marker goes");
     let status = run(&strs(&on_example("status", &work, &[])));
     assert!(status.lines().any(|line| line.starts_with("ingest") && line.contains("open")), "{status}");
-    for number in 0..8 {
-        run(&strs(&on_example("task", &work, &["ingest", "mark", &number.to_string()])));
+    let plan: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(work.join("ingest/_plan/fetch.json")).expect("a plan")).expect("JSON");
+    let tasks = plan["keys"].as_array().expect("keys").len();
+    for number in 0..tasks {
+        run(&strs(&on_example("task", &work, &["ingest", "fetch", &number.to_string()])));
     }
+    let (code, said) = failure(&strs(&on_example("task", &work, &["ingest", "fetch", &tasks.to_string()])));
+    assert!(code == 1 && said.contains("and no task"), "{said}");
     let status = run(&strs(&on_example("status", &work, &[])));
     assert!(status.lines().any(|line| line.starts_with("ingest") && line.contains("done")), "{status}");
 }

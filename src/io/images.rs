@@ -91,7 +91,7 @@ impl ImageWriter {
     /// Opens `path`, which must not exist.
     pub fn create(path: &Path) -> Result<Self> {
         let mut fields: Vec<_> = ImageMeta::schema().fields().iter().cloned().collect();
-        fields.push(Arc::new(Field::new("image", DataType::Struct(struct_fields()), false)));
+        fields.push(Arc::new(Field::new("image", DataType::Struct(struct_fields()), true)));
         let schema = with_features(&Schema::new(fields));
         Ok(Self { part: PartWriter::create(path, schema.clone(), &LAYOUT)?, schema, pending: Vec::new() })
     }
@@ -172,6 +172,7 @@ pub fn with_features(schema: &Schema) -> SchemaRef {
     Arc::new(Schema::new_with_metadata(schema.fields().clone(), HashMap::from([("huggingface".into(), text)])))
 }
 
+/// Nullable throughout: `datasets` takes a struct for a picture only if it is exactly its own.
 fn struct_fields() -> Fields {
-    Fields::from(vec![Field::new("bytes", DataType::Binary, false), Field::new("path", DataType::Utf8, false)])
+    Fields::from(vec![Field::new("bytes", DataType::Binary, true), Field::new("path", DataType::Utf8, true)])
 }

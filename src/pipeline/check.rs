@@ -63,7 +63,9 @@ pub fn load(path: &Path, overrides: &[String], work: Option<&Path>) -> std::resu
         let found = name_fault(name).map_or(Ok(()), Err).and_then(|()| image_source(settings, base));
         let counted = found.and_then(|images| match images.check() {
             Ok(rows) => Ok((images, rows)),
-            Err(error) => Err((error.to_string(), error.hint().unwrap_or_default().to_owned())),
+            Err(error) => {
+                Err((error.to_string(), error.hint().unwrap_or("paths are relative to the pipeline file").to_owned()))
+            }
         });
         match counted {
             Ok((images, rows)) => {

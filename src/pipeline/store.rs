@@ -1,11 +1,13 @@
 //! The work folder: where plans, markers, manifests and parts lie, and who may write.
 //!
-//!     STEP/part-*.parquet, STEP/TABLE/part-*.parquet   the rows
-//!     STEP/report.parquet, summary.json, ...           for people
-//!     STEP/_manifest.json                              what is whole: readers trust nothing else
-//!     STEP/_plan/PHASE.json                            the tasks of a phase
-//!     STEP/_done/PHASE/KEY.json                        a marker a task: it is done, and this is what it gave
-//!     datasets.json                                    numbers of the sources, never reused
+//! ```text
+//! STEP/part-*.parquet, STEP/TABLE/part-*.parquet   the rows
+//! STEP/report.parquet, summary.json, ...           for people
+//! STEP/_manifest.json                              what is whole: readers trust nothing else
+//! STEP/_plan/PHASE.json                            the tasks of a phase
+//! STEP/_done/PHASE/KEY.json                        a marker a task: it is done, and this is what it gave
+//! datasets.json                                    numbers of the sources, never reused
+//! ```
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File, TryLockError};
