@@ -17,7 +17,7 @@ endif
 CARGO_FLAGS = --release --locked
 LVD = $(CARGO_TARGET_DIR)/release/lvd
 
-.PHONY: help setup build demo test lint bench clean
+.PHONY: help setup ours build demo test lint bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -25,7 +25,13 @@ help: ## list the targets
 setup: ## install what is missing: compiler, cmake, OpenBLAS, ONNX Runtime
 	@./setup.sh
 
-build: setup ## build the program
+# Clones share the cache, and cargo tells lvd's own files apart by time only: another clone's are thrown away first.
+OURS = $(CARGO_TARGET_DIR)/built-from
+ours: setup
+	@if [ "$$(cat $(OURS) 2>/dev/null)" != "$(CURDIR)" ]; then \
+		cargo clean $(CARGO_FLAGS) --quiet -p lvd && mkdir -p $(CARGO_TARGET_DIR) && echo "$(CURDIR)" > $(OURS); fi
+
+build: ours ## build the program
 	cargo build $(CARGO_FLAGS)
 
 demo: build ## make a small data set, curate it, and score the result
@@ -36,7 +42,7 @@ demo: build ## make a small data set, curate it, and score the result
 test: build ## run all tests
 	cargo test $(CARGO_FLAGS)
 
-lint: setup ## check format and lints
+lint: ours ## check format and lints
 	cargo fmt --check
 	cargo clippy $(CARGO_FLAGS) --all-targets -- -D warnings
 
@@ -45,5 +51,5 @@ bench: build ## compare exact search and k-means with faiss-cpu
 	benches/compare/kmeans.sh
 
 clean: ## remove lvd's own build products and the demo; what it depends on stays compiled
-	cargo clean --release -p lvd
+	cargo clean $(CARGO_FLAGS) -p lvd
 	rm -rf demo

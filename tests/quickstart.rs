@@ -33,6 +33,16 @@ fn a_run_gives_what_it_says_and_a_second_skips_everything() {
         assert!(balance.values().all(|&left| left == 0), "{step}: {balance:?}");
     }
 
+    // Of a pair, the one that goes is over the threshold from the one that stays.
+    let groups: Vec<_> = parquet_files(&work.join("dedup"))
+        .into_iter()
+        .filter(|path| path.parent() == Some(&work.join("dedup")))
+        .collect();
+    let groups = groups.iter().filter(|path| path.to_string_lossy().contains("/part-")).flat_map(|path| rows(path));
+    let gone: Vec<_> = groups.filter(|row| cell(row, "size") == "2" && cell(row, "kept") == "false").collect();
+    assert!(gone.len() > 5);
+    assert!(gone.iter().all(|row| cell(row, "similarity").parse::<f32>().expect("a cosine") >= 0.78), "{gone:?}");
+
     // The data set: ids once, as many as the sample says, every image with its reason.
     let exported: Vec<_> = parquet_files(&work.join("export/data")).iter().flat_map(|path| rows(path)).collect();
     let ids: HashSet<String> = exported.iter().map(|row| cell(row, "id").to_owned()).collect();

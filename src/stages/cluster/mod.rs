@@ -37,8 +37,22 @@ pub struct Cluster {
     /// Training images for each level-1 cluster: `clusters[0]` times this many are drawn from the pool, or all it has. Raising it
     /// takes proportionally more memory and time in training.
     pub points_per_centroid: u32,
+    /// How centroids start: `plusplus` (greedy k-means++, finds rare kinds of images) or `random` (free of cost; for more than about ten
+    /// thousand clusters).
+    pub init: Start,
     /// Whether centroids are scaled to unit norm after each round (spherical k-means), else plain Euclidean k-means.
     pub spherical: bool,
+}
+
+/// How centroids start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Start {
+    /// Greedy k-means++.
+    #[default]
+    PlusPlus,
+    /// Images drawn at random.
+    Random,
 }
 
 impl Default for Cluster {
@@ -49,6 +63,7 @@ impl Default for Cluster {
             clusters: Vec::new(),
             iterations: 20,
             points_per_centroid: 256,
+            init: Start::default(),
             spherical: false,
         }
     }
@@ -61,6 +76,7 @@ struct TrainCommon {
     clusters: Vec<u32>,
     iterations: u32,
     points_per_centroid: u32,
+    init: Start,
     spherical: bool,
     seed: u64,
 }
@@ -133,6 +149,7 @@ impl Stage for Cluster {
                     clusters: self.clusters.clone(),
                     iterations: self.iterations,
                     points_per_centroid: self.points_per_centroid,
+                    init: self.init,
                     spherical: self.spherical,
                     seed: known.catalog.seed,
                 };

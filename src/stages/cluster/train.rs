@@ -5,7 +5,7 @@ use crate::io::centroids::{self, Level};
 use crate::native::exact::nearest;
 use crate::ops::hash::Draw;
 use crate::ops::kmeans::{self, Init, KMeans};
-use crate::stages::cluster::TrainCommon;
+use crate::stages::cluster::{Start, TrainCommon};
 use crate::stages::task::Task;
 
 /// Trains level after level and publishes the `centroids` table.
@@ -38,7 +38,10 @@ pub fn run(common: &TrainCommon, task: &mut Task) -> Result<()> {
             iterations: common.iterations as usize,
             seed: Draw::new(common.seed, "cluster/train").bits(level),
             spherical: common.spherical,
-            init: Init::Random,
+            init: match common.init {
+                Start::PlusPlus => Init::PlusPlus,
+                Start::Random => Init::Random,
+            },
         };
         let trained = kmeans::train(&points, dimension, &settings, &mut |_, _| (task.progress)(0))?;
         if let Some(below) = levels.last_mut() {

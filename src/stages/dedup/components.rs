@@ -219,10 +219,12 @@ fn similarities(
     let mut similarities = HashMap::new();
     task.for_each::<Edge>(&common.edges, |edge| {
         let Some(node) = numbering.of(edge.id) else { return Ok(()) };
-        let representative = components.get(&links.find(node)).and_then(|component| component.representative);
+        let root = links.find(node);
+        let representative = components.get(&root).and_then(|component| component.representative);
         if let Some((_, representative)) = representative {
+            let same = numbering.of(edge.neighbour).is_some_and(|node| links.find(node) == root);
             for (member, other) in [(edge.id, edge.neighbour), (edge.neighbour, edge.id)] {
-                if other == representative {
+                if same && other == representative {
                     similarities.insert(member, edge.similarity);
                 }
             }

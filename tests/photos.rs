@@ -1,0 +1,56 @@
+//! A small part of docs/tutorial.md: real photos, a real encoder.
+
+mod common;
+
+use std::os::unix::fs::symlink;
+
+use common::{cell, parquet_files, rows, run, shared_data};
+
+#[test]
+fn the_likes_of_leopards_are_leopards() {
+    let Some(data) = shared_data() else { return };
+    let data = data.canonicalize().expect("a path");
+    let folder = tempfile::tempdir().expect("a folder");
+    let (pool, seeds) = (folder.path().join("pool"), folder.path().join("seeds"));
+    std::fs::create_dir_all(&pool).expect("a folder");
+    std::fs::create_dir_all(&seeds).expect("a folder");
+    for class in ["Leopards", "pizza", "stop_sign", "inline_skate"] {
+        std::fs::create_dir(pool.join(class)).expect("a folder");
+        let mut photos: Vec<_> = std::fs::read_dir(data.join("photos/caltech101").join(class))
+            .expect("a class")
+            .map(|photo| photo.expect("a photo").path())
+            .collect();
+        photos.sort();
+        for (number, photo) in photos.iter().take(16).enumerate() {
+            let name = photo.file_name().expect("a name");
+            let to = if class == "Leopards" && number < 4 { seeds.join(name) } else { pool.join(class).join(name) };
+            symlink(photo, to).expect("a link");
+        }
+    }
+    let model = data.join("models/vit_tiny_patch16_224.onnx");
+    let file = folder.path().join("photos.toml");
+    let text = format!(
+        "[sources.pool]\nfolder = \"pool\"\n[sources.cats]\nrole = \"seed\"\nfolder = \"seeds\"\n\
+         [embedders.vit]\nmodel = {model:?}\nresize = 224\noutput = \"pooler_output\"\n\
+         [steps.ingest]\n[steps.embed]\n[steps.retrieve.sets.cats]\nmethod = \"sample\"\nk = 3\n"
+    );
+    std::fs::write(&file, text).expect("the file is written");
+    run(&["run", &file.to_string_lossy()]);
+    let work = folder.path().join("work");
+    let of = |step: &str| -> Vec<_> {
+        let parts = parquet_files(&work.join(step));
+        let parts = parts.iter().filter(|path| path.parent() == Some(&work.join(step)));
+        parts
+            .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("part-")))
+            .flat_map(|path| rows(path))
+            .collect()
+    };
+    let images = of("ingest");
+    let retrieved = of("retrieve");
+    assert_eq!(images.len(), 64);
+    assert!(retrieved.len() >= 3, "{}", retrieved.len());
+    for row in &retrieved {
+        let image = images.iter().find(|image| cell(image, "id") == cell(row, "id")).expect("it was ingested");
+        assert!(cell(image, "url").starts_with("Leopards/"), "{row:?}");
+    }
+}
