@@ -22,7 +22,8 @@ pub fn columns(header: &[&str], rows: &[Vec<String>]) -> String {
     };
     let widths: Vec<usize> = (0..names.len()).map(width).collect();
     let mut text = String::new();
-    for row in std::iter::once(&names).chain(rows) {
+    let header_row = std::iter::once(&names).filter(|names| names.iter().any(|name| !name.is_empty()));
+    for row in header_row.chain(rows) {
         let mut line = String::new();
         for ((cell, &width), name) in row.iter().zip(&widths).zip(header) {
             let pad = " ".repeat(width - cell.chars().count());

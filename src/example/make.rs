@@ -145,3 +145,53 @@ fn truth_of(member: &Member, path: &str, paths: &[String]) -> TruthRow {
         copy_of: copy_of.map(|of| paths[of].clone()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::PathBuf;
+
+    use super::*;
+
+    fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+        let mut files = BTreeMap::new();
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                files.extend(self::files(&path));
+            } else {
+                files.insert(path.clone(), fs::read(&path).expect("a file"));
+            }
+        }
+        files
+    }
+
+    #[test]
+    fn a_seed_gives_the_same_bytes_and_every_file_has_a_row() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let options = Options { seed: 7, images: 80 };
+        let (a, b) = (folder.path().join("a"), folder.path().join("b"));
+        let made = write(&a, &options).expect("it is made");
+        write(&b, &options).expect("it is made again");
+        let below = |root: &Path| -> BTreeMap<PathBuf, Vec<u8>> {
+            let strip = |path: &PathBuf| path.strip_prefix(root).expect("below").to_path_buf();
+            files(root).iter().map(|(path, bytes)| (strip(path), bytes.clone())).collect()
+        };
+        assert!(below(&a) == below(&b));
+        let rows = truth::read(&a).expect("the truth");
+        let pictures = ["pool", "seeds", "reference"].map(|part| files(&a.join(part)).len());
+        assert_eq!(rows.len(), pictures.iter().sum::<usize>());
+        assert_eq!(pictures[0], 80);
+        assert!(rows.iter().all(|row| a.join(&row.path).is_file()));
+        assert!(rows.iter().all(|row| row.copy_of.as_ref().is_none_or(|of| a.join(of).is_file())));
+        assert!(!made.already && write(&a, &options).expect("it is there").already);
+    }
+
+    #[test]
+    fn a_folder_of_something_else_is_left_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join("thesis.txt"), b"mine").expect("a file");
+        assert!(write(folder.path(), &Options::default()).is_err());
+        assert_eq!(files(folder.path()).len(), 1);
+    }
+}

@@ -23,6 +23,8 @@ pub use assign::{Assigned, Node};
 const PHASES: &[Phase] = &[Phase::helping("train"), Phase::counting("assign"), Phase::helping("sizes")];
 
 /// Group the pool by k-means, in one or several levels; seed images are assigned to the pool's clusters.
+///
+/// Memory: `clusters[0]` x `points_per_centroid` vectors in fp32 while it trains, and the centroids.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Cluster {

@@ -18,6 +18,8 @@ use crate::stages::{Order, Phase, PhasePlan, Stage, StageKind, from_value, no_su
 const PHASES: &[Phase] = &[Phase::counting("embed").costly()];
 
 /// Turn images into unit vectors with ONNX models, all named models in one pass over the pixels.
+///
+/// Memory: for each thread a session of every model, and four batches of files.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Embed {

@@ -23,6 +23,8 @@ const PHASES: &[Phase] =
     &[Phase::helping("scatter").scratch(), Phase::counting("gather"), Phase::helping("composition")];
 
 /// Write the data set: pixels, metadata and provenance, in shuffled Parquet shards.
+///
+/// Memory: the chosen files of one shard. Disk: the chosen pixels twice, until the step is whole.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Export {

@@ -31,6 +31,9 @@ const PHASES: &[Phase] = &[
 ];
 
 /// Fetch the images of the sources, check that they decode, and store them in Parquet shards.
+///
+/// Memory: `http.concurrency` files in flight, 64 MiB of files being checked, one decoded picture a thread, and about 100 bytes for each
+/// of a million hashes.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ingest {

@@ -24,6 +24,8 @@ pub use collect::Retrieved;
 const PHASES: &[Phase] = &[Phase::helping("search").scratch(), Phase::counting("collect")];
 
 /// Find the pool images that are like the seed images.
+///
+/// Memory: a shard of seeds, a shard of the pool, `k` neighbours a seed, and about 40 bytes a candidate of one set.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Retrieve {
