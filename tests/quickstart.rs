@@ -99,6 +99,23 @@ fn a_changed_threshold_runs_what_hangs_on_it_and_nothing_else() {
 }
 
 #[test]
+fn inverted_lists_find_what_exact_search_finds() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let work = folder.path().join("work");
+    let kept = |more: &[&str]| {
+        run(&strs(&on_example("run", &work, &[&["--to", "dedup"], more].concat())));
+        let summary = std::fs::read(work.join("dedup/summary.json")).expect("a summary");
+        let summary: serde_json::Value = serde_json::from_slice(&summary).expect("JSON");
+        (summary["rows_out"].as_u64().expect("a number"), summary["facts"]["lists"].as_u64())
+    };
+    let (exact, none) = kept(&[]);
+    let (searched, lists) =
+        kept(&["--set", "dedup.exact_up_to=0", "--set", "dedup.lists=8", "--set", "dedup.probes=8"]);
+    assert_eq!((none, lists), (None, Some(8)));
+    assert_eq!(searched, exact, "all lists are probed");
+}
+
+#[test]
 fn ingested_images_are_not_replaced_by_surprise() {
     let folder = tempfile::tempdir().expect("a folder");
     let work = folder.path().join("work");

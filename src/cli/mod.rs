@@ -123,8 +123,9 @@ fn dispatch(command: Command) -> Result<(), Stop> {
         Command::Tables => Ok(table::print(&reference::tables())?),
         Command::Completions { shell } => {
             let mut command = <Args as clap::CommandFactory>::command();
-            clap_complete::generate(shell, &mut command, "lvd", &mut std::io::stdout());
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut command, "lvd", &mut script);
+            Ok(table::print(&String::from_utf8_lossy(&script))?)
         }
     }
 }

@@ -86,15 +86,14 @@ pub fn where_next(pipeline: &Pipeline, summaries: &[(Summary, bool)]) -> String 
             export.step
         );
     }
+    let dedup =
+        summaries.iter().find(|(summary, _)| summary.stage == "dedup").map(|(summary, _)| summary.step.as_str());
+    let first = summaries.first().map_or("STEP", |(summary, _)| &summary.step);
+    let change = dedup.map_or("seed=2".into(), |step| format!("{step}.threshold=0.9"));
     let _ = write!(
         text,
-        "\nLook further:\n  lvd report {file} {}\n  lvd plan {file} --set {}\n  duckdb -c \"select * from '{work}/{}/report.parquet'\"\n",
-        summaries.iter().find(|(summary, _)| summary.stage == "dedup").map_or("STEP", |(summary, _)| &summary.step),
-        summaries
-            .iter()
-            .find(|(summary, _)| summary.stage == "dedup")
-            .map_or("seed=2".into(), |(summary, _)| format!("{}.threshold=0.9", summary.step)),
-        summaries.first().map_or("STEP", |(summary, _)| &summary.step),
+        "\nLook further:\n  lvd report {file} {}\n  lvd plan {file} --set {change}\n  duckdb -c \"select * from '{work}/{first}/report.parquet'\"\n",
+        dedup.unwrap_or(first),
     );
     text
 }
