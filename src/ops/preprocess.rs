@@ -112,8 +112,8 @@ impl Resize {
     }
 }
 
-/// Across first and then down, as Pillow up to 12 (13 goes down first in tall pictures): values are cut to 8 bits in between, so the order shows at sharp edges, and
-/// the library alone would go down first.
+/// Across first and then down, as Pillow up to 12 does always (13 goes down first in narrow or squashed tall pictures).
+/// Values are cut to 8 bits in between, so the order shows at sharp edges; the library alone would go down first.
 fn resize(from: (u32, u32), rgb: &[u8], to: (u32, u32), interpolation: Interpolation) -> Vec<u8> {
     let filter = match interpolation {
         Interpolation::Bicubic => FilterType::CatmullRom,

@@ -1,6 +1,7 @@
 //! Whether a JPEG is all there: the decoder paints the missing part of a cut file gray and calls it decoded.
 //!
-//! Cut downloads are common in a crawl, and Pillow refuses them. Only the end marker is looked for, no pixel.
+//! Cut downloads are common in a crawl, and Pillow refuses them. Only the end marker is looked for, no pixel: a
+//! scan that is damaged in its midst passes, as mostly with Pillow, though the decoder may leave more of it gray.
 
 /// Start of scan: from here on come entropy-coded bytes, in which no end marker can occur by chance.
 const SOS: u8 = 0xda;

@@ -124,7 +124,8 @@ pub fn inspect(bytes: &[u8], limits: &ImageLimits) -> Result<Facts, Dropped> {
     quiet::catch(|| read(bytes, limits).map(|(facts, ..)| facts))
 }
 
-/// Decodes `bytes` to upright RGB as Pillow's `convert("RGB")` gives it: alpha is dropped, not blended.
+/// Decodes `bytes` to upright RGB as Pillow's `convert("RGB")` gives it: alpha is dropped, not blended. Unlike
+/// there, 16-bit gray is scaled to 8 bits, not cut off.
 ///
 /// # Errors
 /// The reason why this is no image for the pipeline.

@@ -5,7 +5,8 @@ use image::{DynamicImage, RgbImage};
 
 use super::Picture;
 
-/// Converts and turns. Alpha is dropped, gray is repeated, 16-bit values keep their high byte.
+/// Converts and turns. Alpha is dropped, gray is repeated, 16-bit values keep their high byte. So does Pillow for
+/// 16-bit colours; its 16-bit gray it cuts off at 255, which leaves a white page, and there we differ.
 pub fn upright(image: DynamicImage, orientation: Orientation) -> Picture {
     let mut image = DynamicImage::ImageRgb8(rgb8(image));
     image.apply_orientation(orientation);

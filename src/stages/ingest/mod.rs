@@ -112,7 +112,7 @@ table! {
     pub struct Listed {
         /// The id the row keeps, whatever becomes of it.
         pub id: ImageId,
-        /// Where it is: a URL, a path in the source's folder, or `file.parquet#row`.
+        /// Where it is: a URL, a path in the source's folder, or `0:file.parquet#row`.
         pub location: String,
         /// The caption that came with it.
         pub caption: Option<String>,
