@@ -1,5 +1,6 @@
 //! A tiny HTTP server: a thread for each connection, one answer each, and a record of what was asked.
 
+use std::cell::Cell;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -34,9 +35,10 @@ impl Server {
                 thread::spawn(move || {
                     let Some(path) = request(&mut stream) else { return };
                     let earlier = seen.enter(&path);
+                    ANSWERING.set(Some(seen));
                     // A client that has hung up is part of some tests.
                     let _ = answer(&mut stream, &path, earlier);
-                    seen.current.fetch_sub(1, Ordering::SeqCst);
+                    leave();
                 });
             }
         });
@@ -55,6 +57,18 @@ impl Server {
     /// The most requests that were being answered at a time.
     pub(super) fn most_at_once(&self) -> usize {
         self.seen.most.load(Ordering::SeqCst)
+    }
+}
+
+thread_local! {
+    /// The counts of the server that this thread answers for, until it has answered.
+    static ANSWERING: Cell<Option<Arc<Seen>>> = const { Cell::new(None) };
+}
+
+/// This thread's request counts as answered from here on.
+fn leave() {
+    if let Some(seen) = ANSWERING.take() {
+        seen.current.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -85,6 +99,8 @@ fn request(stream: &mut TcpStream) -> Option<String> {
 
 /// A whole answer with a status line, extra header lines and a body.
 pub(super) fn respond(stream: &mut TcpStream, status: &str, headers: &str, body: &[u8]) -> std::io::Result<()> {
+    // Before the client can have the answer and ask again.
+    leave();
     let length = body.len();
     write!(stream, "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n")?;
     stream.write_all(body)
