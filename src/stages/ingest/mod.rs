@@ -62,7 +62,7 @@ pub struct Ingest {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Http {
-    /// Seconds a URL may take from first to last byte, redirects included.
+    /// Seconds one attempt at a URL may take, from first to last byte, redirects included.
     pub timeout_s: f64,
     /// Seconds to connect.
     pub connect_timeout_s: f64,
