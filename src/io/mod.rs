@@ -8,5 +8,6 @@ pub mod images;
 pub mod part;
 pub mod publish;
 pub mod row;
+pub mod runs;
 pub mod sources;
 pub mod vectors;

@@ -6,6 +6,8 @@
 
 pub mod blas;
 
+pub mod codes;
+
 pub mod doctor;
 
 pub mod exact;

@@ -1,10 +1,12 @@
 //! Pure algorithms: slices in, values out. No files, no progress bars, no configuration.
 
 pub mod allocate;
+pub mod cells;
 pub mod dot;
 pub mod hash;
 pub mod histogram;
 pub mod kmeans;
+pub mod near_pairs;
 pub mod preprocess;
 pub mod top_k;
 pub mod union_find;

@@ -25,6 +25,12 @@ impl TopK {
         }
     }
 
+    /// The similarity of the k-th best; `None` while there are fewer.
+    #[must_use]
+    pub fn least(&self) -> Option<f32> {
+        (self.best.len() == self.k).then(|| self.best.last().map(|worst| worst.similarity)).flatten()
+    }
+
     /// The k best, best first.
     #[must_use]
     pub fn into_sorted(self) -> Vec<Neighbour> {

@@ -1,0 +1,490 @@
+//! All pairs of near vectors in cells that know of each other: codes propose, fixed-order products decide, each row keeps its
+//! k nearest.
+//!
+//! What is found does not depend on threads: the k nearest of a row among all that it is compared with are a set with one
+//! answer, whatever the order. A pair of cells is scored once, for both ends.
+
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
+
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+use rayon::prelude::*;
+
+use super::dot::dot;
+use super::top_k::TopK;
+use crate::native::codes::Codes;
+use crate::types::{ImageId, Neighbour};
+
+/// Queries of one piece of parallel work.
+const PIECE: usize = 64;
+
+/// Rows of some cells, as they come from storage.
+#[derive(Clone, Debug, Default)]
+pub struct Rows {
+    /// Which image each row belongs to.
+    pub ids: Vec<ImageId>,
+    /// The cell of each row; ascending.
+    pub cells: Vec<u32>,
+    /// Whether a row is compared only with rows that are not settled.
+    pub settled: Vec<bool>,
+    /// The vectors, n x d.
+    pub halves: Vec<f16>,
+    /// Where each row's probes begin, and the end of the last.
+    pub probe_starts: Vec<usize>,
+    /// The cells that each row probes beside its own.
+    pub probes: Vec<u32>,
+}
+
+/// A near pair: `id` has `other` among its k nearest, or the other way round.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pair {
+    /// The lower id.
+    pub id: ImageId,
+    /// The higher id.
+    pub other: ImageId,
+    /// Their cosine.
+    pub similarity: f32,
+}
+
+/// What pairs are looked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Near {
+    /// Neighbours a row keeps.
+    pub k: usize,
+    /// Pairs below this cosine are not kept.
+    pub floor: f32,
+}
+
+/// Rows that are ready to be compared. Rows with equal vectors are there once.
+pub struct Block {
+    near: Near,
+    d: usize,
+    ids: Vec<ImageId>,
+    halves: Vec<f16>,
+    codes: Codes,
+    cells: Vec<Cell>,
+    /// (cell, row): that the row probes the cell; ascending.
+    probes: Vec<(u32, u32)>,
+    /// The cosine that each row's neighbours must reach: the floor, or that of its k-th so far.
+    floors: Vec<f32>,
+    tops: Vec<Mutex<TopK>>,
+    /// Rows that were left out, with the row they are equal to.
+    equals: Vec<Pair>,
+}
+
+/// The rows of a cell: those that are not settled, then those that are.
+struct Cell {
+    number: u32,
+    rows: Range<usize>,
+    /// The first settled row.
+    fresh: usize,
+    /// The cells that its rows probe; ascending.
+    targets: Vec<u32>,
+}
+
+impl Cell {
+    /// What the rows `chosen` are compared with: all rows here, or the fresh ones if they are settled.
+    fn for_settled(&self, settled: bool) -> Range<usize> {
+        if settled { self.rows.start..self.fresh } else { self.rows.clone() }
+    }
+}
+
+/// Some rows of one block against a range of rows of another.
+struct Piece<'a> {
+    queries: &'a Block,
+    chosen: Vec<u32>,
+    base: &'a Block,
+    rows: Range<usize>,
+    /// Base rows that were compared with these queries already; ascending.
+    done: &'a [(u32, u32)],
+    /// Compare only with rows after the query: within a cell.
+    triangle: bool,
+}
+
+impl Block {
+    /// Prepares rows of width `d`.
+    ///
+    /// # Panics
+    /// When the columns have different lengths.
+    #[must_use]
+    pub fn new(rows: Rows, d: usize, near: Near) -> Self {
+        let n = rows.ids.len();
+        assert!(rows.cells.len() == n && rows.settled.len() == n && rows.halves.len() == n * d, "columns of one length");
+        let mut vectors = vec![0.0; n * d];
+        vectors.par_chunks_mut(1024 * d).zip(rows.halves.par_chunks(1024 * d)).for_each(|(to, from)| from.convert_to_f32_slice(to));
+        let mut order: Vec<u32> = (0..).take(n).collect();
+        // Settled rows last in their cells; equal vectors side by side, the first of them first.
+        let key = |&row: &u32| {
+            let row = row as usize;
+            let head = rows.halves[row * d..(row + 1) * d].iter().take(4).fold(0u64, |head, x| head << 16 | u64::from(x.to_bits()));
+            (rows.cells[row], head)
+        };
+        order.par_sort_by_key(|row| (key(row), rows.settled[*row as usize], *row));
+        let vector = |row: u32| &rows.halves[row as usize * d..][..d];
+        let (mut kept, mut equals) = (Vec::with_capacity(n), Vec::new());
+        for same in order.chunk_by(|a, b| key(a) == key(b)) {
+            let first = kept.len();
+            for &row in same {
+                match kept[first..].iter().copied().find(|&earlier: &u32| bits(vector(earlier)) == bits(vector(row))) {
+                    None => kept.push(row),
+                    Some(earlier) => {
+                        let vector = &vectors[row as usize * d..][..d];
+                        let similarity = dot(vector, vector);
+                        if similarity >= near.floor {
+                            equals.push(pair(rows.ids[earlier as usize], rows.ids[row as usize], similarity));
+                        }
+                    }
+                }
+            }
+        }
+        kept.sort_by_key(|&row| (rows.cells[row as usize], rows.settled[row as usize], row));
+        let sources: Vec<usize> = kept.iter().map(|&row| row as usize).collect();
+        let m = sources.len();
+        let (mut halves, mut chosen) = (vec![f16::ZERO; m * d], vec![0.0; m * d]);
+        for (to, &from) in sources.iter().enumerate() {
+            halves[to * d..][..d].copy_from_slice(&rows.halves[from * d..][..d]);
+            chosen[to * d..][..d].copy_from_slice(&vectors[from * d..][..d]);
+        }
+        drop(vectors);
+        let mut cells: Vec<Cell> = Vec::new();
+        let mut probes = Vec::new();
+        for (row, &from) in sources.iter().enumerate() {
+            let number = rows.cells[from];
+            if cells.last().is_none_or(|cell| cell.number != number) {
+                cells.push(Cell { number, rows: row..row, fresh: row, targets: Vec::new() });
+            }
+            let targets = &rows.probes[rows.probe_starts[from]..rows.probe_starts[from + 1]];
+            if let Some(cell) = cells.last_mut() {
+                cell.rows.end = row + 1;
+                cell.fresh += usize::from(!rows.settled[from]);
+                cell.targets.extend(targets);
+            }
+            probes.extend(targets.iter().map(|&target| (target, u32::try_from(row).expect("fewer than 2^32 rows"))));
+        }
+        probes.par_sort_unstable();
+        cells.par_iter_mut().for_each(|cell| {
+            cell.targets.sort_unstable();
+            cell.targets.dedup();
+        });
+        Self {
+            near,
+            d,
+            ids: sources.iter().map(|&row| rows.ids[row]).collect(),
+            codes: Codes::new(&chosen, d),
+            halves,
+            cells,
+            probes,
+            floors: vec![near.floor; m],
+            tops: (0..m).map(|_| Mutex::new(TopK::new(near.k))).collect(),
+            equals,
+        }
+    }
+
+    /// Compares the rows of this block with each other. Returns how many products were computed.
+    pub fn within(&mut self) -> u64 {
+        let mut pieces = Vec::new();
+        for cell in &self.cells {
+            let fresh: Vec<u32> = (cell.rows.start..cell.fresh).map(row_number).collect();
+            pieces.extend(fresh.chunks(PIECE).map(|chosen| Piece {
+                queries: self,
+                chosen: chosen.to_vec(),
+                base: self,
+                rows: chosen[0] as usize + 1..cell.rows.end,
+                done: &[],
+                triangle: true,
+            }));
+        }
+        for (a, one) in self.cells.iter().enumerate() {
+            for other in neighbours(one, self, a + 1) {
+                pieces.extend(across(self, one, self, other));
+            }
+        }
+        let products = compare(&pieces);
+        self.raise();
+        products
+    }
+
+    /// Compares the rows of this block with those of another, which holds later cells, or later rows of this one's last.
+    pub fn with(&mut self, other: &mut Self) -> u64 {
+        let mut pieces = Vec::new();
+        for one in &self.cells {
+            for cell in neighbours(one, other, 0) {
+                pieces.extend(across(self, one, other, cell));
+            }
+        }
+        let products = compare(&pieces);
+        self.raise();
+        other.raise();
+        products
+    }
+
+    /// How many distinct vectors there are.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// The pairs that rows of this block keep, from both ends where both keep it.
+    pub fn into_pairs(self) -> impl Iterator<Item = Pair> {
+        let found = self.ids.into_iter().zip(self.tops).flat_map(|(id, top)| {
+            let top = top.into_inner().unwrap_or_else(PoisonError::into_inner).into_sorted();
+            top.into_iter().map(move |neighbour| pair(id, neighbour.id, neighbour.similarity))
+        });
+        self.equals.into_iter().chain(found)
+    }
+
+    /// Raises the floors of rows that have k neighbours: later scans let less through.
+    fn raise(&mut self) {
+        for (floor, top) in self.floors.iter_mut().zip(&mut self.tops) {
+            if let Some(least) = top.get_mut().unwrap_or_else(PoisonError::into_inner).least() {
+                *floor = floor.max(least);
+            }
+        }
+    }
+
+    fn vector(&self, row: usize, to: &mut [f32]) {
+        self.halves[row * self.d..(row + 1) * self.d].convert_to_f32_slice(to);
+    }
+
+    fn offer(&self, row: usize, id: ImageId, similarity: f32) {
+        let mut top = self.tops[row].lock().unwrap_or_else(PoisonError::into_inner);
+        top.push(Neighbour { similarity, id });
+    }
+
+    /// The rows of `cell` that probe `target`.
+    fn probing(&self, cell: &Cell, target: u32) -> &[(u32, u32)] {
+        let begin = self.probes.partition_point(|&probe| probe < (target, row_number(cell.rows.start)));
+        let end = begin + self.probes[begin..].partition_point(|&probe| probe < (target, row_number(cell.rows.end)));
+        &self.probes[begin..end]
+    }
+}
+
+/// The cells of `other` from the one at `first` on that are to be compared with `cell`: those that its rows probe, and
+/// those whose rows probe it.
+fn neighbours<'a>(cell: &Cell, other: &'a Block, first: usize) -> Vec<&'a Cell> {
+    let cells = other.cells.get(first..).unwrap_or_default();
+    let (Some(low), Some(high)) = (cells.first(), cells.last()) else { return Vec::new() };
+    let index = |number: u32| cells.binary_search_by_key(&number, |cell| cell.number).ok();
+    let begin = cell.targets.partition_point(|&target| target < low.number);
+    let there = cell.targets[begin..].iter().take_while(|&&target| target <= high.number);
+    let mut found: Vec<usize> = there.filter_map(|&target| index(target)).chain(index(cell.number)).collect();
+    let begin = other.probes.partition_point(|&probe| probe < (cell.number, row_number(low.rows.start)));
+    let back = other.probes[begin..].iter().take_while(|&&(target, _)| target == cell.number);
+    found.extend(back.map(|&(_, row)| cells.partition_point(|cell| cell.rows.end <= row as usize)));
+    found.sort_unstable();
+    found.dedup();
+    found.into_iter().map(|index| &cells[index]).collect()
+}
+
+/// The pieces of work between two cells: the rows of each that probe the other, or all if that is less work.
+fn across<'a>(a: &'a Block, one: &Cell, b: &'a Block, other: &Cell) -> Vec<Piece<'a>> {
+    let (forth, back) = (a.probing(one, other.number), b.probing(other, one.number));
+    let whole = one.rows.len() * other.rows.len();
+    let mut pieces = Vec::new();
+    let mut add = |queries: &'a Block, from: &Cell, chosen: Vec<u32>, base: &'a Block, to: &Cell, done: &'a [(u32, u32)]| {
+        let fresh = chosen.partition_point(|&row| (row as usize) < from.fresh);
+        for (chosen, settled) in [(&chosen[..fresh], false), (&chosen[fresh..], true)] {
+            let rows = to.for_settled(settled);
+            if !rows.is_empty() {
+                pieces.extend(chosen.chunks(PIECE).map(|chosen| Piece {
+                    queries,
+                    chosen: chosen.to_vec(),
+                    base,
+                    rows: rows.clone(),
+                    done,
+                    triangle: false,
+                }));
+            }
+        }
+    };
+    if one.number == other.number || forth.len() * other.rows.len() + back.len() * one.rows.len() >= whole {
+        add(a, one, one.rows.clone().map(row_number).collect(), b, other, &[]);
+    } else {
+        add(a, one, forth.iter().map(|&(_, row)| row).collect(), b, other, &[]);
+        add(b, other, back.iter().map(|&(_, row)| row).collect(), a, one, forth);
+    }
+    pieces
+}
+
+/// Compares every piece, in parallel; returns the number of products.
+fn compare(pieces: &[Piece]) -> u64 {
+    pieces.par_iter().map(Piece::compare).sum()
+}
+
+impl Piece<'_> {
+    fn compare(&self) -> u64 {
+        let d = self.queries.d;
+        let (mut query, mut row) = (vec![0.0; d], vec![0.0; d]);
+        let mut current = u32::MAX;
+        let near = self.queries.near;
+        let queries = (&self.chosen[..], &self.queries.floors[..]);
+        self.base.codes.scan(&self.queries.codes, queries, (self.rows.clone(), &self.base.floors), &mut |q, r| {
+            if (self.triangle && r <= q as usize)
+                || (!self.done.is_empty() && self.done.binary_search_by_key(&row_number(r), |&(_, row)| row).is_ok())
+            {
+                return;
+            }
+            if current != q {
+                self.queries.vector(q as usize, &mut query);
+                current = q;
+            }
+            self.base.vector(r, &mut row);
+            let similarity = dot(&query, &row);
+            if similarity >= near.floor {
+                self.queries.offer(q as usize, self.base.ids[r], similarity);
+                self.base.offer(r, self.queries.ids[q as usize], similarity);
+            }
+        });
+        (self.chosen.len() * self.rows.len()) as u64
+    }
+}
+
+fn pair(a: ImageId, b: ImageId, similarity: f32) -> Pair {
+    Pair { id: a.min(b), other: a.max(b), similarity }
+}
+
+fn bits(vector: &[f16]) -> &[u16] {
+    vector.reinterpret_cast()
+}
+
+fn row_number(row: usize) -> u32 {
+    u32::try_from(row).expect("a block has fewer than 2^32 rows")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::dot::{normalise, to_f16, to_f32};
+    use crate::ops::hash::Draw;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    const D: usize = 20;
+    const NEAR: Near = Near { k: 5, floor: 0.6 };
+
+    /// Vectors around a few directions, some of them equal, in random cells with random probes.
+    fn rows(n: usize, cells: u32, seed: u64) -> Rows {
+        let draw = Draw::new(seed, "near");
+        #[expect(clippy::cast_possible_truncation, reason = "random numbers")]
+        let number = |i: u64| draw.unit(i) as f32 - 0.5;
+        let mut rows = Rows { probe_starts: vec![0], ..Rows::default() };
+        for i in 0..n as u64 {
+            let source = if i % 9 == 0 { 0 } else { i };
+            let cloud = 1_000_000 + source % 6 * 100;
+            let mut vector: Vec<f32> =
+                (0..D as u64).map(|k| number(cloud + k) + 0.5 * number(2_000_000 + source * 100 + k)).collect();
+            normalise(&mut vector);
+            rows.halves.extend(to_f16(&vector));
+            rows.ids.push(ImageId(1000 + i));
+            let cell = |j: u64| u32::try_from(draw.bits(3_000_000 + source * 10 + j) % u64::from(cells)).expect("small");
+            rows.cells.push(cell(0));
+            rows.settled.push(draw.bits(4_000_000 + i) % 4 == 0);
+            let probes: BTreeSet<u32> = (1..=draw.bits(i) % 3).map(cell).filter(|&probe| probe != cell(0)).collect();
+            rows.probes.extend(probes);
+            rows.probe_starts.push(rows.probes.len());
+        }
+        rows
+    }
+
+    fn take(rows: &Rows, wanted: impl Fn(usize) -> bool) -> Rows {
+        let mut order: Vec<usize> = (0..rows.ids.len()).filter(|&row| wanted(row)).collect();
+        order.sort_by_key(|&row| (rows.cells[row], row));
+        let mut taken = Rows { probe_starts: vec![0], ..Rows::default() };
+        for row in order {
+            taken.ids.push(rows.ids[row]);
+            taken.cells.push(rows.cells[row]);
+            taken.settled.push(rows.settled[row]);
+            taken.halves.extend(&rows.halves[row * D..(row + 1) * D]);
+            taken.probes.extend(&rows.probes[rows.probe_starts[row]..rows.probe_starts[row + 1]]);
+            taken.probe_starts.push(taken.probes.len());
+        }
+        taken
+    }
+
+    /// Who is whose neighbour, by every pair: rows that are equal to an earlier one of their cell are linked to it alone.
+    fn oracle(rows: &Rows) -> BTreeSet<(ImageId, ImageId)> {
+        let n = rows.ids.len();
+        let vector = |row: usize| to_f32(&rows.halves[row * D..(row + 1) * D]);
+        let probes = |row: usize| &rows.probes[rows.probe_starts[row]..rows.probe_starts[row + 1]];
+        let mut found = BTreeSet::new();
+        let mut first: Vec<usize> = Vec::new();
+        for row in 0..n {
+            // Among equals the settled ones come last.
+            let equals = (0..n).filter(|&other| rows.cells[other] == rows.cells[row] && vector(other) == vector(row));
+            first.push(equals.min_by_key(|&other| (rows.settled[other], other)).expect("itself"));
+        }
+        let mut tops: BTreeMap<usize, Vec<(f32, ImageId)>> = BTreeMap::new();
+        for a in 0..n {
+            if first[a] != a {
+                found.insert((rows.ids[a].min(rows.ids[first[a]]), rows.ids[a].max(rows.ids[first[a]])));
+                continue;
+            }
+            for b in (0..n).filter(|&b| b != a && first[b] == b) {
+                let met = rows.cells[a] == rows.cells[b]
+                    || probes(a).contains(&rows.cells[b])
+                    || probes(b).contains(&rows.cells[a]);
+                let similarity = dot(&vector(a), &vector(b));
+                if met && !(rows.settled[a] && rows.settled[b]) && similarity >= NEAR.floor {
+                    tops.entry(a).or_default().push((similarity, rows.ids[b]));
+                }
+            }
+        }
+        for (row, mut top) in tops {
+            top.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+            top.truncate(NEAR.k);
+            found.extend(top.into_iter().map(|(_, id)| (id.min(rows.ids[row]), id.max(rows.ids[row]))));
+        }
+        found
+    }
+
+    fn found(blocks: Vec<Block>) -> BTreeSet<(ImageId, ImageId)> {
+        blocks.into_iter().flat_map(Block::into_pairs).map(|pair| (pair.id, pair.other)).collect()
+    }
+
+    #[test]
+    fn a_block_finds_the_nearest_of_every_row_among_the_cells_it_meets() {
+        for (seed, cells) in [(1, 1), (2, 7), (3, 40)] {
+            let rows = take(&rows(400, cells, seed), |_| true);
+            let expected = oracle(&rows);
+            assert!(expected.len() > 300, "{} pairs", expected.len());
+            let mut block = Block::new(rows, D, NEAR);
+            block.within();
+            assert_eq!(found(vec![block]), expected, "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn blocks_find_together_what_one_finds() {
+        let mut rows = rows(300, 12, 5);
+        // No equal vectors: they are left out a block at a time.
+        let apart: Vec<usize> = (0..300).filter(|row| row % 9 != 0 || *row == 0).collect();
+        rows = take(&rows, |row| apart.contains(&row));
+        let expected = oracle(&rows);
+        // The second cut goes through a cell.
+        let halves = [take(&rows, |row| row < 100), take(&rows, |row| (100..150).contains(&row)), take(&rows, |row| row >= 150)];
+        let mut blocks: Vec<Block> = halves.into_iter().map(|rows| Block::new(rows, D, NEAR)).collect();
+        for i in 0..3 {
+            let (left, right) = blocks.split_at_mut(i + 1);
+            left[i].within();
+            right.iter_mut().for_each(|other| _ = left[i].with(other));
+        }
+        assert_eq!(found(blocks), expected);
+    }
+
+    #[test]
+    fn a_block_of_one_vector_many_times_is_compared_in_no_time() {
+        let one = rows(1, 1, 9);
+        let n = 200_000;
+        let rows = Rows {
+            ids: (0..n).map(ImageId).collect(),
+            cells: vec![0; n as usize],
+            settled: vec![false; n as usize],
+            halves: one.halves.iter().copied().cycle().take(n as usize * D).collect(),
+            probe_starts: vec![0; n as usize + 1],
+            probes: Vec::new(),
+        };
+        let mut block = Block::new(rows, D, NEAR);
+        assert_eq!((block.rows(), block.within()), (1, 0));
+        assert_eq!(block.into_pairs().filter(|pair| pair.id == ImageId(0)).count(), n as usize - 1);
+    }
+}
