@@ -99,20 +99,21 @@ fn a_changed_threshold_runs_what_hangs_on_it_and_nothing_else() {
 }
 
 #[test]
-fn inverted_lists_find_what_exact_search_finds() {
+fn cells_find_what_comparing_every_pair_finds() {
     let folder = tempfile::tempdir().expect("a folder");
     let work = folder.path().join("work");
-    let kept = |more: &[&str]| {
+    let decided = |more: &[&str]| {
         run(&strs(&on_example("run", &work, &[&["--to", "dedup"], more].concat())));
         let summary = std::fs::read(work.join("dedup/summary.json")).expect("a summary");
         let summary: serde_json::Value = serde_json::from_slice(&summary).expect("JSON");
-        (summary["rows_out"].as_u64().expect("a number"), summary["facts"]["lists"].as_u64())
+        let decisions = content(&work).into_iter().filter(|(path, _)| path.starts_with("dedup/part-"));
+        (decisions.collect::<Vec<_>>(), summary["facts"]["cells"].as_u64())
     };
-    let (exact, none) = kept(&[]);
-    let (searched, lists) =
-        kept(&["--set", "dedup.exact_up_to=0", "--set", "dedup.lists=8", "--set", "dedup.probes=8"]);
-    assert_eq!((none, lists), (None, Some(8)));
-    assert_eq!(searched, exact, "all lists are probed");
+    let (exact, none) = decided(&[]);
+    let cells = ["--set", "dedup.exact_up_to=0", "--set", "dedup.cell_images=16", "--set", "dedup.recall=1"];
+    let (found, cells) = decided(&cells);
+    assert!(none.is_none() && cells.is_some_and(|cells| cells > 20), "{cells:?} cells");
+    assert!(!exact.is_empty() && found == exact, "all near pairs are found, so the decisions are the same bytes");
 }
 
 #[test]

@@ -38,6 +38,13 @@ impl Vectors {
     pub fn row(&self, row: usize) -> &[f32] {
         &self.values[row * self.dimension..(row + 1) * self.dimension]
     }
+
+    /// Appends another block of the same dimension.
+    pub fn extend(&mut self, block: Self) {
+        self.dimension = block.dimension;
+        self.ids.extend(block.ids);
+        self.values.extend(block.values);
+    }
 }
 
 /// Writes one part of embeddings.

@@ -3,6 +3,7 @@
 pub mod allocate;
 pub mod cells;
 pub mod dot;
+pub mod forest;
 pub mod hash;
 pub mod histogram;
 pub mod kmeans;

@@ -36,13 +36,13 @@ pub struct Rows {
     pub probes: Vec<u32>,
 }
 
-/// A near pair: `id` has `other` among its k nearest, or the other way round.
+/// A near pair: `id` has `neighbour` among its k nearest.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pair {
-    /// The lower id.
+    /// Whose neighbour it is.
     pub id: ImageId,
-    /// The higher id.
-    pub other: ImageId,
+    /// The neighbour.
+    pub neighbour: ImageId,
     /// Their cosine.
     pub similarity: f32,
 }
@@ -132,7 +132,8 @@ impl Block {
                         let vector = &vectors[row as usize * d..][..d];
                         let similarity = dot(vector, vector);
                         if similarity >= near.floor {
-                            equals.push(pair(rows.ids[earlier as usize], rows.ids[row as usize], similarity));
+                            let (id, neighbour) = (rows.ids[row as usize], rows.ids[earlier as usize]);
+                            equals.push(Pair { id, neighbour, similarity });
                         }
                     }
                 }
@@ -207,12 +208,10 @@ impl Block {
 
     /// Compares the rows of this block with those of another, which holds later cells, or later rows of this one's last.
     pub fn with(&mut self, other: &mut Self) -> u64 {
-        let mut pieces = Vec::new();
-        for one in &self.cells {
-            for cell in neighbours(one, other, 0) {
-                pieces.extend(across(self, one, other, cell));
-            }
-        }
+        let (here, there) = (&*self, &*other);
+        let between = |one| neighbours(one, there, 0).into_iter().flat_map(move |cell| across(here, one, there, cell)).collect();
+        let pieces: Vec<Vec<Piece>> = here.cells.par_iter().map(between).collect();
+        let pieces: Vec<Piece> = pieces.into_iter().flatten().collect();
         let products = compare(&pieces);
         self.raise();
         other.raise();
@@ -225,13 +224,23 @@ impl Block {
         self.ids.len()
     }
 
-    /// The pairs that rows of this block keep, from both ends where both keep it.
-    pub fn into_pairs(self) -> impl Iterator<Item = Pair> {
-        let found = self.ids.into_iter().zip(self.tops).flat_map(|(id, top)| {
+    /// How many rows were left out because an earlier one of their cell is equal to them.
+    #[must_use]
+    pub fn left_out(&self) -> u64 {
+        self.equals.len() as u64
+    }
+
+    /// The pairs that rows of this block keep: both ends of a pair may.
+    pub fn into_pairs(mut self) -> impl Iterator<Item = Pair> {
+        std::mem::take(&mut self.equals).into_iter().chain(self.into_found())
+    }
+
+    /// The same without those between equal vectors.
+    pub fn into_found(self) -> impl Iterator<Item = Pair> {
+        self.ids.into_iter().zip(self.tops).flat_map(|(id, top)| {
             let top = top.into_inner().unwrap_or_else(PoisonError::into_inner).into_sorted();
-            top.into_iter().map(move |neighbour| pair(id, neighbour.id, neighbour.similarity))
-        });
-        self.equals.into_iter().chain(found)
+            top.into_iter().map(move |near| Pair { id, neighbour: near.id, similarity: near.similarity })
+        })
     }
 
     /// Raises the floors of rows that have k neighbours: later scans let less through.
@@ -340,10 +349,6 @@ impl Piece<'_> {
     }
 }
 
-fn pair(a: ImageId, b: ImageId, similarity: f32) -> Pair {
-    Pair { id: a.min(b), other: a.max(b), similarity }
-}
-
 fn bits(vector: &[f16]) -> &[u16] {
     vector.reinterpret_cast()
 }
@@ -438,7 +443,7 @@ mod tests {
     }
 
     fn found(blocks: Vec<Block>) -> BTreeSet<(ImageId, ImageId)> {
-        blocks.into_iter().flat_map(Block::into_pairs).map(|pair| (pair.id, pair.other)).collect()
+        blocks.into_iter().flat_map(Block::into_pairs).map(|pair| (pair.id.min(pair.neighbour), pair.id.max(pair.neighbour))).collect()
     }
 
     #[test]
@@ -485,6 +490,6 @@ mod tests {
         };
         let mut block = Block::new(rows, D, NEAR);
         assert_eq!((block.rows(), block.within()), (1, 0));
-        assert_eq!(block.into_pairs().filter(|pair| pair.id == ImageId(0)).count(), n as usize - 1);
+        assert_eq!(block.into_pairs().filter(|pair| pair.neighbour == ImageId(0)).count(), n as usize - 1);
     }
 }

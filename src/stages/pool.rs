@@ -77,25 +77,27 @@ impl VectorShard {
 
     /// The vectors that count, in id order.
     pub fn load(&self, task: &Task) -> Result<Vectors> {
-        let kept = self.selection.as_ref().map(|part| kept_ids(task, part)).transpose()?;
         let mut all = Vectors::default();
-        for block in vectors::read(&task.path(&self.vectors))? {
-            let block = block?;
-            all.dimension = block.dimension;
-            match &kept {
-                None => {
-                    all.ids.extend(&block.ids);
-                    all.values.extend(&block.values);
-                }
-                Some(kept) => {
-                    for (row, id) in block.ids.iter().enumerate().filter(|(_, id)| kept.binary_search(id).is_ok()) {
-                        all.ids.push(*id);
-                        all.values.extend(block.row(row));
-                    }
-                }
-            }
+        for block in self.blocks(task)? {
+            all.extend(block?);
         }
         Ok(all)
+    }
+
+    /// The vectors that count, in id order, some thousands at a time.
+    pub fn blocks(&self, task: &Task) -> Result<impl Iterator<Item = Result<Vectors>> + use<>> {
+        let kept = self.selection.as_ref().map(|part| kept_ids(task, part)).transpose()?;
+        let blocks = vectors::read(&task.path(&self.vectors))?;
+        Ok(blocks.map(move |block| {
+            let block = block?;
+            let Some(kept) = &kept else { return Ok(block) };
+            let mut some = Vectors { dimension: block.dimension, ..Vectors::default() };
+            for (row, id) in block.ids.iter().enumerate().filter(|(_, id)| kept.binary_search(id).is_ok()) {
+                some.ids.push(*id);
+                some.values.extend(block.row(row));
+            }
+            Ok(some)
+        }))
     }
 }
 

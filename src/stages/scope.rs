@@ -94,6 +94,13 @@ impl Scope<'_> {
         }
     }
 
+    /// The same for an input that is absent unless it is named.
+    pub fn wire_named(&mut self, input: &mut Input, kind: StageKind, key: &str) {
+        if input.0.is_some() {
+            self.wire(input, kind, key);
+        }
+    }
+
     /// Points `input` at a table of vectors, `step/embedder`.
     pub fn wire_vectors(&mut self, input: &mut Input, key: &str) {
         let candidates: Vec<String> = self

@@ -33,6 +33,9 @@ pub struct Outcome {
     pub histograms: BTreeMap<String, Histogram>,
     /// Decisions taken on the way, for the planning of later phases and for the summary.
     pub facts: BTreeMap<String, Value>,
+    /// What the planning of later phases needs to know, and nobody else.
+    #[serde(default)]
+    pub notes: BTreeMap<String, Value>,
     /// The parts it published.
     pub parts: Vec<Part>,
 }

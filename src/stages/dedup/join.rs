@@ -1,148 +1,206 @@
-//! The self-join: each image's nearest neighbours among all, over a floor.
+//! The self-join: the vectors of some regions against each other and against those of later regions that they are tied to.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::io::vectors::Vectors;
-use crate::native::faiss::{Index, Storage};
-use crate::ops::hash::Draw;
+use crate::io::row::RowWriter;
+use crate::io::runs::Run;
+use crate::ops::forest::spanning_forest;
 use crate::ops::histogram::Histogram;
-use crate::ops::kmeans::{self, Init, KMeans};
-use crate::stages::PhasePlan;
-use crate::stages::dedup::{Dedup, Nodes};
-use crate::stages::known::{Known, Part};
-use crate::stages::pool::VectorShard;
-use crate::stages::search::{Search, nearest};
+use crate::ops::near_pairs::{Block, Near, Pair, Rows};
+use crate::stages::known::Part;
 use crate::stages::task::Task;
 use crate::table;
 use crate::types::ImageId;
 
-/// Queries a task, about: adding a shard to an inverted file is paid once for all of them.
-const QUERY_ROWS: u64 = 65_536;
-/// Rounds of k-means: the lists need not be good clusters.
-const TRAINING_ROUNDS: usize = 10;
-/// Training vectors an inverted list.
-const TRAINING_ROWS: u64 = 64;
+/// Rows of a block, but for what is over in its last cell.
+const BLOCK_ROWS: u64 = 32_768;
 
 table! {
-    /// Two images whose cosine is over `edge_floor`; written once from each end that has it among its nearest.
+    /// A near pair, written once from each end that has the other among its nearest; from the later end once more for each task.
     pub struct Edge {
-        /// The image whose neighbours these are.
+        /// The image whose neighbour it is.
         pub id: ImageId,
         /// One of its nearest images.
         pub neighbour: ImageId,
-        /// 1 for the nearest.
-        pub rank: u32,
         /// Cosine of the two vectors.
         pub similarity: f32,
+        /// Whether it belongs to a maximum spanning forest of the pairs written with it: enough to find the components at any threshold.
+        pub tree: bool,
     }
 }
 
 #[derive(Serialize, Deserialize)]
-pub struct TrainCommon {
-    shards: Vec<VectorShard>,
-    rows: u64,
-    lists: u32,
-    seed: u64,
+pub struct Common {
+    pub runs: Vec<Part>,
+    /// First cells of the regions, and the number of cells.
+    pub regions: Vec<u32>,
+    pub neighbours: usize,
+    pub floor: f32,
+    /// Vectors that are held at a time.
+    pub held_rows: u64,
 }
 
-#[derive(Serialize, Deserialize)]
-pub struct JoinCommon {
-    shards: Vec<VectorShard>,
-    neighbours: usize,
-    floor: f32,
-    /// The empty inverted index, and the lists to probe.
-    index: Option<(Part, usize)>,
+/// Rows that are read together: some cells, or a piece of one large cell.
+#[derive(Clone, Debug)]
+struct Slice {
+    cells: Range<u32>,
+    /// Rows of these cells, counted over all runs.
+    rows: Range<u64>,
 }
 
-pub fn plan_train(nodes: &Nodes, lists: Option<u32>, known: &Known) -> Result<PhasePlan> {
-    let rows = nodes.rows_at_most();
-    let lists = lists.unwrap_or_else(|| u32::try_from(4 * rows.isqrt()).unwrap_or(u32::MAX));
-    PhasePlan::new(TrainCommon { shards: nodes.all(), rows, lists, seed: known.catalog.seed }, [()])
-}
-
-pub fn plan_join(nodes: &Nodes, settings: &Dedup, known: &Known) -> Result<PhasePlan> {
-    let index = known.made("train", "index").parts.pop().map(|part| (part, settings.probes as usize));
-    let neighbours = settings.neighbours as usize;
-    let common = JoinCommon { shards: nodes.all(), neighbours, floor: settings.edge_floor, index };
-    PhasePlan::new(&common, groups(&common.shards))
-}
-
-/// Consecutive shards, about [`QUERY_ROWS`] rows together.
-fn groups(shards: &[VectorShard]) -> Vec<Vec<VectorShard>> {
-    let mut groups: Vec<(u64, Vec<VectorShard>)> = Vec::new();
-    for shard in shards {
-        match groups.last_mut() {
-            Some((rows, group)) if *rows < QUERY_ROWS => {
-                *rows += shard.rows_at_most();
-                group.push(shard.clone());
+/// Joins the regions in `group`.
+pub fn run(group: &Range<u32>, common: &Common, task: &mut Task) -> Result<()> {
+    let runs = common.runs.iter().map(|part| Run::open(&task.path(part))).collect::<Result<Vec<_>>>()?;
+    let near = Near { k: common.neighbours, floor: common.floor };
+    let mut slices = Vec::new();
+    for region in group.clone() {
+        slices.extend(cut(&runs, common.cells_of(region))?);
+    }
+    let own = slices.len();
+    for region in tied(&runs, group) {
+        slices.extend(cut(&runs, common.cells_of(region))?);
+    }
+    let mut out = Out {
+        writer: task.rows("edges")?,
+        similarities: Histogram::linear(f64::from(common.floor), 1.0, 60),
+        edges: 0,
+    };
+    let (mut first, mut products, mut equal) = (0, 0, 0);
+    while first < own {
+        let mut held: Vec<Block> = Vec::new();
+        let mut rows = 0;
+        while first < own && (held.is_empty() || rows + slices[first].len() <= common.held_rows) {
+            rows += slices[first].len();
+            let mut block = load(&runs, &slices[first], near)?;
+            products += block.within();
+            for earlier in &mut held {
+                products += earlier.with(&mut block);
             }
-            _ => groups.push((shard.rows_at_most(), vec![shard.clone()])),
+            held.push(block);
+            first += 1;
         }
-    }
-    groups.into_iter().map(|(_, group)| group).collect()
-}
-
-/// Fits the inverted file on a sample of the vectors.
-pub fn run_train(common: &TrainCommon, task: &mut Task) -> Result<()> {
-    let draw = Draw::new(common.seed, "dedup/train");
-    #[expect(clippy::cast_precision_loss, reason = "a share needs no more")]
-    let share = (u64::from(common.lists) * TRAINING_ROWS) as f64 / common.rows as f64;
-    let mut sample = Vectors::default();
-    for shard in &common.shards {
-        let block = shard.load(task)?;
-        task.outcome.rows_in += block.ids.len() as u64;
-        sample.dimension = block.dimension.max(sample.dimension);
-        for (row, id) in block.ids.iter().enumerate().filter(|(_, id)| draw.unit(id.0) < share) {
-            sample.ids.push(*id);
-            sample.values.extend(block.row(row));
+        // The next rows are read while these are compared.
+        let mut next = slices.get(first).map(|slice| load(&runs, slice, near));
+        for after in first + 1..=slices.len() {
+            let Some(block) = next.take() else { break };
+            let mut block = block?;
+            let (compared, loaded) = rayon::join(
+                || held.iter_mut().map(|held| held.with(&mut block)).sum::<u64>(),
+                || slices.get(after).map(|slice| load(&runs, slice, near)),
+            );
+            products += compared;
+            next = loaded;
+            // Its equal vectors are the affair of the task that holds it.
+            out.write(block.into_found())?;
         }
+        for block in held {
+            equal += block.left_out();
+            out.write(block.into_pairs())?;
+        }
+        (task.progress)(rows);
+        task.outcome.rows_in += rows;
     }
     task.outcome.rows_out = task.outcome.rows_in;
-    let lists = (common.lists as usize).min(sample.ids.len());
-    if lists == 0 {
-        return Err(Error::usage("there is no vector to search among", "look at the reports of the steps before"));
-    }
-    let settings =
-        KMeans { k: lists, iterations: TRAINING_ROUNDS, seed: common.seed, spherical: true, init: Init::Random };
-    let trained = kmeans::train(&sample.values, sample.dimension, &settings, &mut |_, _| (task.progress)(0))?;
-    // Half precision loses nothing: the vectors were stored so.
-    let index = Index::new(&trained.centroids, sample.dimension, Storage::Half)?;
-    let aside = task.aside("index");
-    index.write(&aside)?;
-    task.outcome.facts.insert("lists".into(), lists.into());
-    task.publish_file(&aside, "index", "faiss")
+    task.count("products", products);
+    task.count("equal_vectors", equal);
+    task.count("edges", out.edges);
+    task.outcome.histograms.insert("neighbour_similarity".into(), out.similarities);
+    let written = out.writer.finish()?;
+    task.publish(written, "edges", None)
 }
 
-/// Finds the neighbours of the images in `queries`.
-pub fn run_join(queries: &[VectorShard], common: &JoinCommon, task: &mut Task) -> Result<()> {
-    let index = common.index.as_ref().map(|(part, probes)| (task.path(part), *probes));
-    let mut block = Vectors::default();
-    for shard in queries {
-        let vectors = shard.load(task)?;
-        block.dimension = vectors.dimension.max(block.dimension);
-        block.ids.extend(vectors.ids);
-        block.values.extend(vectors.values);
+impl Common {
+    fn cells_of(&self, region: u32) -> Range<u32> {
+        self.regions[region as usize]..self.regions[region as usize + 1]
     }
-    let search = Search {
-        k: common.neighbours,
-        floor: common.floor,
-        index: index.as_ref().map(|(path, probes)| (path.as_path(), *probes)),
-        skip_self: true,
+}
+
+impl Slice {
+    fn len(&self) -> u64 {
+        self.rows.end - self.rows.start
+    }
+}
+
+/// Where pairs go: each lot with a spanning forest of its own.
+struct Out {
+    writer: RowWriter<Edge>,
+    similarities: Histogram,
+    edges: u64,
+}
+
+impl Out {
+    fn write(&mut self, pairs: impl Iterator<Item = Pair>) -> Result<()> {
+        let pairs: Vec<Pair> = pairs.collect();
+        for (pair, tree) in pairs.iter().zip(spanning_forest(&pairs)) {
+            let &Pair { id, neighbour, similarity } = pair;
+            self.similarities.add(f64::from(similarity));
+            self.writer.push(Edge { id, neighbour, similarity, tree })?;
+        }
+        self.edges += pairs.len() as u64;
+        Ok(())
+    }
+}
+
+/// The later regions that share a pair of a row and a probed cell with the group, in order.
+fn tied(runs: &[Run], group: &Range<u32>) -> BTreeSet<u32> {
+    let ties = runs.iter().flat_map(|run| &run.ties);
+    let later = |&(from, to): &(u32, u32)| match (group.contains(&from), group.contains(&to)) {
+        (true, false) if to >= group.end => Some(to),
+        (false, true) if from >= group.end => Some(from),
+        _ => None,
     };
-    let found = nearest(&block, &common.shards, &search, task)?;
-    let mut similarities = Histogram::linear(f64::from(common.floor), 1.0, 60);
-    let mut writer = task.rows("edges")?;
-    for (id, neighbours) in block.ids.iter().zip(found) {
-        for (neighbour, rank) in neighbours.into_iter().zip(1..) {
-            similarities.add(f64::from(neighbour.similarity));
-            writer.push(Edge { id: *id, neighbour: neighbour.id, rank, similarity: neighbour.similarity })?;
+    ties.filter_map(later).collect()
+}
+
+/// Cuts some cells into slices of about [`BLOCK_ROWS`] rows.
+fn cut(runs: &[Run], cells: Range<u32>) -> Result<Vec<Slice>> {
+    let mut sizes = vec![0u64; cells.len()];
+    for run in runs {
+        for (size, bounds) in sizes.iter_mut().zip(run.starts(cells.clone())?.windows(2)) {
+            *size += bounds[1] - bounds[0];
         }
     }
-    let written = writer.finish()?;
-    (task.outcome.rows_in, task.outcome.rows_out) = (block.ids.len() as u64, block.ids.len() as u64);
-    (task.progress)(block.ids.len() as u64);
-    task.count("edges", written.rows);
-    task.outcome.histograms.insert("neighbour_similarity".into(), similarities);
-    task.publish(written, "edges", None)
+    let mut slices: Vec<Slice> = Vec::new();
+    let mut open = false;
+    for (cell, size) in cells.zip(sizes) {
+        match slices.last_mut().filter(|slice| open && slice.len() + size <= BLOCK_ROWS) {
+            Some(slice) => {
+                slice.cells.end = cell + 1;
+                slice.rows.end += size;
+            }
+            None => {
+                let starts = (0..size.max(1)).step_by(usize::try_from(BLOCK_ROWS).unwrap_or(usize::MAX));
+                slices.extend(starts.map(|start| Slice {
+                    cells: cell..cell + 1,
+                    rows: start..size.min(start + BLOCK_ROWS),
+                }));
+                open = size <= BLOCK_ROWS;
+            }
+        }
+    }
+    slices.retain(|slice| slice.len() > 0);
+    Ok(slices)
+}
+
+/// Reads a slice out of all runs.
+fn load(runs: &[Run], slice: &Slice, near: Near) -> Result<Block> {
+    let mut rows = Rows::default();
+    let mut before = 0;
+    for run in runs {
+        let starts = run.starts(slice.cells.clone())?;
+        let (first, last) = (starts[0], starts[starts.len() - 1]);
+        let begin = slice.rows.start.saturating_sub(before).min(last - first);
+        let end = slice.rows.end.saturating_sub(before).min(last - first);
+        run.read(slice.cells.clone(), first + begin..first + end, &mut rows)?;
+        before += last - first;
+    }
+    let d = runs.first().map_or(0, |run| run.d);
+    if runs.iter().any(|run| run.d != d) {
+        return Err(Error::usage("vectors of different dimensions", "embed the sources again with one model"));
+    }
+    Ok(Block::new(rows, d, near))
 }

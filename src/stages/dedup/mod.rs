@@ -1,19 +1,24 @@
 //! Dedup: copy detection among the pool, or between the pool and reference sets.
 //!
-//! `train` fits an inverted file when the pool is large, `join` finds each image's nearest neighbours, `components` joins
-//! neighbours over the threshold and chooses who stays (`DINOv2`, arXiv 2304.07193, appendix A). Memory: `join` holds 65,536
-//! queries, one shard and k neighbours a query; `components` 4 bytes for each input row, and about 100 bytes for each image that
-//! has a copy.
+//! A self-join by cells: `train` fits cells on a sample, `tune` measures how far images have to look, `move` writes every vector
+//! once into a run sorted by cell, `join` compares the cells that know of each other, `components` joins the pairs over the
+//! threshold and chooses who stays (`DINOv2`, arXiv 2304.07193, appendix A). Small pools are one cell.
 
 mod components;
 mod join;
+mod links;
+mod moving;
+mod rank;
+mod train;
+mod tune;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::stages::catalog::Role;
-use crate::stages::known::Known;
+use crate::stages::known::{Known, Table};
 use crate::stages::pool::{self, VectorShard};
 use crate::stages::scope::{Input, Scope};
 use crate::stages::task::Task;
@@ -22,15 +27,24 @@ use crate::stages::{Order, Phase, PhasePlan, Stage, StageKind, from_value, no_su
 pub use components::Group;
 pub use join::Edge;
 
-const PHASES: &[Phase] = &[Phase::helping("train").scratch(), Phase::helping("join"), Phase::counting("components")];
+const PHASES: &[Phase] = &[
+    Phase::helping("train").scratch(),
+    Phase::helping("tune").scratch(),
+    Phase::helping("move").scratch(),
+    Phase::helping("join"),
+    Phase::counting("components"),
+];
+
+/// Vectors a task of `tune` and `move`, about.
+const TASK_ROWS: u64 = 262_144;
 
 /// Find copies: images whose vectors are nearer than a threshold, and everything they are linked to.
 ///
-/// Without `references`, one image of each component stays. With `references`, every component that holds a reference image goes,
+/// Without `references`, one image of each group stays. With `references`, every component that holds a reference image goes,
 /// and all others stay whole.
 ///
-/// Memory: 65,536 vectors in fp32 with their `neighbours`, one shard, 4 bytes a row of input, and about 100 bytes for each image that has a
-/// copy.
+/// Memory: `memory_mib` and about 700 MiB. Beyond that, `train` holds 16 vectors a cell, at most a million, and `components`
+/// 4 bytes a row of input and about 100 bytes for each image that has a copy. Disk: a second copy of the vectors, while the step runs.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Dedup {
@@ -40,22 +54,64 @@ pub struct Dedup {
     pub images: Input,
     /// The dedup step whose survivors are the pool. Left out: the last one above; `none`: the whole pool.
     pub pool: Input,
+    /// The pool sources to compare. Left out: all.
+    pub sources: Option<Vec<String>>,
+    /// An earlier dedup step, over some of the sources. Its survivors stay and are not compared with each other again, only with
+    /// images that it did not know; what it dropped stays out. This is how a pool grows without being joined anew.
+    pub settled: Input,
     /// Reference sources. Given: components that hold one of their images are dropped, and nothing else.
     pub references: Vec<String>,
     /// Cosine from which two images are linked, 0 to 1. Raising it keeps more. Left out: 0.6, or 0.45 with `references`, the
-    /// published values for SSCD; any other encoder needs its own.
+    /// published values for SSCD; any other encoder needs its own: see `lvd calibrate`.
     pub threshold: Option<f32>,
-    /// Nearest neighbours looked at for each image, 1 to 1024.
+    /// Which images of a component go.
+    pub linkage: Linkage,
+    /// Which image stays.
+    pub keep: Keep,
+    /// The cluster step whose distances `keep` looks at. Left out: the only one above.
+    pub clusters: Input,
+    /// Nearest neighbours kept for each image, 1 to 1024.
     pub neighbours: u32,
-    /// Neighbours below this cosine are not written to the `edges` table. A `threshold` changed above it reruns the components
-    /// only, not the search.
-    pub edge_floor: f32,
-    /// Vectors up to which the search is exact; beyond, an inverted file is searched.
+    /// Pairs below this cosine are not looked for. A `threshold` changed above it reruns the components only, not the search.
+    /// Left out: 0.1 below the threshold.
+    pub edge_floor: Option<f32>,
+    /// Vectors up to which every pair is compared; beyond, cells are made.
     pub exact_up_to: u64,
-    /// Inverted lists. Left out: four times the square root of the number of vectors.
-    pub lists: Option<u32>,
-    /// Inverted lists searched for each image. Raising it finds more and takes proportionally longer.
-    pub probes: u32,
+    /// The share of the pairs over `edge_floor` that the cells are to find, 0.5 to 1. How far images look follows from it, by
+    /// measuring the exact neighbours of 2,048 of them; the report has the margin and the recall on these.
+    pub recall: f64,
+    /// Vectors a cell, about. More make fewer cells, which find more and compare more.
+    pub cell_images: u32,
+    /// Memory for the vectors that a join task holds, in MiB. Less makes more tasks, each of which reads the rest.
+    pub memory_mib: u32,
+}
+
+/// Which images of a component go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Linkage {
+    /// All but one, however long the chain that links them (LVD-142M).
+    #[default]
+    Component,
+    /// Those within the threshold of an image that stays: chains are cut.
+    Representative,
+    /// Those within the threshold of any image that `keep` ranks higher, whether that stays or not (`SemDeDup`).
+    Earlier,
+}
+
+/// Which image stays.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Keep {
+    /// Most pixels, then most bytes, then the lowest id.
+    #[default]
+    Largest,
+    /// The lowest id: sources in the order of the file.
+    First,
+    /// The farthest from its cluster's centroid (`SemDeDup`).
+    Farthest,
+    /// The closest to its cluster's centroid.
+    Closest,
 }
 
 impl Default for Dedup {
@@ -64,52 +120,186 @@ impl Default for Dedup {
             vectors: Input::default(),
             images: Input::default(),
             pool: Input::default(),
+            sources: None,
+            settled: Input::default(),
             references: Vec::new(),
             threshold: None,
+            linkage: Linkage::default(),
+            keep: Keep::default(),
+            clusters: Input::default(),
             neighbours: 64,
-            edge_floor: 0.4,
+            edge_floor: None,
             exact_up_to: 100_000,
-            lists: None,
-            probes: 16,
+            recall: 0.99,
+            cell_images: 256,
+            memory_mib: 1536,
         }
     }
 }
 
-impl Dedup {
-    fn threshold(&self) -> f32 {
-        self.threshold.unwrap_or(if self.references.is_empty() { 0.6 } else { 0.45 })
-    }
-
-    /// The shards to link: the pool, and the references.
-    fn nodes(&self, known: &Known) -> Result<Nodes> {
-        let vectors = known.table(self.vectors.name())?;
-        let selection = match self.pool.name() {
-            "" => None,
-            name => Some(known.table(name)?),
-        };
-        let pool = pool::shards(vectors, selection, |shard| known.catalog.role_of(shard) == Some(Role::Pool));
-        let references = pool::shards(vectors, None, |shard| {
-            known.catalog.source_of(shard).is_some_and(|(name, _)| self.references.iter().any(|wanted| wanted == name))
-        });
-        Ok(Nodes { pool, references })
-    }
+/// A shard that takes part.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Member {
+    shard: VectorShard,
+    /// Its images are not compared with each other, and stay.
+    settled: bool,
 }
 
 /// The images that are linked.
 #[derive(Serialize, Deserialize)]
 struct Nodes {
-    pool: Vec<VectorShard>,
-    references: Vec<VectorShard>,
+    pool: Vec<Member>,
+    references: Vec<Member>,
 }
 
 impl Nodes {
-    fn all(&self) -> Vec<VectorShard> {
-        self.pool.iter().chain(&self.references).cloned().collect()
+    fn all(&self) -> impl Iterator<Item = &Member> {
+        self.pool.iter().chain(&self.references)
     }
 
     fn rows_at_most(&self) -> u64 {
-        self.pool.iter().chain(&self.references).map(VectorShard::rows_at_most).sum()
+        self.all().map(|member| member.shard.rows_at_most()).sum()
     }
+
+    /// Consecutive shards, about [`TASK_ROWS`] rows together.
+    fn tasks(&self) -> Vec<Vec<Member>> {
+        let mut tasks: Vec<(u64, Vec<Member>)> = Vec::new();
+        for member in self.all() {
+            let rows = member.shard.rows_at_most();
+            match tasks.last_mut().filter(|(held, _)| held + rows <= TASK_ROWS) {
+                Some((held, task)) => {
+                    *held += rows;
+                    task.push(member.clone());
+                }
+                None => tasks.push((rows, vec![member.clone()])),
+            }
+        }
+        tasks.into_iter().map(|(_, task)| task).collect()
+    }
+}
+
+impl Dedup {
+    /// The cosine from which two images are linked.
+    #[must_use]
+    pub fn threshold(&self) -> f32 {
+        self.threshold.unwrap_or(if self.references.is_empty() { 0.6 } else { 0.45 })
+    }
+
+    fn floor(&self) -> f32 {
+        self.edge_floor.unwrap_or((self.threshold() - 0.1).max(-1.0))
+    }
+
+    fn ranks_by_clusters(&self) -> bool {
+        matches!(self.keep, Keep::Farthest | Keep::Closest)
+    }
+
+    /// The shards to link: the pool, and the references.
+    fn nodes(&self, known: &Known) -> Result<Nodes> {
+        let vectors = known.table(self.vectors.name())?;
+        let table = |input: &Input| if input.name().is_empty() { Ok(None) } else { known.table(input.name()).map(Some) };
+        let (selection, settled) = (table(&self.pool)?, table(&self.settled)?);
+        let is_pool = |shard| {
+            let name = known.catalog.source_of(shard).map(|(name, _)| name);
+            let wanted = self.sources.as_ref().is_none_or(|sources| name.is_some_and(|n| sources.iter().any(|s| s == n)));
+            wanted && known.catalog.role_of(shard) == Some(Role::Pool)
+        };
+        let is_settled = |shard| settled.is_some_and(|table| table.of_shard(shard).is_some());
+        let fresh = pool::shards(vectors, selection, |shard| is_pool(shard) && !is_settled(shard));
+        let old = pool::shards(vectors, settled, |shard| is_pool(shard) && is_settled(shard));
+        let references = pool::shards(vectors, None, |shard| {
+            known.catalog.source_of(shard).is_some_and(|(name, _)| self.references.iter().any(|wanted| wanted == name))
+        });
+        let members = |shards: Vec<VectorShard>, settled| shards.into_iter().map(move |shard| Member { shard, settled });
+        let mut pool: Vec<Member> = members(fresh, false).chain(members(old, true)).collect();
+        pool.sort_by_key(|member| member.shard.shard());
+        Ok(Nodes { pool, references: members(references, false).collect() })
+    }
+
+    fn plan_train(&self, nodes: &Nodes, known: &Known) -> Result<PhasePlan> {
+        let rows = nodes.rows_at_most();
+        let members = nodes.all().cloned().collect();
+        let (cell_images, floor, seed) = (self.cell_images, self.floor(), known.catalog.seed);
+        PhasePlan::new(train::Common { members, rows, cell_images, floor, seed }, [()])
+    }
+
+    fn plan_tune(&self, nodes: &Nodes, known: &Known) -> Result<PhasePlan> {
+        let part = |table| only(known.made("train", table), table);
+        let (cells, queries) = (part("cells")?, part("queries")?);
+        let common = tune::Common { cells, queries, neighbours: self.neighbours as usize, floor: self.floor() };
+        PhasePlan::new(common, nodes.tasks())
+    }
+
+    fn plan_move(&self, nodes: &Nodes, known: &Known) -> Result<PhasePlan> {
+        let cells = known.made("train", "cells").parts.pop();
+        let common = moving::Common {
+            regions: regions(known)?,
+            cells,
+            needs: known.made("tune", "needs"),
+            planted: known.made("train", "planted"),
+            neighbours: self.neighbours as usize,
+            recall: self.recall,
+        };
+        PhasePlan::new(common, nodes.tasks())
+    }
+
+    fn plan_join(&self, known: &Known) -> Result<PhasePlan> {
+        let regions = regions(known)?;
+        let mut sizes = vec![0u64; regions.len() - 1];
+        let mut dimension = 0;
+        for outcome in known.outcomes("move") {
+            let rows: Vec<u64> = note(&outcome.notes, "rows_by_region")?.unwrap_or_default();
+            sizes.iter_mut().zip(rows).for_each(|(size, rows)| *size += rows);
+            dimension = note::<u64>(&outcome.notes, "dimension")?.unwrap_or(dimension);
+        }
+        // A vector in half precision, twice as codes, and what is known of it.
+        let held_rows = u64::from(self.memory_mib) * (1 << 20) / (4 * dimension + 250);
+        let mut groups: Vec<(u64, std::ops::Range<u32>)> = Vec::new();
+        for (region, rows) in (0u32..).zip(sizes) {
+            match groups.last_mut().filter(|(held, _)| held + rows <= held_rows) {
+                Some((held, group)) => {
+                    *held += rows;
+                    group.end = region + 1;
+                }
+                None => groups.push((rows, region..region + 1)),
+            }
+        }
+        let runs = known.made("move", "runs").parts;
+        let groups = groups.into_iter().filter(|(rows, _)| *rows > 0).map(|(_, group)| group);
+        let (neighbours, floor) = (self.neighbours as usize, self.floor());
+        PhasePlan::new(join::Common { runs, regions, neighbours, floor, held_rows }, groups)
+    }
+
+    fn plan_components(&self, nodes: Nodes, known: &Known) -> Result<PhasePlan> {
+        let ranked_by = if self.ranks_by_clusters() { self.clusters.name() } else { self.images.name() };
+        let common = components::Common {
+            nodes,
+            ranked_by: known.table(ranked_by)?.clone(),
+            edges: known.made("join", "edges"),
+            relative: !self.references.is_empty(),
+            threshold: self.threshold(),
+            linkage: self.linkage,
+            keep: self.keep,
+        };
+        PhasePlan::new(common, [()])
+    }
+}
+
+/// The first cells of the regions, as `train` cut them; one cell without it.
+fn regions(known: &Known) -> Result<Vec<u32>> {
+    let trained = known.outcomes("train").first();
+    Ok(trained.map(|outcome| note(&outcome.notes, "regions")).transpose()?.flatten().unwrap_or_else(|| vec![0, 1]))
+}
+
+fn note<T: serde::de::DeserializeOwned>(
+    notes: &std::collections::BTreeMap<String, Value>,
+    name: &str,
+) -> Result<Option<T>> {
+    let read = |value: &Value| serde_json::from_value(value.clone()).map_err(|e| Error::data("a task's notes", e));
+    notes.get(name).map(read).transpose()
+}
+
+fn only(mut table: Table, name: &str) -> Result<crate::stages::known::Part> {
+    table.parts.pop().ok_or_else(|| Error::usage(format!("{name} is missing"), "run the step again"))
 }
 
 impl Stage for Dedup {
@@ -121,34 +311,48 @@ impl Stage for Dedup {
         scope.wire_vectors(&mut self.vectors, "vectors");
         scope.wire(&mut self.images, StageKind::Ingest, "images");
         scope.wire_optional(&mut self.pool, StageKind::Dedup, "pool");
+        scope.wire_named(&mut self.settled, StageKind::Dedup, "settled");
+        if self.ranks_by_clusters() {
+            scope.wire(&mut self.clusters, StageKind::Cluster, "clusters");
+        }
         scope.require_sources(&self.references.clone(), Role::Reference, "references");
+        scope.require_sources(&self.sources.clone().unwrap_or_default(), Role::Pool, "sources");
+        let relative = !self.references.is_empty();
+        let settles = !self.settled.name().is_empty();
+        let message = "survivors of an earlier step stay, and components with a reference go";
+        scope.require(!(relative && settles), "settled", message, "use a dedup step for each");
+        if settles && self.pool.name() == self.settled.name() {
+            // Its own table knows nothing of the new sources.
+            self.pool = Input::default();
+        }
+        let message = "components with a reference go whole";
+        let plain = self.linkage == Linkage::Component && self.keep == Keep::Largest;
+        scope.require(!relative || plain, "linkage", message, "leave `linkage` and `keep` out, or `references`");
         let embedder = self.vectors.name().split_once('/').map_or("", |(_, name)| name);
         if self.threshold.is_none()
             && scope.catalog.embedders.get(embedder).is_some_and(|known| !known.thresholds_known)
         {
             let message = format!("embedder {embedder:?} has no published threshold for copies");
-            scope.fault(
-                "threshold",
-                message,
-                "set `threshold`; look at the similarity histogram of a first run, and at pairs",
-            );
+            scope.fault("threshold", message, "set `threshold`: `lvd calibrate` measures it on your own images");
         }
-        let (threshold, floor) = (self.threshold(), self.edge_floor);
+        let (threshold, floor) = (self.threshold(), self.floor());
         scope.require((0.0..=1.0).contains(&threshold), "threshold", format!("a cosine of {threshold}"), "use 0 to 1");
         scope.require((-1.0..=1.0).contains(&floor), "edge_floor", format!("a cosine of {floor}"), "use -1 to 1");
         let message = format!("edges below {floor} are not kept, so {threshold} cannot be applied");
         scope.require(threshold >= floor, "threshold", message, format!("lower `edge_floor` to {threshold} or less"));
         let k = self.neighbours;
         scope.require((1..=1024).contains(&k), "neighbours", format!("{k} neighbours"), "use 1 to 1024");
-        scope.require(self.probes > 0, "probes", "no list is searched", "use at least 1");
-        scope.require(self.lists != Some(0), "lists", "no list to search", "use at least 1, or leave it out");
-        let (at_most, lists) = (scope.images_at_most(Role::Pool), u64::from(self.lists.unwrap_or(1)));
-        let message = format!("{lists} lists for {at_most} images at most");
-        scope.require(lists <= at_most, "lists", message, "lower `lists`, or leave it out");
+        let recall = self.recall;
+        scope.require((0.5..=1.0).contains(&recall), "recall", format!("a recall of {recall}"), "use 0.5 to 1");
+        let size = self.cell_images;
+        scope.require(size >= 16, "cell_images", format!("{size} images a cell"), "use at least 16");
+        let memory = self.memory_mib;
+        scope.require(memory >= 64, "memory_mib", format!("{memory} MiB"), "use at least 64");
     }
 
     fn inputs(&self) -> Vec<String> {
-        let all = [self.vectors.name(), self.images.name(), self.pool.name()];
+        let clusters = if self.ranks_by_clusters() { self.clusters.name() } else { "" };
+        let all = [self.vectors.name(), self.images.name(), self.pool.name(), self.settled.name(), clusters];
         all.into_iter().filter(|name| !name.is_empty()).map(str::to_owned).collect()
     }
 
@@ -158,17 +362,14 @@ impl Stage for Dedup {
 
     fn plan(&self, phase: &str, known: &Known) -> Result<PhasePlan> {
         let nodes = self.nodes(known)?;
+        let exact = nodes.rows_at_most() <= self.exact_up_to;
         match phase {
-            "train" if nodes.rows_at_most() > self.exact_up_to => join::plan_train(&nodes, self.lists, known),
-            "train" => Ok(PhasePlan::empty()),
-            "join" => join::plan_join(&nodes, self, known),
-            "components" => {
-                let edges = known.made("join", "edges");
-                let images = known.table(self.images.name())?.clone();
-                let relative = !self.references.is_empty();
-                let common = components::Common { nodes, images, edges, relative, threshold: self.threshold() };
-                PhasePlan::new(common, [()])
-            }
+            "train" | "tune" if exact => Ok(PhasePlan::empty()),
+            "train" => self.plan_train(&nodes, known),
+            "tune" => self.plan_tune(&nodes, known),
+            "move" => self.plan_move(&nodes, known),
+            "join" => self.plan_join(known),
+            "components" => self.plan_components(nodes, known),
             _ => Err(no_such_phase(phase)),
         }
     }
@@ -176,10 +377,13 @@ impl Stage for Dedup {
 
 /// Runs one task.
 pub fn run(phase: &str, order: Order, task: &mut Task) -> Result<()> {
+    let (common, spec) = (order.common, order.spec);
     match phase {
-        "train" => join::run_train(&from_value(order.common)?, task),
-        "join" => join::run_join(&from_value::<Vec<VectorShard>>(order.spec)?, &from_value(order.common)?, task),
-        "components" => components::run(&from_value(order.common)?, task),
+        "train" => train::run(&from_value(common)?, task),
+        "tune" => tune::run(&from_value::<Vec<Member>>(spec)?, &from_value(common)?, task),
+        "move" => moving::run(&from_value::<Vec<Member>>(spec)?, &from_value(common)?, task),
+        "join" => join::run(&from_value(spec)?, &from_value(common)?, task),
+        "components" => components::run(&from_value(common)?, task),
         _ => Err(no_such_phase(phase)),
     }
 }

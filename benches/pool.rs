@@ -1,0 +1,106 @@
+//! Copy detection at scale, for `benches/compare/dedup.sh`: makes vectors with planted copies, runs the dedup stage's own tasks on
+//! them, and compares what it finds with every pair.
+
+#[path = "pool/clouds.rs"]
+mod clouds;
+#[path = "pool/tasks.rs"]
+mod tasks;
+
+use std::path::Path;
+use std::time::Instant;
+
+use lvd::io::vectors::{self, VectorWriter};
+use lvd::native::{blas, codes};
+use lvd::types::ShardId;
+use rayon::prelude::*;
+
+use clouds::Clouds;
+
+/// Vectors a shard.
+const SHARD_ROWS: usize = 100_000;
+
+const USAGE: &str = "usage: pool make FOLDER N D SEED KIND   (KIND: clouds, tight or equal)
+       pool raw FOLDER FILE           the vectors as plain f32
+       pool join FOLDER SETTINGS      runs dedup with these settings (TOML), prints a line a phase
+       pool exact FOLDER QUERIES FLOOR   every pair of some images: what the join should find
+       pool speed D                   products of codes and of sgemm";
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+fn main() -> Result<()> {
+    if let Some(warning) = blas::ensure_fast_kernel() {
+        eprintln!("warning: {}; {}", warning.fact, warning.cure);
+    }
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        [] => println!("run benches/compare/dedup.sh"),
+        ["make", folder, n, d, seed, kind] => make(Path::new(folder), n.parse()?, d.parse()?, seed.parse()?, kind)?,
+        ["raw", folder, file] => raw(Path::new(folder), Path::new(file))?,
+        ["join", folder, settings] => tasks::join(Path::new(folder), settings)?,
+        ["exact", folder, queries, floor] => tasks::exact(Path::new(folder), queries.parse()?, floor.parse()?)?,
+        ["speed", d] => speed(d.parse()?),
+        _ => return Err(USAGE.into()),
+    }
+    Ok(())
+}
+
+/// Writes vectors as embed does, a part a shard.
+fn make(folder: &Path, n: usize, d: usize, seed: u64, kind: &str) -> Result<()> {
+    let folder = folder.join("embed/copy");
+    std::fs::create_dir_all(&folder)?;
+    let clouds = Clouds::new(n, d, seed, kind)?;
+    for (shard, first) in (0u32..).zip((0..n).step_by(SHARD_ROWS)) {
+        let rows = SHARD_ROWS.min(n - first);
+        let mut values = vec![0.0; rows * d];
+        values.par_chunks_mut(d).enumerate().for_each(|(row, vector)| clouds.write(first + row, vector));
+        let mut writer = VectorWriter::create(&folder.join(format!("part-{shard:05}.parquet")), d)?;
+        for (block, values) in values.chunks(8192 * d).enumerate() {
+            let first = u32::try_from(block * 8192)?;
+            let count = u32::try_from(values.len() / d)?;
+            let ids = (first..first + count).map(|row| ShardId::new(0, shard).image(row)).collect();
+            writer.write(ids, vec![String::new(); count as usize], values)?;
+        }
+        writer.finish()?;
+    }
+    Ok(())
+}
+
+fn raw(folder: &Path, file: &Path) -> Result<()> {
+    use std::io::Write;
+    let mut out = std::io::BufWriter::new(std::fs::File::create(file)?);
+    for part in tasks::parts(folder)? {
+        for block in vectors::read(&folder.join(&part.path))? {
+            let bytes: Vec<u8> = block?.values.iter().flat_map(|x| x.to_le_bytes()).collect();
+            out.write_all(&bytes)?;
+        }
+    }
+    Ok(out.flush()?)
+}
+
+/// Products a second of both kinds, on all threads.
+#[expect(clippy::cast_precision_loss, reason = "a measurement")]
+fn speed(d: usize) {
+    let clouds = Clouds::new(20_000, d, 1, "clouds").expect("a kind");
+    let mut values = vec![0.0; 20_000 * d];
+    values.chunks_mut(d).enumerate().for_each(|(row, vector)| clouds.write(row, vector));
+    let codes = codes::Codes::new(&values, d);
+    let floors = vec![2.0; codes.rows()];
+    let chosen: Vec<u32> = (0..20_000).collect();
+    let run = || {
+        chosen.par_chunks(64).for_each(|chosen| {
+            codes.scan(&codes, (chosen, &floors), (0..20_000, &floors), &mut |_, _| {});
+        });
+    };
+    run();
+    let start = Instant::now();
+    run();
+    let codes = 2.0 * 20_000f64.powi(2) * d as f64 / start.elapsed().as_secs_f64() / 1e9;
+    let threads = rayon::current_num_threads();
+    let sgemm = blas::sgemm_gflops(threads);
+    println!(
+        "threads={threads} kernel={} scan={codes:.0} sgemm={sgemm:.0} GFLOP/s ratio={:.2}",
+        codes::kernel_name(),
+        codes / sgemm
+    );
+}

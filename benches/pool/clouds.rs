@@ -1,0 +1,114 @@
+//! Vectors that are hard for copy detection: clouds of very different sizes on a subspace, a seventh of all vectors copies of others at
+//! cosines from just above the threshold to nearly 1.
+
+use lvd::ops::dot::{dot, normalise};
+use lvd::ops::hash::Draw;
+
+/// The least cosine of a copy to its source.
+const LEAST: f64 = 0.6;
+/// Directions in which vectors differ: embeddings fill far fewer dimensions than they have.
+const DIRECTIONS: usize = 64;
+
+/// A recipe for `n` vectors: any of them can be made alone.
+pub struct Clouds {
+    n: usize,
+    d: usize,
+    kind: Kind,
+    draw: Draw,
+    /// `DIRECTIONS` x d.
+    directions: Vec<f32>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    /// Clouds and copies.
+    Clouds,
+    /// All vectors within a cosine of 0.98 or so of one.
+    Tight,
+    /// One vector.
+    Equal,
+}
+
+impl Clouds {
+    pub fn new(n: usize, d: usize, seed: u64, kind: &str) -> Result<Self, String> {
+        let kind = match kind {
+            "clouds" => Kind::Clouds,
+            "tight" => Kind::Tight,
+            "equal" => Kind::Equal,
+            other => return Err(format!("there is no kind {other:?}")),
+        };
+        let draw = Draw::new(seed, "clouds");
+        let mut clouds = Self { n, d, kind, draw, directions: Vec::new() };
+        clouds.directions = (0..DIRECTIONS as u64).flat_map(|i| clouds.noise(u64::MAX - i)).collect();
+        Ok(clouds)
+    }
+
+    /// Writes vector `row`.
+    pub fn write(&self, row: usize, vector: &mut [f32]) {
+        match self.kind {
+            Kind::Equal => self.original(0, vector),
+            Kind::Tight => {
+                self.original(0, vector);
+                self.turn(vector, 0.98, row as u64);
+            }
+            Kind::Clouds => {
+                self.original(row, vector);
+                let draw = self.draw.within(row as u64);
+                if row > 0 && draw.unit(0) < 1.0 / 7.0 {
+                    self.original((draw.bits(1) % self.n as u64) as usize, vector);
+                    // Half of the copies within 0.05 of the threshold.
+                    let span = if draw.bits(2) % 2 == 0 { 0.05 } else { 0.39 };
+                    self.turn(vector, LEAST + span * draw.unit(3), row as u64);
+                }
+            }
+        }
+    }
+
+    /// A vector that is no copy: a cloud's centre and as much again in the cloud's directions.
+    fn original(&self, row: usize, vector: &mut [f32]) {
+        let draw = self.draw.within(row as u64);
+        // The clouds' sizes fall off as a power: squares of a uniform draw.
+        let clouds = (self.n / 100).max(1) as f64;
+        let cloud = (draw.unit(10).powi(2) * clouds) as u64;
+        let (centre, own) = (self.within(cloud, 1), self.within(row as u64, 2));
+        for (k, x) in vector.iter_mut().enumerate() {
+            *x = centre[k] + 1.3 * own[k];
+        }
+        assert!(normalise(vector), "no direction");
+    }
+
+    /// Turns a unit vector to where its old self has cosine `cosine`.
+    fn turn(&self, vector: &mut [f32], cosine: f64, seed: u64) {
+        let mut away = self.within(seed, 3);
+        let along = dot(&away, vector);
+        away.iter_mut().zip(vector.iter()).for_each(|(a, v)| *a -= along * v);
+        assert!(normalise(&mut away), "no direction");
+        let across = (1.0 - cosine * cosine).sqrt() as f32;
+        vector.iter_mut().zip(&away).for_each(|(v, a)| *v = cosine as f32 * *v + across * a);
+        normalise(vector);
+    }
+
+    /// A unit vector in the subspace, with a little outside.
+    fn within(&self, of: u64, purpose: u64) -> Vec<f32> {
+        let draw = self.draw.within(purpose << 56 | of);
+        let mut vector = vec![0.0; self.d];
+        for (i, direction) in self.directions.chunks(self.d).enumerate() {
+            // Later directions matter less, as in a spectrum.
+            let weight = (draw.unit(i as u64) as f32 - 0.5) / (1.0 + i as f32 / 16.0);
+            vector.iter_mut().zip(direction).for_each(|(x, d)| *x += weight * d);
+        }
+        normalise(&mut vector);
+        for (k, x) in vector.iter_mut().enumerate() {
+            *x += (draw.unit(1000 + k as u64) as f32 - 0.5) * 0.6 / (self.d as f32).sqrt();
+        }
+        normalise(&mut vector);
+        vector
+    }
+
+    fn noise(&self, of: u64) -> Vec<f32> {
+        let draw = self.draw.within(of);
+        let mut vector: Vec<f32> = (0..self.d as u64).map(|k| draw.unit(k) as f32 - 0.5).collect();
+        normalise(&mut vector);
+        vector
+    }
+}

@@ -1,0 +1,104 @@
+//! Moving every vector once: into a run sorted by cell, with the cells it probes.
+
+use half::f16;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::io::runs;
+use crate::ops::cells::{Assigned, PROBES};
+use crate::ops::dot::to_f16;
+use crate::ops::near_pairs::Rows;
+use crate::stages::dedup::{Member, train, tune};
+use crate::stages::known::{Part, Table};
+use crate::stages::task::Task;
+
+#[derive(Serialize, Deserialize)]
+pub struct Common {
+    /// Everything lies in one cell without them.
+    pub cells: Option<Part>,
+    pub needs: Table,
+    pub planted: Table,
+    pub neighbours: usize,
+    pub recall: f64,
+    /// First cells of the regions, and the number of cells.
+    pub regions: Vec<u32>,
+}
+
+/// Moves the vectors of some shards.
+pub fn run(members: &[Member], common: &Common, task: &mut Task) -> Result<()> {
+    let cells = common.cells.as_ref().map(|part| train::read(part, task)).transpose()?;
+    let tuned = tune::margin(&common.needs, &common.planted, common.neighbours, common.recall, task)?;
+    let mut rows = Rows { probe_starts: vec![0], ..Rows::default() };
+    let mut d = 0;
+    for member in members {
+        for block in member.shard.blocks(task)? {
+            let block = block?;
+            d = block.dimension;
+            let n = block.ids.len();
+            let assigned = match &cells {
+                Some(cells) => cells.assign(&block.values, tuned.margin),
+                None => Assigned { cells: vec![0; n], starts: vec![0; n + 1], probes: Vec::new() },
+            };
+            for row in 0..n {
+                rows.probes.extend(assigned.of(row).iter().map(|&(cell, _)| cell));
+                rows.probe_starts.push(rows.probes.len());
+            }
+            rows.cells.extend(assigned.cells);
+            rows.halves.extend(to_f16(&block.values));
+            rows.settled.extend(std::iter::repeat_n(member.settled, n));
+            rows.ids.extend(block.ids);
+            (task.progress)(n as u64);
+        }
+    }
+    let count = rows.ids.len() as u64;
+    (task.outcome.rows_in, task.outcome.rows_out) = (count, count);
+    if count == 0 {
+        return Ok(());
+    }
+    let capped = rows.probe_starts.windows(2).filter(|ends| ends[1] - ends[0] + 1 >= PROBES).count();
+    task.count("probes", rows.probes.len() as u64 + count);
+    task.count("probes_capped", capped as u64);
+    let rows = sorted(rows, d);
+    let region = |cell: u32| common.regions.partition_point(|&first| first <= cell) - 1;
+    let mut by_region = vec![0u64; common.regions.len() - 1];
+    let mut ties = std::collections::BTreeSet::new();
+    for (row, &cell) in rows.cells.iter().enumerate() {
+        let home = region(cell);
+        by_region[home] += 1;
+        for &probe in &rows.probes[rows.probe_starts[row]..rows.probe_starts[row + 1]] {
+            ties.insert((home, region(probe)));
+        }
+    }
+    let number = |region| u32::try_from(region).unwrap_or(u32::MAX);
+    let ties: Vec<(u32, u32)> = ties.into_iter().map(|(from, to)| (number(from), number(to))).collect();
+    task.outcome.notes.insert("rows_by_region".into(), serde_json::json!(by_region));
+    task.outcome.notes.insert("dimension".into(), d.into());
+    let facts = &mut task.outcome.facts;
+    if cells.is_some() {
+        facts.insert("margin".into(), tuned.margin.into());
+        facts.insert("measured_pairs".into(), tuned.pairs.into());
+        facts.insert("measured_recall".into(), tuned.recall.into());
+    }
+    let aside = task.aside("run");
+    runs::write(&aside, &rows, d, common.regions[common.regions.len() - 1], &ties)?;
+    task.publish_file(&aside, "runs", "run")
+}
+
+/// The same rows in the order of their cells.
+fn sorted(rows: Rows, d: usize) -> Rows {
+    let mut order: Vec<u32> = (0..).take(rows.ids.len()).collect();
+    order.sort_by_key(|&row| (rows.cells[row as usize], row));
+    let order: Vec<usize> = order.into_iter().map(|row| row as usize).collect();
+    let mut to = Rows { probe_starts: vec![0], ..Rows::default() };
+    for &row in &order {
+        to.probes.extend(&rows.probes[rows.probe_starts[row]..rows.probe_starts[row + 1]]);
+        to.probe_starts.push(to.probes.len());
+    }
+    to.ids = order.iter().map(|&row| rows.ids[row]).collect();
+    to.cells = order.iter().map(|&row| rows.cells[row]).collect();
+    to.settled = order.iter().map(|&row| rows.settled[row]).collect();
+    let mut halves: Vec<f16> = Vec::with_capacity(rows.halves.len());
+    order.iter().for_each(|&row| halves.extend(&rows.halves[row * d..(row + 1) * d]));
+    to.halves = halves;
+    to
+}

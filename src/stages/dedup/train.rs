@@ -1,0 +1,147 @@
+//! Fitting the cells on a sample, and drawing the images by which their recall is measured.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::io::centroids::{self, Level};
+use crate::io::vectors::Vectors;
+use crate::ops::cells::{Assigned, Cells};
+use crate::ops::dot::{dot, normalise};
+use crate::ops::hash::Draw;
+use crate::stages::dedup::Member;
+use crate::stages::dedup::tune::{Need, WIDEST};
+use crate::stages::known::Part;
+use crate::stages::task::Task;
+
+/// Training vectors a cell.
+const TRAINING_ROWS: u64 = 16;
+/// Cells at most: their centroids are held by every task, and trained on 16 vectors each.
+const CELLS_AT_MOST: u64 = 65_536;
+/// Images by which recall is measured.
+const QUERIES: u64 = 2048;
+/// Rows of a region, about: what a join task reads at a time.
+const REGION_ROWS: u64 = 65_536;
+
+#[derive(Serialize, Deserialize)]
+pub struct Common {
+    pub members: Vec<Member>,
+    /// At most this many, the exact number of vectors is not known yet.
+    pub rows: u64,
+    pub cell_images: u32,
+    pub floor: f32,
+    pub seed: u64,
+}
+
+/// Trains the cells.
+pub fn run(common: &Common, task: &mut Task) -> Result<()> {
+    let wanted = (common.rows / u64::from(common.cell_images)).clamp(1, CELLS_AT_MOST);
+    let (training, drawing) = (Draw::new(common.seed, "dedup/train"), Draw::new(common.seed, "dedup/queries"));
+    #[expect(clippy::cast_precision_loss, reason = "shares need no more")]
+    let share = |rows: u64| rows as f64 / common.rows.max(1) as f64;
+    let (mut sample, mut queries) = (Vectors::default(), Vectors::default());
+    for member in &common.members {
+        for block in member.shard.blocks(task)? {
+            let block = block?;
+            task.outcome.rows_in += block.ids.len() as u64;
+            (task.progress)(block.ids.len() as u64);
+            for (row, id) in block.ids.iter().enumerate() {
+                let is = |draw: Draw, rows| draw.unit(id.0) < share(rows);
+                let training = is(training, wanted * TRAINING_ROWS);
+                let query = !member.settled && is(drawing, QUERIES);
+                for (taken, to) in [(training, &mut sample), (query, &mut queries)] {
+                    if taken {
+                        to.dimension = block.dimension;
+                        to.ids.push(*id);
+                        to.values.extend(block.row(row));
+                    }
+                }
+            }
+        }
+    }
+    task.outcome.rows_out = task.outcome.rows_in;
+    if sample.ids.is_empty() {
+        return Err(Error::usage("there is no vector to compare", "look at the reports of the steps before"));
+    }
+    let d = sample.dimension;
+    let cells = usize::try_from(wanted).unwrap_or(usize::MAX).min(sample.ids.len());
+    let (cells, shares) = Cells::train(&sample.values, d, cells, common.seed)?;
+    let facts = [("cells", cells.len()), ("areas", cells.areas.len() / d), ("trained_on", sample.ids.len())];
+    for (name, value) in facts {
+        task.outcome.facts.insert(name.into(), value.into());
+    }
+    let regions = regions(&shares, common.rows);
+    task.outcome.notes.insert("regions".into(), serde_json::json!(regions));
+
+    let mut writer = task.rows("planted")?;
+    planted(&cells, &queries, common, |need| writer.push(need))?;
+    let written = writer.finish()?;
+    task.publish(written, "planted", None)?;
+    let mut writer = task.vectors("queries", d)?;
+    let unnamed = vec![String::new(); queries.ids.len()];
+    writer.write(queries.ids, unnamed, &queries.values)?;
+    let written = writer.finish()?;
+    task.publish(written, "queries", None)?;
+    let parents = cells.area_of.iter().map(|&area| Some(area)).collect();
+    let tops = vec![None; cells.areas.len() / d];
+    let levels = [Level { values: cells.centroids, parents }, Level { values: cells.areas, parents: tops }];
+    let written = centroids::write(&task.aside("cells"), &levels, d)?;
+    task.publish(written, "cells", None)
+}
+
+/// The cells that [`run`] wrote.
+pub fn read(part: &Part, task: &Task) -> Result<Cells> {
+    let path = task.path(part);
+    let [cells, areas] = <[Level; 2]>::try_from(centroids::read(&path)?)
+        .map_err(|levels| Error::data(&path, format!("{} levels of cells, expected 2", levels.len())))?;
+    let d = cells.values.len() / cells.parents.len().max(1);
+    let parents = cells.parents.into_iter().map(|parent| parent.unwrap_or(0)).collect();
+    Ok(Cells::new(cells.values, areas.values, parents, d))
+}
+
+/// First cells of regions that hold about [`REGION_ROWS`] vectors each, and the number of cells at the end.
+fn regions(shares: &[usize], rows: u64) -> Vec<u32> {
+    let total: usize = shares.iter().sum();
+    let wanted = rows.div_ceil(REGION_ROWS).max(1);
+    let full = u64::try_from(total).unwrap_or(u64::MAX).div_ceil(wanted);
+    let (mut starts, mut held) = (vec![0], 0);
+    for (cell, &share) in (0u32..).zip(shares) {
+        if held >= full {
+            starts.push(cell);
+            held = 0;
+        }
+        held += share as u64;
+    }
+    starts.push(u32::try_from(shares.len()).unwrap_or(u32::MAX));
+    starts
+}
+
+/// What pairs of made-up vectors at the floor need: each query, turned by that cosine towards where two other queries differ.
+/// They stand in where the data has too few near pairs to measure by, and are harder than most of those.
+fn planted(cells: &Cells, queries: &Vectors, common: &Common, mut each: impl FnMut(Need) -> Result<()>) -> Result<()> {
+    let (n, d) = (queries.ids.len(), queries.dimension);
+    if n < 3 {
+        return Ok(());
+    }
+    let draw = Draw::new(common.seed, "dedup/planted");
+    let floor = common.floor.clamp(0.0, 1.0);
+    let mut turned = Vec::with_capacity(queries.values.len());
+    for row in 0..n {
+        let other = |j: u64| usize::try_from(draw.bits(2 * row as u64 + j) % n as u64).unwrap_or(0);
+        let (one, two) = (queries.row(other(0)), queries.row(other(1)));
+        let query = queries.row(row);
+        let mut away: Vec<f32> = one.iter().zip(two).map(|(a, b)| a - b).collect();
+        let along = dot(&away, query);
+        away.iter_mut().zip(query).for_each(|(x, q)| *x -= along * q);
+        if !normalise(&mut away) {
+            away.copy_from_slice(query);
+        }
+        let across = (1.0 - floor * floor).sqrt();
+        turned.extend(query.iter().zip(&away).map(|(q, x)| floor * q + across * x));
+    }
+    let (here, there): (Assigned, Assigned) = (cells.assign(&queries.values, WIDEST), cells.assign(&turned, WIDEST));
+    for (row, &id) in queries.ids.iter().enumerate().filter(|_| d > 0) {
+        let need = Cells::need((here.cells[row], here.of(row)), (there.cells[row], there.of(row)));
+        each(Need { id, neighbour: id, similarity: floor, need })?;
+    }
+    Ok(())
+}

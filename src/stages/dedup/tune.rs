@@ -1,0 +1,137 @@
+//! Measuring how far images have to look: the exact neighbours of some images among all, and the margin that would find each.
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::io::vectors::{self, Vectors};
+use crate::native::codes::Codes;
+use crate::ops::cells::Cells;
+use crate::ops::dot::dot;
+use crate::ops::top_k::TopK;
+use crate::stages::dedup::{Member, train};
+use crate::stages::known::{Part, Table};
+use crate::stages::task::Task;
+use crate::table;
+use crate::types::{ImageId, Neighbour};
+
+/// The widest margin that is tried.
+pub const WIDEST: f32 = 0.6;
+/// Pairs from which on the measurement is taken as it is.
+const ENOUGH: usize = 200;
+
+table! {
+    /// A near pair, and the margin with which the cells find it.
+    pub struct Need {
+        /// The image that looks.
+        pub id: ImageId,
+        /// Its neighbour; itself for a made-up pair.
+        pub neighbour: ImageId,
+        /// Their cosine.
+        pub similarity: f32,
+        /// The least margin; infinite where none finds it.
+        pub need: f32,
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub struct Common {
+    pub cells: Part,
+    pub queries: Part,
+    pub neighbours: usize,
+    pub floor: f32,
+}
+
+/// Finds the queries' neighbours in some shards.
+pub fn run(members: &[Member], common: &Common, task: &mut Task) -> Result<()> {
+    let cells = train::read(&common.cells, task)?;
+    let mut queries = Vectors::default();
+    for block in vectors::read(&task.path(&common.queries))? {
+        queries.extend(block?);
+    }
+    let codes = Codes::new(&queries.values, queries.dimension.max(1));
+    let chosen: Vec<u32> = (0..).take(queries.ids.len()).collect();
+    let query_floors = vec![common.floor; chosen.len()];
+    let homes = cells.assign(&queries.values, WIDEST);
+    let mut writer = task.rows("needs")?;
+    for member in members {
+        for block in member.shard.blocks(task)? {
+            let block = block?;
+            let rows = block.ids.len();
+            let (base, row_floors) = (Codes::new(&block.values, block.dimension), vec![f32::INFINITY; rows]);
+            let near: Vec<Vec<(u32, Neighbour)>> = chosen
+                .par_chunks(8)
+                .map(|chosen| {
+                    let mut tops: Vec<TopK> = chosen.iter().map(|_| TopK::new(common.neighbours)).collect();
+                    base.scan(&codes, (chosen, &query_floors), (0..rows, &row_floors), &mut |query, row| {
+                        let (q, id) = (query as usize, block.ids[row]);
+                        let similarity = dot(queries.row(q), block.row(row));
+                        if similarity >= common.floor && id != queries.ids[q] {
+                            tops[(query - chosen[0]) as usize].push(Neighbour { similarity, id });
+                        }
+                    });
+                    let found = chosen.iter().zip(tops);
+                    found.flat_map(|(&query, top)| top.into_sorted().into_iter().map(move |near| (query, near))).collect()
+                })
+                .collect();
+            let near: Vec<(u32, Neighbour)> = near.into_iter().flatten().collect();
+            let row_of = |id: ImageId| block.ids.binary_search(&id).expect("a row of this block, in order of ids");
+            let found: Vec<f32> = near.iter().flat_map(|(_, near)| block.row(row_of(near.id))).copied().collect();
+            let theirs = cells.assign(&found, WIDEST);
+            for (row, (query, near)) in near.into_iter().enumerate() {
+                let q = query as usize;
+                let need = Cells::need((homes.cells[q], homes.of(q)), (theirs.cells[row], theirs.of(row)));
+                writer.push(Need { id: queries.ids[q], neighbour: near.id, similarity: near.similarity, need })?;
+            }
+            task.outcome.rows_in += rows as u64;
+            (task.progress)(rows as u64);
+        }
+    }
+    task.outcome.rows_out = task.outcome.rows_in;
+    let written = writer.finish()?;
+    task.publish(written, "needs", None)
+}
+
+/// What the measurement says.
+#[derive(Clone, Copy, Debug)]
+pub struct Margin {
+    /// How much less a cell's cosine may be than that of the own cell, to be probed.
+    pub margin: f32,
+    /// The share of the measured pairs that it finds; none where too few were there.
+    pub recall: Option<f64>,
+    /// The measured pairs.
+    pub pairs: usize,
+}
+
+/// The least margin that finds all but half of the misses that `recall` allows, since it is measured on a sample.
+pub fn margin(needs: &Table, planted: &Table, neighbours: usize, recall: f64, task: &Task) -> Result<Margin> {
+    let mut measured: Vec<Need> = Vec::new();
+    task.for_each::<Need>(needs, |need| {
+        measured.push(need);
+        Ok(())
+    })?;
+    measured.sort_by(|a, b| {
+        a.id.cmp(&b.id).then(b.similarity.total_cmp(&a.similarity)).then(a.neighbour.cmp(&b.neighbour))
+    });
+    let of_one = measured.chunk_by(|a, b| a.id == b.id);
+    let found: Vec<f32> = of_one.flat_map(|one| one.iter().take(neighbours).map(|need| need.need)).collect();
+    let mut all = found.clone();
+    if found.len() < ENOUGH {
+        task.for_each::<Need>(planted, |need| {
+            all.push(need.need);
+            Ok(())
+        })?;
+    }
+    let margin = quantile(&mut all, f64::midpoint(1.0, recall)).min(WIDEST);
+    #[expect(clippy::cast_precision_loss, reason = "a share")]
+    let share = found.iter().filter(|&&need| need <= margin).count() as f64 / found.len() as f64;
+    Ok(Margin { margin, recall: (found.len() >= ENOUGH).then_some(share), pairs: found.len() })
+}
+
+/// The least of `values` that a share `q` of them does not exceed; 0 for none.
+fn quantile(values: &mut [f32], q: f64) -> f32 {
+    values.sort_by(f32::total_cmp);
+    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index")]
+    let place = (q * values.len() as f64).ceil() as usize;
+    values.get(place.saturating_sub(1)).copied().unwrap_or(0.0)
+}
