@@ -1,5 +1,5 @@
-//! Vectors that are hard for copy detection: clouds of very different sizes on a subspace, a seventh of all vectors copies of others at
-//! cosines from just above the threshold to nearly 1.
+//! Vectors that are hard for copy detection: clouds of very different sizes in a quarter of the dimensions, a seventh of all vectors copies
+//! of others, half of these at cosines just above the threshold.
 
 use lvd::ops::dot::{dot, normalise};
 use lvd::ops::hash::Draw;
@@ -7,7 +7,7 @@ use lvd::ops::hash::Draw;
 /// The least cosine of a copy to its source.
 const LEAST: f64 = 0.6;
 /// Directions in which vectors differ: embeddings fill far fewer dimensions than they have.
-const DIRECTIONS: usize = 64;
+const DIRECTIONS: usize = 128;
 
 /// A recipe for `n` vectors: any of them can be made alone.
 pub struct Clouds {
@@ -64,7 +64,7 @@ impl Clouds {
         }
     }
 
-    /// A vector that is no copy: a cloud's centre and as much again in the cloud's directions.
+    /// A vector that is no copy: a cloud's centre, and more of its own.
     fn original(&self, row: usize, vector: &mut [f32]) {
         let draw = self.draw.within(row as u64);
         // The clouds' sizes fall off as a power: squares of a uniform draw.
@@ -72,14 +72,14 @@ impl Clouds {
         let cloud = (draw.unit(10).powi(2) * clouds) as u64;
         let (centre, own) = (self.within(cloud, 1), self.within(row as u64, 2));
         for (k, x) in vector.iter_mut().enumerate() {
-            *x = centre[k] + 1.3 * own[k];
+            *x = centre[k] + 1.6 * own[k];
         }
         assert!(normalise(vector), "no direction");
     }
 
-    /// Turns a unit vector to where its old self has cosine `cosine`.
+    /// Turns a unit vector to where its old self has cosine `cosine`, in a direction of its own.
     fn turn(&self, vector: &mut [f32], cosine: f64, seed: u64) {
-        let mut away = self.within(seed, 3);
+        let mut away = self.noise(seed);
         let along = dot(&away, vector);
         away.iter_mut().zip(vector.iter()).for_each(|(a, v)| *a -= along * v);
         assert!(normalise(&mut away), "no direction");
@@ -94,7 +94,7 @@ impl Clouds {
         let mut vector = vec![0.0; self.d];
         for (i, direction) in self.directions.chunks(self.d).enumerate() {
             // Later directions matter less, as in a spectrum.
-            let weight = (draw.unit(i as u64) as f32 - 0.5) / (1.0 + i as f32 / 16.0);
+            let weight = (draw.unit(i as u64) as f32 - 0.5) / (1.0 + i as f32 / 32.0);
             vector.iter_mut().zip(direction).for_each(|(x, d)| *x += weight * d);
         }
         normalise(&mut vector);
@@ -106,7 +106,7 @@ impl Clouds {
     }
 
     fn noise(&self, of: u64) -> Vec<f32> {
-        let draw = self.draw.within(of);
+        let draw = self.draw.within(4 << 56 ^ of);
         let mut vector: Vec<f32> = (0..self.d as u64).map(|k| draw.unit(k) as f32 - 0.5).collect();
         normalise(&mut vector);
         vector

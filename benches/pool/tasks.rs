@@ -9,23 +9,29 @@ use lvd::io::vectors;
 use lvd::native::codes::Codes;
 use lvd::ops::dot::dot;
 use lvd::ops::hash::Draw;
+use lvd::ops::top_k::TopK;
 use lvd::ops::union_find::UnionFind;
 use lvd::stages::catalog::Catalog;
 use lvd::stages::dedup::{Dedup, Edge};
 use lvd::stages::known::{Known, Part, Table};
 use lvd::stages::task::{Outcome, Place, Task};
 use lvd::stages::{Order, Stage, StageKind};
-use lvd::types::{ImageId, ShardId};
+use lvd::types::{ImageId, Neighbour, ShardId};
+use parquet::file::reader::{FileReader, SerializedFileReader};
 use rayon::prelude::*;
 
 use super::{Result, SHARD_ROWS};
+
+/// Neighbours an image, as the stage's default.
+const NEIGHBOURS: usize = 64;
 
 /// The parts that `make` wrote.
 pub fn parts(folder: &Path) -> Result<Vec<Part>> {
     let mut names: Vec<_> = std::fs::read_dir(folder.join("embed/copy"))?.collect::<std::io::Result<_>>()?;
     names.sort_by_key(std::fs::DirEntry::file_name);
     let part = |(shard, entry): (u32, std::fs::DirEntry)| {
-        let rows = vectors::rows(&entry.path())?;
+        let reader = SerializedFileReader::new(std::fs::File::open(entry.path())?)?;
+        let rows = u64::try_from(reader.metadata().file_metadata().num_rows())?;
         let path = format!("embed/copy/{}", entry.file_name().to_string_lossy());
         let (table, bytes, shard) = ("copy".into(), entry.metadata()?.len(), Some(ShardId::new(0, shard)));
         Ok(Part { table, path, rows, bytes, sha256: String::new(), shard })
@@ -88,7 +94,7 @@ pub fn join(folder: &Path, settings: &str) -> Result<()> {
 
 fn catalog() -> Catalog {
     let mut catalog = Catalog { seed: 1, ..Catalog::default() };
-    let source = lvd::io::sources::Source::Folder { path: "none".into(), extensions: Vec::new() };
+    let source = lvd::io::sources::Source::Folder { path: "none".into() };
     let entry = lvd::stages::catalog::SourceEntry::new(0, lvd::stages::catalog::Role::Pool, source);
     catalog.sources.insert("pool".into(), entry);
     catalog
@@ -101,7 +107,7 @@ fn dimension(folder: &Path) -> Result<usize> {
 }
 
 /// Finds the true neighbours over `floor` of some images by comparing them with all, and says how many of these pairs the join's
-/// edges hold (at most k an image), and whether the components of these pairs are joined.
+/// edges hold (the 64 nearest of an image), and whether the components of these pairs are joined.
 pub fn exact(folder: &Path, queries: usize, floor: f32) -> Result<()> {
     let parts = parts(folder)?;
     let n: u64 = parts.iter().map(|part| part.rows).sum();
@@ -139,33 +145,31 @@ pub fn exact(folder: &Path, queries: usize, floor: f32) -> Result<()> {
     let codes = Codes::new(&values, d);
     let chosen: Vec<u32> = (0..u32::try_from(ids.len())?).collect();
     let floors = vec![floor; ids.len()];
-    let (mut pairs, mut found, mut joined, mut bins) = (0u64, 0u64, 0u64, [(0u64, 0u64); 10]);
+    let mut tops: Vec<TopK> = chosen.iter().map(|_| TopK::new(NEIGHBOURS)).collect();
     for part in &parts {
         for block in vectors::read(&folder.join(&part.path))? {
             let block = block?;
             let (base, none) = (Codes::new(&block.values, d), vec![f32::INFINITY; block.ids.len()]);
-            let near: Vec<Vec<(usize, usize, f32)>> = chosen
-                .par_chunks(16)
-                .map(|chosen| {
-                    let mut near = Vec::new();
-                    base.scan(&codes, (chosen, &floors), (0..block.ids.len(), &none), &mut |q, row| {
-                        let similarity = dot(&values[q as usize * d..][..d], block.row(row));
-                        if similarity >= floor && row_of(block.ids[row]) != ids[q as usize] {
-                            near.push((q as usize, row, similarity));
-                        }
-                    });
-                    near
-                })
-                .collect();
-            for (q, row, similarity) in near.into_iter().flatten() {
-                let (a, b) = (ids[q], row_of(block.ids[row]));
-                let there = edges.contains(&(a.min(b), a.max(b)));
-                let bin = &mut bins[(((similarity - floor) / (1.0 - floor) * 10.0) as usize).min(9)];
-                *bin = (bin.0 + 1, bin.1 + u64::from(there));
-                pairs += 1;
-                found += u64::from(there);
-                joined += u64::from(links.find(u32::try_from(a)?) == links.find(u32::try_from(b)?));
-            }
+            tops.par_chunks_mut(16).zip(chosen.par_chunks(16)).for_each(|(tops, chosen)| {
+                base.scan(&codes, (chosen, &floors), (0..block.ids.len(), &none), &mut |q, row| {
+                    let (similarity, id) = (dot(&values[q as usize * d..][..d], block.row(row)), block.ids[row]);
+                    if similarity >= floor && row_of(id) != ids[q as usize] {
+                        tops[(q - chosen[0]) as usize].push(Neighbour { similarity, id });
+                    }
+                });
+            });
+        }
+    }
+    let (mut pairs, mut found, mut joined, mut bins) = (0u64, 0u64, 0u64, [(0u64, 0u64); 10]);
+    for (top, &a) in tops.into_iter().zip(&ids) {
+        for Neighbour { similarity, id } in top.into_sorted() {
+            let b = row_of(id);
+            let there = edges.contains(&(a.min(b), a.max(b)));
+            let bin = &mut bins[(((similarity - floor) / (1.0 - floor) * 10.0) as usize).min(9)];
+            *bin = (bin.0 + 1, bin.1 + u64::from(there));
+            pairs += 1;
+            found += u64::from(there);
+            joined += u64::from(links.find(u32::try_from(a)?) == links.find(u32::try_from(b)?));
         }
     }
     #[expect(clippy::cast_precision_loss, reason = "shares")]

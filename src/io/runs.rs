@@ -2,7 +2,7 @@
 //!
 //! A vector is written once. Little-endian, in this order: magic, version, d, rows, cells, areas of adjacency; where each cell begins
 //! (u64, cells + 1); pairs of regions that some row ties together (u32, u32); ids (u64); settled (u8); where each row's probes begin (u32,
-//! rows + 1); probes (u32); vectors (fp16). Only `lvd` itself reads them, between two phases.
+//! rows + 1); probes (u16); vectors (fp16). Only `lvd` itself reads them, between two phases.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -21,7 +21,7 @@ const MAGIC: [u8; 8] = *b"lvd-run1";
 /// Bytes before where the cells begin: magic, d, rows, cells, ties.
 const HEAD: u64 = 40;
 
-/// Writes `rows`, sorted by cell, of `cells` cells, as a run at `path`; `ties` are pairs of regions that hold a row and a cell it probes.
+/// Writes `rows`, sorted by cell, of `cells` cells (65,536 at most), as a run at `path`; `ties` are pairs of regions that hold a row and a cell it probes.
 pub fn write(path: &Path, rows: &Rows, d: usize, cells: u32, ties: &[(u32, u32)]) -> Result<()> {
     assert!(rows.cells.is_sorted(), "a run is sorted by cell");
     let file = File::create_new(path).map_err(Error::io(path))?;
@@ -45,8 +45,8 @@ pub fn write(path: &Path, rows: &Rows, d: usize, cells: u32, ties: &[(u32, u32)]
     for &start in &rows.probe_starts {
         put(&u32::try_from(start).map_err(|e| Error::data(path, e))?.to_le_bytes())?;
     }
-    for probe in &rows.probes {
-        put(&probe.to_le_bytes())?;
+    for &probe in &rows.probes {
+        put(&u16::try_from(probe).map_err(|e| Error::data(path, e))?.to_le_bytes())?;
     }
     let mut bytes = Vec::with_capacity(2 * d);
     for vector in rows.halves.chunks(d.max(1)) {
@@ -116,13 +116,13 @@ impl Run {
         let starts = self.numbers::<4>(&file, self.probe_starts_at() + 4 * rows.start, count + 1)?;
         let starts: Vec<u32> = starts.into_iter().map(u32::from_le_bytes).collect();
         let (first, last) = (starts[0], starts[starts.len() - 1]);
-        let probes = self.numbers::<4>(&file, self.probes_at() + 4 * u64::from(first), u64::from(last - first))?;
+        let probes = self.numbers::<2>(&file, self.probes_at() + 2 * u64::from(first), u64::from(last - first))?;
         if to.probe_starts.is_empty() {
             to.probe_starts.push(0);
         }
         let base = to.probes.len();
         to.probe_starts.extend(starts[1..].iter().map(|&start| base + (start - first) as usize));
-        to.probes.extend(probes.into_iter().map(u32::from_le_bytes));
+        to.probes.extend(probes.into_iter().map(|probe| u32::from(u16::from_le_bytes(probe))));
         let d = self.d as u64;
         let begin = to.halves.len();
         let length = usize::try_from(count * d).map_err(|e| Error::data(&self.path, e))?;
@@ -164,7 +164,7 @@ impl Run {
     }
 
     fn vectors_at(&self) -> u64 {
-        self.probes_at() + 4 * self.probes
+        self.probes_at() + 2 * self.probes
     }
 }
 

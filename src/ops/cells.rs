@@ -13,9 +13,9 @@ use crate::error::Result;
 use crate::native::codes::Codes;
 
 /// Areas of which a vector sees the cells.
-const AREAS: usize = 8;
+const AREAS: usize = 16;
 /// Cells that a vector probes at most, its own included.
-pub const PROBES: usize = 64;
+pub const PROBES: usize = 256;
 /// Rounds of k-means: cells need not be good clusters.
 const ROUNDS: usize = 8;
 /// A cell with this many times the mean share of the training vectors is split.
@@ -126,7 +126,7 @@ impl Cells {
     }
 
     /// The cell of each vector (row-major, of the same width), and the cells whose cosine is less by at most `margin`: at
-    /// most [`PROBES`], among the cells of the nearest areas. Cost: a product with each area and with the cells of 8 areas.
+    /// most [`PROBES`], among the cells of the nearest areas. Cost: a product with each area and with the cells of 16 areas.
     #[must_use]
     pub fn assign(&self, vectors: &[f32], margin: f32) -> Assigned {
         let codes = Codes::new(vectors, self.d);

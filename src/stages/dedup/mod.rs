@@ -245,14 +245,16 @@ impl Dedup {
     fn plan_join(&self, known: &Known) -> Result<PhasePlan> {
         let regions = regions(known)?;
         let mut sizes = vec![0u64; regions.len() - 1];
-        let mut dimension = 0;
+        let (mut dimension, mut probes) = (0, 0);
         for outcome in known.outcomes("move") {
             let rows: Vec<u64> = note(&outcome.notes, "rows_by_region")?.unwrap_or_default();
             sizes.iter_mut().zip(rows).for_each(|(size, rows)| *size += rows);
             dimension = note::<u64>(&outcome.notes, "dimension")?.unwrap_or(dimension);
+            probes += outcome.counters.get("probes").copied().unwrap_or(0);
         }
-        // A vector in half precision, twice as codes, and what is known of it.
-        let held_rows = u64::from(self.memory_mib) * (1 << 20) / (4 * dimension + 250);
+        // A vector in half precision and twice as codes, its probes, and what else is known of it.
+        let a_row = 4 * dimension + 8 * probes / sizes.iter().sum::<u64>().max(1) + 120;
+        let held_rows = u64::from(self.memory_mib) * (1 << 20) / a_row;
         let mut groups: Vec<(u64, std::ops::Range<u32>)> = Vec::new();
         for (region, rows) in (0u32..).zip(sizes) {
             match groups.last_mut().filter(|(held, _)| held + rows <= held_rows) {

@@ -15,7 +15,7 @@ use crate::stages::task::Task;
 
 /// Training vectors a cell.
 const TRAINING_ROWS: u64 = 16;
-/// Cells at most: their centroids are held by every task, and trained on 16 vectors each.
+/// Cells at most: their centroids are held by every task and trained on 16 vectors each, and runs number them by 16 bits.
 const CELLS_AT_MOST: u64 = 65_536;
 /// Images by which recall is measured.
 const QUERIES: u64 = 2048;
