@@ -6,7 +6,7 @@
     reason = "a few thousand files"
 )]
 
-use crate::example::canvas::Chance;
+use crate::ops::draw::Chance;
 use crate::example::concepts::{CONCEPTS, named};
 use crate::example::edits::Edit;
 use crate::ops::hash::Draw;

@@ -2,9 +2,12 @@
 
 pub mod allocate;
 pub mod dot;
+pub mod draw;
+pub mod edits;
 pub mod hash;
 pub mod histogram;
 pub mod kmeans;
 pub mod preprocess;
+pub mod ranking;
 pub mod top_k;
 pub mod union_find;
