@@ -8,10 +8,10 @@ use image::codecs::webp::WebPEncoder;
 use image::{DynamicImage, ImageFormat, RgbImage};
 
 use crate::error::{Error, Result};
-use crate::ops::draw::{Canvas, Chance};
 use crate::example::cast::{Kind, Member, Scene};
 use crate::example::concepts::CONCEPTS;
 use crate::example::edits::Edit;
+use crate::ops::draw::{Canvas, Chance};
 use crate::ops::hash::Draw;
 
 /// Sides of a picture, in pixels.
