@@ -3,18 +3,17 @@
 //! Copies are not encoded again but for the JPEG edits, and are made of a picture of at most [`LONGEST`] pixels a side, which
 //! is what platforms leave of larger ones. Vectors are rounded to half precision, as those of the pool are.
 
-use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use image::RgbImage;
 use image::imageops::{self, FilterType};
 
+use crate::calibrate::pictures::{files, gone, open};
 use crate::calibrate::sample::Sample;
 use crate::calibrate::{Event, Inputs, Pool};
 use crate::error::{Error, Result};
-use crate::io::decode::{self, ImageLimits};
 use crate::io::download;
-use crate::io::images::{self, ImageFile};
+use crate::io::images::ImageFile;
 use crate::native::onnx::Session;
 use crate::ops::dot;
 use crate::ops::draw::Chance;
@@ -56,8 +55,6 @@ struct Family {
     original: Vec<f32>,
     copies: Vec<Option<Vec<f32>>>,
 }
-
-type Files = Box<dyn Iterator<Item = Result<ImageFile>> + Send>;
 
 /// Edits and embeds every image of the sample; `dimension` is that of the stored vectors.
 pub fn embed(
@@ -151,41 +148,6 @@ fn hosts(inputs: &Inputs, pool: &Pool, sample: &Sample) -> Result<Vec<(usize, Rg
         Some(&place) => Err(gone(inputs, sample.ids[place])),
         None => Ok(hosts),
     }
-}
-
-/// The files of these images (sorted ids), read as they are asked for.
-fn files(inputs: &Inputs, pool: &Pool, ids: &[ImageId]) -> Files {
-    let parts: Vec<(PathBuf, Vec<ImageId>)> = ids
-        .chunk_by(|a, b| a.shard() == b.shard())
-        .filter_map(|ids| Some((inputs.work.join(&pool.images.of_shard(ids[0].shard())?.path), ids.to_vec())))
-        .collect();
-    let of_part = |(path, ids): (PathBuf, Vec<ImageId>)| -> Files {
-        match images::read_some(&path, ids) {
-            Ok(groups) => Box::new(groups.flat_map(|group| match group {
-                Ok(files) => files.into_iter().map(Ok).collect(),
-                Err(error) => vec![Err(error)],
-            })),
-            Err(error) => Box::new(std::iter::once(Err(error))),
-        }
-    };
-    Box::new(parts.into_iter().flat_map(of_part))
-}
-
-fn gone(inputs: &Inputs, id: ImageId) -> Error {
-    let message = format!("image {:016x} has a vector, but its file is not in {:?}", id.0, inputs.dedup.images.name());
-    Error::usage(message, "lvd plan FILE shows what is out of date")
-}
-
-fn open(file: &ImageFile) -> Result<RgbImage> {
-    let fault = |detail: String| {
-        Error::usage(
-            format!("image {:016x} can no longer be decoded: {detail}", file.id.0),
-            "lvd ingest FILE --replace",
-        )
-    };
-    // Ingest has checked these files against its own limits.
-    let picture = decode::decode(&file.bytes, &ImageLimits::NONE).map_err(|dropped| fault(dropped.detail))?;
-    RgbImage::from_raw(picture.width, picture.height, picture.rgb).ok_or_else(|| fault("too few pixels".into()))
 }
 
 /// The picture, scaled down to [`LONGEST`].

@@ -1,14 +1,17 @@
 //! Calibrate: evidence for a dedup threshold, on the user's own images and with the user's own encoder.
 //!
 //! A sample of the pool is edited as people edit pictures, embedded as the embed stage would, and each copy is compared with the
-//! whole pool. Only its own original is a right answer. What nobody knows is kept apart: where two *originals* are so alike
-//! that they may be copies of each other, a copy of one that finds the other is *undecided*, neither right nor wrong.
+//! whole pool. Only its own original is a right answer. What nobody knows is kept apart: where two originals look so alike that
+//! they may be copies of each other, a copy of one that finds the other is *undecided*, neither right nor wrong.
 //!
-//! Memory: for each sampled image a vector of each edit and three more in fp32, one shard of vectors, 12 bytes a copy and thread
-//! for the counts, 16 decoded pictures, and for each thread a session of the model and a batch of pictures.
+//! Memory: for each sampled image a vector of each edit and two more in fp32, 17 KiB of small pictures, and about 100 bytes a
+//! copy for the counts of each thread; one shard of vectors in fp32, 16 decoded pictures, and for each thread a session of the
+//! model and a batch of pictures.
 
+mod alike;
 mod copies;
 mod outcome;
+mod pictures;
 mod sample;
 mod score;
 
@@ -36,8 +39,6 @@ const SAME_MODEL: f32 = 0.99;
 pub struct Settings {
     /// Images to draw from the pool.
     pub images: usize,
-    /// Cosine of two originals from which nobody knows whether they are copies of each other.
-    pub undecided_from: f32,
     /// Subtract from each similarity the mean of the query's three highest ones to a background set.
     pub normalise: bool,
 }
@@ -109,23 +110,21 @@ pub fn run(inputs: &Inputs, settings: &Settings, tell: &(dyn Fn(Event) + Sync)) 
     let originals = sample.vectors(&pool.shards, &task)?;
     let copies = copies::embed(inputs, &pool, &sample, originals.dimension, tell)?;
     same_model(&originals, &copies.again)?;
-    let question = Question { sample: &sample, originals: &originals, copies: &copies };
-    let rules = Rules { threshold: inputs.threshold(), seed: inputs.catalog.seed, settings };
+    let alike = alike::find(inputs, &pool, &sample, &originals, &task, tell)?;
+    let question = Question { sample: &sample, originals: &originals, copies: &copies, alike: &alike };
+    let rules = Rules { threshold: inputs.threshold(), seed: inputs.catalog.seed, normalise: settings.normalise };
     let scored = score::score(&question, &rules, &pool.shards, &task, tell)?;
     Ok(outcome::sum_up(inputs, settings, &question, &scored))
 }
 
 /// Finds what is wrong with the settings.
 pub fn check(settings: &Settings) -> Result<()> {
-    let Settings { images, undecided_from, .. } = *settings;
+    let images = settings.images;
     if images < 2 {
         return Err(Error::usage(
             format!("a sample of {images} images"),
             "draw at least 2: collages need another image",
         ));
-    }
-    if !(0.0..=1.0).contains(&undecided_from) {
-        return Err(Error::usage(format!("undecided from a cosine of {undecided_from}"), "use 0 to 1"));
     }
     Ok(())
 }

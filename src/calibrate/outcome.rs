@@ -32,7 +32,7 @@ table! {
         pub right: u64,
         /// Pairs of a copy and another image.
         pub wrong: u64,
-        /// Pairs of a copy and an image that its original may be a copy of.
+        /// Pairs of a copy and an image that looks like its original, or like what a collage is pasted on.
         pub undecided: u64,
     }
 }
@@ -102,8 +102,8 @@ pub struct Calibration {
     pub references: u64,
     /// Images set aside to normalise scores with; `None`: scores are cosines.
     pub background: Option<u64>,
-    /// Cosine of two originals from which a pair is undecided.
-    pub undecided_from: f64,
+    /// Pairs of a drawn image and another that may be its copy already, as they look alike.
+    pub alike: u64,
     /// Micro average precision, undecided pairs left out.
     pub micro_ap: f64,
     /// The same, were all undecided pairs wrong.
@@ -169,7 +169,7 @@ pub fn sum_up(inputs: &Inputs, settings: &Settings, question: &Question, scored:
         copies: all,
         references: scored.references,
         background: settings.normalise.then_some(scored.background),
-        undecided_from: decimal(settings.undecided_from),
+        alike: question.alike.pairs(),
         micro_ap: curve.average_precision(),
         micro_ap_at_least: cautious.average_precision(),
         thresholds: thresholds.into_iter().map(at).collect(),
@@ -181,18 +181,18 @@ pub fn sum_up(inputs: &Inputs, settings: &Settings, question: &Question, scored:
 
 fn of_edit(edit: Edit, question: &Question, scored: &Scored, threshold: Option<f32>) -> EditRow {
     let made = question.copies.made.iter().zip(&scored.right);
-    let mut scores: Vec<f32> = made.filter(|(copy, _)| copy.edit == edit).map(|(_, score)| *score).collect();
-    scores.sort_unstable_by(f32::total_cmp);
-    let count = |n: usize| n as u64;
-    let right = threshold.map_or(0, |threshold| scores.iter().filter(|&&score| score >= threshold).count());
-    let found = Found { right: count(right), wrong: 0 };
+    let mut ranked: Vec<f32> = made.filter(|(copy, _)| copy.edit == edit).map(|(_, score)| *score).collect();
+    ranked.sort_unstable_by(f32::total_cmp);
+    let all = ranked.len() as u64;
+    let over = threshold.map_or(0, |threshold| ranked.iter().filter(|&&score| score >= threshold).count());
+    let found = Found { right: over as u64, wrong: 0 };
     EditRow {
         edit: edit.name().into(),
-        copies: count(scores.len()),
-        lost: count(question.copies.lost.iter().filter(|&&lost| lost == edit).count()),
+        copies: all,
+        lost: question.copies.lost.iter().filter(|&&lost| lost == edit).count() as u64,
         found: found.right,
-        recall: found.recall(count(scores.len())),
-        median: scores.get(scores.len().saturating_sub(1) / 2).copied(),
+        recall: found.recall(all),
+        median: ranked.get(ranked.len().saturating_sub(1) / 2).copied(),
     }
 }
 
@@ -251,7 +251,7 @@ impl Calibration {
             "references": self.references,
             "normalised": self.background.is_some(),
             "background": self.background,
-            "undecided_from": self.undecided_from,
+            "alike": self.alike,
             "micro_ap": self.micro_ap,
             "micro_ap_at_least": self.micro_ap_at_least,
             "suggestions": self.suggestions.iter().map(suggestion).collect::<Vec<_>>(),

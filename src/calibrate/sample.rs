@@ -38,13 +38,14 @@ impl Sample {
             let message = format!("the pool holds {} images with vectors, too few to calibrate", lowest.len());
             return Err(Error::usage(message, "look at the reports of the steps before"));
         }
-        Ok(Self::of(lowest.into_sorted_vec().into_iter().map(|(_, id)| id).collect(), seed))
+        let drawn: Vec<ImageId> = lowest.into_sorted_vec().into_iter().map(|(_, id)| id).collect();
+        Ok(Self::of(&drawn, seed))
     }
 
     /// A sample of these images, in the order they were drawn.
-    fn of(drawn: Vec<ImageId>, seed: u64) -> Self {
+    fn of(drawn: &[ImageId], seed: u64) -> Self {
         let draw = Draw::new(seed, "calibrate/host");
-        let mut ids = drawn.clone();
+        let mut ids = drawn.to_vec();
         ids.sort_unstable();
         let hosts: Vec<usize> = drawn.iter().take(HOSTS).map(|id| ids.partition_point(|known| known < id)).collect();
         let host_of = |(place, id): (usize, &ImageId)| {
@@ -91,7 +92,7 @@ mod tests {
     #[test]
     fn every_image_has_another_one_as_its_host() {
         for n in [2, 3, 16, 17, 200] {
-            let sample = Sample::of((0..n).rev().map(|row| ImageId::new(1, 2, row * 7)).collect(), 5);
+            let sample = Sample::of(&(0..n).rev().map(|row| ImageId::new(1, 2, row * 7)).collect::<Vec<_>>(), 5);
             assert!(sample.ids.is_sorted() && sample.host.len() == sample.ids.len());
             assert!(sample.host.iter().enumerate().all(|(place, &host)| host != place && host < sample.ids.len()));
             assert!(sample.hosts().len() <= HOSTS && sample.hosts().len() > 1);

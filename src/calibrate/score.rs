@@ -7,13 +7,15 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use crate::calibrate::Event;
+use crate::calibrate::alike::Alike;
 use crate::calibrate::copies::Copies;
 use crate::calibrate::sample::Sample;
-use crate::calibrate::{Event, Settings};
 use crate::error::Result;
 use crate::io::vectors::Vectors;
 use crate::native::blas;
 use crate::ops::dot::dot;
+use crate::ops::edits::Edit;
 use crate::ops::hash::Draw;
 use crate::ops::ranking::{Bounds, Tally};
 use crate::ops::top_k::TopK;
@@ -37,16 +39,18 @@ pub struct Question<'a> {
     pub originals: &'a Vectors,
     /// Their copies.
     pub copies: &'a Copies,
+    /// What may be copies of them already.
+    pub alike: &'a Alike,
 }
 
 /// How it is compared.
-pub struct Rules<'a> {
+pub struct Rules {
     /// The step's threshold.
     pub threshold: f32,
     /// Of the draw of the background.
     pub seed: u64,
-    /// As the user gave them.
-    pub settings: &'a Settings,
+    /// Whether to subtract what each copy has in common with a background.
+    pub normalise: bool,
 }
 
 /// What came out.
@@ -78,12 +82,11 @@ pub fn score(
     let blocks = Block::all(question);
     let draw = Draw::new(rules.seed, "calibrate/background");
     // Half of what was not drawn; the originals must stay among the references.
-    let in_background = |id: ImageId| {
-        rules.settings.normalise && draw.bits(id.0) % 2 == 1 && question.sample.ids.binary_search(&id).is_err()
-    };
+    let in_background =
+        |id: ImageId| rules.normalise && draw.bits(id.0) % 2 == 1 && question.sample.ids.binary_search(&id).is_err();
     let mut background = 0;
     let mut offsets = vec![0.0; question.copies.made.len()];
-    if rules.settings.normalise {
+    if rules.normalise {
         let mut tops: Vec<Vec<TopK>> =
             blocks.iter().map(|block| block.copies.clone().map(|_| TopK::new(BACKGROUND_TOP)).collect()).collect();
         tell(Event::Begins("compare with the background", shards.len()));
@@ -91,7 +94,7 @@ pub fn score(
             let base = only(shard.load(task)?, in_background);
             background += base.ids.len() as u64;
             blocks.par_iter().zip(&mut tops).for_each(|(block, tops)| {
-                block.pairs(question, &base, rules.settings.undecided_from, |copy, id, similarity, kind| {
+                block.pairs(question, &base, |copy, id, similarity, kind| {
                     if kind == Pair::Wrong {
                         tops[copy - block.copies.start].push(Neighbour { similarity, id });
                     }
@@ -124,7 +127,7 @@ pub fn score(
     for shard in shards {
         let base = only(shard.load(task)?, |id| !in_background(id));
         scored.references += base.ids.len() as u64;
-        scored.count(question, &blocks, &base, &offsets, rules.settings.undecided_from);
+        scored.count(question, &blocks, &base, &offsets);
         tell(Event::Done);
     }
     tell(Event::Ends);
@@ -133,7 +136,7 @@ pub fn score(
 
 impl Scored {
     /// Counts the pairs of all copies with the images of `base`.
-    fn count(&mut self, question: &Question, blocks: &[Block], base: &Vectors, offsets: &[f32], undecided_from: f32) {
+    fn count(&mut self, question: &Question, blocks: &[Block], base: &Vectors, offsets: &[f32]) {
         let bounds = &self.bounds;
         let empty = || (Tally::new(bounds), Tally::new(bounds), Vec::new());
         let counted: Vec<_> = blocks
@@ -141,7 +144,7 @@ impl Scored {
             .fold(empty, |(mut wrong, mut undecided, mut nearest), block| {
                 let from = nearest.len();
                 nearest.extend(block.copies.clone().map(|copy| (copy, None::<Neighbour>)));
-                block.pairs(question, base, undecided_from, |copy, id, similarity, kind| {
+                block.pairs(question, base, |copy, id, similarity, kind| {
                     let similarity = similarity - offsets[copy];
                     match kind {
                         Pair::Undecided => undecided.add(bounds, similarity),
@@ -195,47 +198,58 @@ impl Block {
     }
 
     /// Calls `each` with every copy, every image of `base` that is not its original, their cosine, and what the pair is.
-    fn pairs(
-        &self,
-        question: &Question,
-        base: &Vectors,
-        undecided_from: f32,
-        mut each: impl FnMut(usize, ImageId, f32, Pair),
-    ) {
+    fn pairs(&self, question: &Question, base: &Vectors, mut each: impl FnMut(usize, ImageId, f32, Pair)) {
         let d = question.originals.dimension;
         if base.ids.is_empty() || self.copies.is_empty() {
             return;
         }
-        let own: Vec<f32> = self.originals.clone().flat_map(|row| question.originals.row(row).to_vec()).collect();
-        let host: Vec<f32> =
-            self.originals.clone().flat_map(|row| question.originals.row(question.sample.host[row]).to_vec()).collect();
         let copies = &question.copies.values[self.copies.start * d..self.copies.end * d];
-        let products = |rows: &[f32], references: &[f32]| {
-            let mut products = vec![0.0; rows.len() / d * (references.len() / d)];
-            blas::products(rows, references, d, &mut products);
-            products
-        };
         for (references, ids) in base.values.chunks(REFERENCES * d).zip(base.ids.chunks(REFERENCES)) {
             let n = ids.len();
-            let (own, host) = (products(&own, references), products(&host, references));
-            let similarities = products(copies, references);
+            let undecided: Vec<Undecided> =
+                self.originals.clone().map(|place| Undecided::among(ids, place, question)).collect();
+            let mut similarities = vec![0.0; self.copies.len() * n];
+            blas::products(copies, references, d, &mut similarities);
             for (copy, row) in self.copies.clone().zip(similarities.chunks_exact(n)) {
                 let made = question.copies.made[copy];
-                let place = made.original - self.originals.start;
                 let original = question.sample.ids[made.original];
-                let (own, host) = (&own[place * n..(place + 1) * n], &host[place * n..(place + 1) * n]);
+                let undecided = undecided[made.original - self.originals.start].of(made.edit);
                 for (at, (&id, &similarity)) in ids.iter().zip(row).enumerate() {
-                    if id == original {
-                        continue;
+                    if id != original {
+                        each(copy, id, similarity, if undecided[at] { Pair::Undecided } else { Pair::Wrong });
                     }
-                    let undecided = own[at] >= undecided_from
-                        || made.edit.is_collage()
-                            && (host[at] >= undecided_from
-                                || id == question.sample.ids[question.sample.host[made.original]]);
-                    each(copy, id, similarity, if undecided { Pair::Undecided } else { Pair::Wrong });
                 }
             }
         }
+    }
+}
+
+/// Which of some references the copies of one original may be copies of, too.
+struct Undecided {
+    own: Vec<bool>,
+    /// The same of collages, which show their host as well.
+    of_collages: Vec<bool>,
+}
+
+impl Undecided {
+    /// Among references with these ids, which ascend.
+    fn among(ids: &[ImageId], place: usize, question: &Question) -> Self {
+        let mut own = vec![false; ids.len()];
+        let mark = |flags: &mut [bool], alike: &[ImageId]| {
+            for at in alike.iter().filter_map(|id| ids.binary_search(id).ok()) {
+                flags[at] = true;
+            }
+        };
+        mark(&mut own, question.alike.of(place));
+        let mut of_collages = own.clone();
+        let host = question.sample.host[place];
+        mark(&mut of_collages, question.alike.of(host));
+        mark(&mut of_collages, &[question.sample.ids[host]]);
+        Self { own, of_collages }
+    }
+
+    fn of(&self, edit: Edit) -> &[bool] {
+        if edit.is_collage() { &self.of_collages } else { &self.own }
     }
 }
 

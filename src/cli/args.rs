@@ -175,9 +175,6 @@ pub struct CalibrateArgs {
     /// Images to draw from the pool; each is edited in 30 ways and embedded 31 times
     #[arg(long, value_name = "N", default_value_t = 1000)]
     pub images: usize,
-    /// Cosine of two originals from which nobody knows whether they are copies: such pairs are counted apart
-    #[arg(long, value_name = "COSINE", default_value_t = 0.9)]
-    pub undecided_from: f32,
     /// Subtract the mean of the three highest cosines to half of the pool, which is then not compared with
     #[arg(long)]
     pub normalise: bool,

@@ -19,7 +19,7 @@ const PRINTED: [std::ops::RangeInclusive<i32>; 2] = [30..=95, 0..=65];
 
 /// Calibrates a step, writes the tables and prints what they say.
 pub fn calibrate(pipeline: &Pipeline, args: &CalibrateArgs) -> std::result::Result<(), Stop> {
-    let settings = Settings { images: args.images, undecided_from: args.undecided_from, normalise: args.normalise };
+    let settings = Settings { images: args.images, normalise: args.normalise };
     let usage = |error| Stop::Usage(vec![error]);
     calibrate::check(&settings).map_err(usage)?;
     let (step, dedup) = step(pipeline, args.step.as_deref())?;
@@ -104,7 +104,11 @@ fn text(found: &Calibration) -> String {
             thousands(background)
         );
     }
-    let _ = writeln!(text, "undecided: the originals have a cosine of {} or more\n", found.undecided_from);
+    let _ = writeln!(
+        text,
+        "undecided: {} pairs of an image and another of the pool look alike; copies of one that find the other\n",
+        thousands(found.alike)
+    );
     let normalised = found.background.is_some();
     #[expect(clippy::cast_possible_truncation, reason = "a score in hundredths")]
     let on_grid = |row: &&ThresholdRow| {

@@ -7,6 +7,7 @@ pub mod edits;
 pub mod hash;
 pub mod histogram;
 pub mod kmeans;
+pub mod likeness;
 pub mod preprocess;
 pub mod ranking;
 pub mod top_k;

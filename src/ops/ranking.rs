@@ -26,9 +26,12 @@ impl Bounds {
     #[must_use]
     pub fn new(mut values: Vec<f32>) -> Self {
         values.retain(|value| !value.is_nan());
-        values.sort_unstable_by(f32::total_cmp);
         // Zeros of both signs are one score.
-        values.dedup_by(|a, b| a == b);
+        for value in &mut values {
+            *value += 0.0;
+        }
+        values.sort_unstable_by(f32::total_cmp);
+        values.dedup_by(|a, b| a.total_cmp(b).is_eq());
         let first = (0..=BUCKETS).map(|wanted| values.partition_point(|&value| bucket(value) < wanted));
         let first = first.map(|place| u32::try_from(place).expect("fewer than 2^32 bounds")).collect();
         Self { values, first }
@@ -140,7 +143,9 @@ impl<'a> Curve<'a> {
     #[must_use]
     pub fn new(bounds: &'a Bounds, right: &[f32], wrong: &Tally) -> Self {
         let mut counted = Tally::new(bounds);
-        right.iter().for_each(|&score| counted.add(bounds, score));
+        for &score in right {
+            counted.add(bounds, score);
+        }
         Self { bounds, right: counted.at_least(), wrong: wrong.at_least(), all: right.len() as u64 }
     }
 
@@ -185,7 +190,9 @@ mod tests {
 
     fn tally(bounds: &Bounds, scores: &[f32]) -> Tally {
         let mut tally = Tally::new(bounds);
-        scores.iter().for_each(|&score| tally.add(bounds, score));
+        for &score in scores {
+            tally.add(bounds, score);
+        }
         tally
     }
 

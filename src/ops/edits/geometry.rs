@@ -29,21 +29,20 @@ pub(super) fn turn_5_degrees(image: &RgbImage, clockwise: bool) -> RgbImage {
     let (sin, cos) = FIVE_DEGREES;
     let sin = if clockwise { sin } else { -sin };
     let (width, height) = image.dimensions();
-    let (middle_x, middle_y) = ((width as f32 - 1.0) / 2.0, (height as f32 - 1.0) / 2.0);
-    let at = |x: f32, y: f32| {
+    let middle = ((width as f32 - 1.0) / 2.0, (height as f32 - 1.0) / 2.0);
+    let at = |(x, y): (f32, f32)| {
         let inside = x >= 0.0 && y >= 0.0 && x < width as f32 && y < height as f32;
         if inside { image.get_pixel(x as u32, y as u32).0.map(f32::from) } else { [0.0; 3] }
     };
     RgbImage::from_fn(width, height, |x, y| {
-        let (dx, dy) = (x as f32 - middle_x, y as f32 - middle_y);
-        let (x, y) = (middle_x + dx * cos + dy * sin, middle_y + dy * cos - dx * sin);
-        let (left, top) = (x.floor(), y.floor());
-        let (u, v) = (x - left, y - top);
-        let corners = [at(left, top), at(left + 1.0, top), at(left, top + 1.0), at(left + 1.0, top + 1.0)];
+        let (dx, dy) = (x as f32 - middle.0, y as f32 - middle.1);
+        let from = (middle.0 + dx * cos + dy * sin, middle.1 + dy * cos - dx * sin);
+        let (left, top) = (from.0.floor(), from.1.floor());
+        let corners = [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0)].map(|(u, v)| at((left + u, top + v)));
         Rgb([0, 1, 2].map(|channel| {
-            let [a, b, c, d] = corners.map(|corner| corner[channel]);
-            let (above, below) = (a + (b - a) * u, c + (d - c) * u);
-            (above + (below - above) * v + 0.5) as u8
+            let corner = |number: usize| corners[number][channel];
+            let across = |number: usize| corner(number) + (corner(number + 1) - corner(number)) * (from.0 - left);
+            (across(0) + (across(2) - across(0)) * (from.1 - top) + 0.5) as u8
         }))
     })
 }

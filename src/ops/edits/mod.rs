@@ -261,13 +261,13 @@ mod tests {
 
     #[test]
     fn stronger_is_further_from_the_picture() {
+        use Edit::{BlurMild, BlurStrong, Jpeg10, Jpeg30, Jpeg70, NoiseMild, NoiseStrong};
         let image = picture(160, 120);
         let off = |edit| {
             let copy = edited(edit, &image, 3);
             assert_eq!(copy.dimensions(), image.dimensions());
             image.iter().zip(copy.iter()).map(|(a, b)| u64::from(a.abs_diff(*b))).sum::<u64>()
         };
-        use Edit::{BlurMild, BlurStrong, Jpeg10, Jpeg30, Jpeg70, NoiseMild, NoiseStrong};
         for (mild, strong) in [(Jpeg70, Jpeg30), (Jpeg30, Jpeg10), (BlurMild, BlurStrong), (NoiseMild, NoiseStrong)] {
             assert!(off(mild) < off(strong), "{mild:?} {} {strong:?} {}", off(mild), off(strong));
         }
