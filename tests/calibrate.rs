@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use common::{cell, content, failure, on_example, output, rows, run, strs};
@@ -94,6 +95,12 @@ fn the_numbers_add_up_and_do_not_depend_on_threads() {
     let over = table.iter().filter(|row| score(row) >= 0.78).count();
     assert_eq!(u64::try_from(over).ok(), at_step["right"].as_u64());
     assert!(table.iter().all(|row| cell(row, "nearest_other") != cell(row, "id")));
+    let alike = rows(&one.join("alike.parquet"));
+    assert_eq!(u64::try_from(alike.len()).ok(), found["alike"].as_u64());
+    assert!(!alike.is_empty(), "the example plants copies");
+    let pair = |row: &Vec<(String, String)>, other: &str| (cell(row, "id").to_owned(), cell(row, other).to_owned());
+    let wrong: HashSet<_> = table.iter().map(|row| pair(row, "nearest_other")).collect();
+    assert!(alike.iter().all(|row| !wrong.contains(&pair(row, "other"))), "undecided is not wrong");
 }
 
 #[test]
@@ -128,6 +135,8 @@ fn normalised_scores_are_compared_with_the_other_half() {
     assert!(background > 0.3 * references, "{background} {references}");
     assert_eq!(list(&found, "thresholds").len(), 201, "scores may be negative");
     assert!((0.3..=1.0).contains(&number(&found, "micro_ap")));
+    // With half of the others left to be confused with, plain cosines do no worse than with all of them.
+    assert!(number(&found, "cosine_micro_ap") >= number(&plain, "micro_ap") && plain["cosine_micro_ap"].is_null());
     // Written where nobody said otherwise, and shown as a table that says what the scores are.
     assert!(work.join("_calibrate/dedup/summary.json").exists());
     let said = run(&strs(&on_example("calibrate", &work, &["dedup", "--images", "6", "--normalise"])));

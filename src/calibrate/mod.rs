@@ -11,6 +11,7 @@
 mod alike;
 mod copies;
 mod outcome;
+mod pairs;
 mod pictures;
 mod sample;
 mod score;
@@ -18,7 +19,9 @@ mod score;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+pub use alike::AlikeRow;
 pub use outcome::{Calibration, CopyRow, EditRow, Suggestion, ThresholdRow};
+pub use score::Normalised;
 
 use crate::calibrate::sample::Sample;
 use crate::calibrate::score::{Question, Rules};

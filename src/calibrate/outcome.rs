@@ -4,7 +4,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::calibrate::score::{Question, Scored, hundredths};
+use crate::calibrate::alike::AlikeRow;
+use crate::calibrate::score::{Normalised, Question, Scored, hundredths};
 use crate::calibrate::{Inputs, Settings};
 use crate::error::Result;
 use crate::io::publish;
@@ -100,10 +101,10 @@ pub struct Calibration {
     pub copies: u64,
     /// Images of the pool that each copy was compared with.
     pub references: u64,
-    /// Images set aside to normalise scores with; `None`: scores are cosines.
-    pub background: Option<u64>,
+    /// How scores were normalised; `None`: they are cosines.
+    pub normalised: Option<Normalised>,
     /// Pairs of a drawn image and another that may be its copy already, as they look alike.
-    pub alike: u64,
+    pub alike: Vec<AlikeRow>,
     /// Micro average precision, undecided pairs left out.
     pub micro_ap: f64,
     /// The same, were all undecided pairs wrong.
@@ -168,8 +169,8 @@ pub fn sum_up(inputs: &Inputs, settings: &Settings, question: &Question, scored:
         images: question.sample.ids.len() as u64,
         copies: all,
         references: scored.references,
-        background: settings.normalise.then_some(scored.background),
-        alike: question.alike.pairs(),
+        normalised: scored.normalised,
+        alike: question.alike.rows.clone(),
         micro_ap: curve.average_precision(),
         micro_ap_at_least: cautious.average_precision(),
         thresholds: thresholds.into_iter().map(at).collect(),
@@ -214,7 +215,7 @@ fn decimal(threshold: f32) -> f64 {
 }
 
 impl Calibration {
-    /// Everything but the single copies.
+    /// Everything but the single copies and pairs.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let threshold = |row: &ThresholdRow| {
@@ -249,9 +250,10 @@ impl Calibration {
             "images": self.images,
             "copies": self.copies,
             "references": self.references,
-            "normalised": self.background.is_some(),
-            "background": self.background,
-            "alike": self.alike,
+            "normalised": self.normalised.is_some(),
+            "background": self.normalised.map(|with| with.background),
+            "cosine_micro_ap": self.normalised.map(|with| with.cosine_micro_ap),
+            "alike": self.alike.len(),
             "micro_ap": self.micro_ap,
             "micro_ap_at_least": self.micro_ap_at_least,
             "suggestions": self.suggestions.iter().map(suggestion).collect::<Vec<_>>(),
@@ -261,13 +263,14 @@ impl Calibration {
         })
     }
 
-    /// Writes `thresholds.parquet`, `edits.parquet`, `copies.parquet` and `summary.json` into `folder`, over those of an earlier
+    /// Writes `thresholds.parquet`, `edits.parquet`, `copies.parquet`, `alike.parquet` and `summary.json` into `folder`, over those of an earlier
     /// calibration.
     pub fn write(&self, folder: &Path) -> Result<()> {
         publish::make_folder(folder)?;
         row::replace(&folder.join("thresholds.parquet"), self.thresholds.clone())?;
         row::replace(&folder.join("edits.parquet"), self.edits.clone())?;
         row::replace(&folder.join("copies.parquet"), self.rows.clone())?;
+        row::replace(&folder.join("alike.parquet"), self.alike.clone())?;
         publish::replace_json(&folder.join("summary.json"), &self.to_json())
     }
 }

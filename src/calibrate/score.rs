@@ -3,31 +3,24 @@
 //! Similarities of wrong pairs come from matrix products of fixed blocks, so that they are the same on any number of threads;
 //! last bits may differ on another kind of machine. Those of right pairs are summed in the fixed order of `ops::dot`.
 
-use std::ops::Range;
-
 use rayon::prelude::*;
 
 use crate::calibrate::Event;
 use crate::calibrate::alike::Alike;
 use crate::calibrate::copies::Copies;
+use crate::calibrate::pairs::{Block, Pair};
 use crate::calibrate::sample::Sample;
 use crate::error::Result;
 use crate::io::vectors::Vectors;
-use crate::native::blas;
 use crate::ops::dot::dot;
-use crate::ops::edits::Edit;
 use crate::ops::hash::Draw;
-use crate::ops::ranking::{Bounds, Tally};
+use crate::ops::ranking::{Bounds, Curve, Tally};
 use crate::ops::top_k::TopK;
 use crate::stages::pool::VectorShard;
 use crate::stages::task::Task;
 use crate::types::{ImageId, Neighbour};
 
-/// Originals a block: with 30 copies each, about as many queries as fill a matrix product.
-const ORIGINALS: usize = 16;
-/// References a block.
-const REFERENCES: usize = 1024;
-/// Similarities to the background that are averaged (SSCD, Pizzi et al. 2022, arXiv 2202.10261, section 5.1).
+/// Similarities to the background that are averaged (SSCD, Pizzi et al. 2022, arXiv 2202.10261).
 const BACKGROUND_TOP: usize = 3;
 
 /// What is compared.
@@ -67,8 +60,32 @@ pub struct Scored {
     pub nearest: Vec<Option<Neighbour>>,
     /// Images compared with.
     pub references: u64,
-    /// Images kept for normalisation, and not compared with.
+    /// How scores were normalised, when they were.
+    pub normalised: Option<Normalised>,
+}
+
+/// What normalised scores were made with, and what they are to be compared with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Normalised {
+    /// Images of the background, which copies are not compared with.
     pub background: u64,
+    /// Micro average precision of the plain cosines with the same references.
+    pub cosine_micro_ap: f64,
+}
+
+/// The images that scores are normalised with, when they are.
+#[derive(Clone, Copy)]
+struct Background<'a> {
+    /// Half of the pool by hash.
+    draw: Option<Draw>,
+    /// Never in it: the originals must stay among the references.
+    sample: &'a Sample,
+}
+
+impl Background<'_> {
+    fn holds(&self, id: ImageId) -> bool {
+        self.draw.is_some_and(|draw| draw.bits(id.0) % 2 == 1) && self.sample.ids.binary_search(&id).is_err()
+    }
 }
 
 /// Scores every copy against the images of `shards`.
@@ -79,59 +96,97 @@ pub fn score(
     task: &Task,
     tell: &(dyn Fn(Event) + Sync),
 ) -> Result<Scored> {
-    let blocks = Block::all(question);
-    let draw = Draw::new(rules.seed, "calibrate/background");
-    // Half of what was not drawn; the originals must stay among the references.
-    let in_background =
-        |id: ImageId| rules.normalise && draw.bits(id.0) % 2 == 1 && question.sample.ids.binary_search(&id).is_err();
-    let mut background = 0;
-    let mut offsets = vec![0.0; question.copies.made.len()];
-    if rules.normalise {
-        let mut tops: Vec<Vec<TopK>> =
-            blocks.iter().map(|block| block.copies.clone().map(|_| TopK::new(BACKGROUND_TOP)).collect()).collect();
-        tell(Event::Begins("compare with the background", shards.len()));
-        for shard in shards {
-            let base = only(shard.load(task)?, in_background);
-            background += base.ids.len() as u64;
-            blocks.par_iter().zip(&mut tops).for_each(|(block, tops)| {
-                block.pairs(question, &base, |copy, id, similarity, kind| {
-                    if kind == Pair::Wrong {
-                        tops[copy - block.copies.start].push(Neighbour { similarity, id });
-                    }
-                });
-            });
-            tell(Event::Done);
+    let draw = rules.normalise.then(|| Draw::new(rules.seed, "calibrate/background"));
+    let background = Background { draw, sample: question.sample };
+    let search = Search { question, rules, background, shards, blocks: Block::all(question), task, tell };
+    let cosines = search.against_pool("compare with the pool", &vec![0.0; question.copies.made.len()])?;
+    if !rules.normalise {
+        return Ok(cosines);
+    }
+    let (images, offsets) = search.against_background()?;
+    let micro_ap = Curve::new(&cosines.bounds, &cosines.right, &cosines.wrong).average_precision();
+    let scored = search.against_pool("compare with the pool, normalised", &offsets)?;
+    Ok(Scored { normalised: Some(Normalised { background: images, cosine_micro_ap: micro_ap }), ..scored })
+}
+
+/// All copies, about to be compared.
+struct Search<'a> {
+    question: &'a Question<'a>,
+    rules: &'a Rules,
+    background: Background<'a>,
+    shards: &'a [VectorShard],
+    blocks: Vec<Block>,
+    task: &'a Task<'a>,
+    tell: &'a (dyn Fn(Event) + Sync),
+}
+
+impl Search<'_> {
+    /// Calls `each` with the images of every shard that `wanted` takes.
+    fn shards(
+        &self,
+        name: &'static str,
+        wanted: impl Fn(ImageId) -> bool,
+        mut each: impl FnMut(&Vectors),
+    ) -> Result<()> {
+        (self.tell)(Event::Begins(name, self.shards.len()));
+        for shard in self.shards {
+            each(&only(shard.load(self.task)?, &wanted));
+            (self.tell)(Event::Done);
         }
-        tell(Event::Ends);
-        offsets = tops.into_iter().flatten().map(|top| mean(&top.into_sorted())).collect();
+        (self.tell)(Event::Ends);
+        Ok(())
     }
-    let right: Vec<f32> = question
-        .copies
-        .made
-        .iter()
-        .zip(&offsets)
-        .enumerate()
-        .map(|(copy, (made, offset))| dot(question.vector(copy), question.originals.row(made.original)) - offset)
-        .collect();
-    let bounds = Bounds::new(right.iter().copied().chain(hundredths()).chain([rules.threshold]).collect());
-    let mut scored = Scored {
-        wrong: Tally::new(&bounds),
-        undecided: Tally::new(&bounds),
-        nearest: vec![None; right.len()],
-        references: 0,
-        background,
-        right,
-        bounds,
-    };
-    tell(Event::Begins("compare with the pool", shards.len()));
-    for shard in shards {
-        let base = only(shard.load(task)?, |id| !in_background(id));
-        scored.references += base.ids.len() as u64;
-        scored.count(question, &blocks, &base, &offsets);
-        tell(Event::Done);
+
+    /// How many images the background has, and what each copy has in common with it: the mean of its highest cosines.
+    fn against_background(&self) -> Result<(u64, Vec<f32>)> {
+        let mut images = 0;
+        let none = |block: &Block| block.copies.clone().map(|_| TopK::new(BACKGROUND_TOP)).collect();
+        let mut tops: Vec<Vec<TopK>> = self.blocks.iter().map(none).collect();
+        self.shards(
+            "compare with the background",
+            |id| self.background.holds(id),
+            |base| {
+                images += base.ids.len() as u64;
+                self.blocks.par_iter().zip(&mut tops).for_each(|(block, tops)| {
+                    block.pairs(self.question, base, |copy, id, similarity, kind| {
+                        if kind == Pair::Wrong {
+                            tops[copy - block.copies.start].push(Neighbour { similarity, id });
+                        }
+                    });
+                });
+            },
+        )?;
+        Ok((images, tops.into_iter().flatten().map(|top| mean(&top.into_sorted())).collect()))
     }
-    tell(Event::Ends);
-    Ok(scored)
+
+    /// Scores are cosines less the `offsets` of the copies.
+    fn against_pool(&self, name: &'static str, offsets: &[f32]) -> Result<Scored> {
+        let made = self.question.copies.made.iter().zip(offsets).enumerate();
+        let right: Vec<f32> = made
+            .map(|(copy, (made, offset))| {
+                dot(self.question.vector(copy), self.question.originals.row(made.original)) - offset
+            })
+            .collect();
+        let bounds = Bounds::new(right.iter().copied().chain(hundredths()).chain([self.rules.threshold]).collect());
+        let mut scored = Scored {
+            wrong: Tally::new(&bounds),
+            undecided: Tally::new(&bounds),
+            nearest: vec![None; right.len()],
+            references: 0,
+            normalised: None,
+            right,
+            bounds,
+        };
+        self.shards(
+            name,
+            |id| !self.background.holds(id),
+            |base| {
+                scored.references += base.ids.len() as u64;
+                scored.count(self.question, &self.blocks, base, offsets);
+            },
+        )?;
+        Ok(scored)
+    }
 }
 
 impl Scored {
@@ -172,87 +227,6 @@ impl Scored {
     }
 }
 
-/// A pair that is not a copy with its own original.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Pair {
-    Wrong,
-    Undecided,
-}
-
-/// Some originals with all their copies: the unit of parallel work.
-struct Block {
-    originals: Range<usize>,
-    copies: Range<usize>,
-}
-
-impl Block {
-    fn all(question: &Question) -> Vec<Self> {
-        let made = &question.copies.made;
-        let first_of = |original: usize| made.partition_point(|copy| copy.original < original);
-        let n = question.sample.ids.len();
-        let ends = |start: usize| (start + ORIGINALS).min(n);
-        let starts = (0..n).step_by(ORIGINALS);
-        starts
-            .map(|start| Self { originals: start..ends(start), copies: first_of(start)..first_of(ends(start)) })
-            .collect()
-    }
-
-    /// Calls `each` with every copy, every image of `base` that is not its original, their cosine, and what the pair is.
-    fn pairs(&self, question: &Question, base: &Vectors, mut each: impl FnMut(usize, ImageId, f32, Pair)) {
-        let d = question.originals.dimension;
-        if base.ids.is_empty() || self.copies.is_empty() {
-            return;
-        }
-        let copies = &question.copies.values[self.copies.start * d..self.copies.end * d];
-        for (references, ids) in base.values.chunks(REFERENCES * d).zip(base.ids.chunks(REFERENCES)) {
-            let n = ids.len();
-            let undecided: Vec<Undecided> =
-                self.originals.clone().map(|place| Undecided::among(ids, place, question)).collect();
-            let mut similarities = vec![0.0; self.copies.len() * n];
-            blas::products(copies, references, d, &mut similarities);
-            for (copy, row) in self.copies.clone().zip(similarities.chunks_exact(n)) {
-                let made = question.copies.made[copy];
-                let original = question.sample.ids[made.original];
-                let undecided = undecided[made.original - self.originals.start].of(made.edit);
-                for (at, (&id, &similarity)) in ids.iter().zip(row).enumerate() {
-                    if id != original {
-                        each(copy, id, similarity, if undecided[at] { Pair::Undecided } else { Pair::Wrong });
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Which of some references the copies of one original may be copies of, too.
-struct Undecided {
-    own: Vec<bool>,
-    /// The same of collages, which show their host as well.
-    of_collages: Vec<bool>,
-}
-
-impl Undecided {
-    /// Among references with these ids, which ascend.
-    fn among(ids: &[ImageId], place: usize, question: &Question) -> Self {
-        let mut own = vec![false; ids.len()];
-        let mark = |flags: &mut [bool], alike: &[ImageId]| {
-            for at in alike.iter().filter_map(|id| ids.binary_search(id).ok()) {
-                flags[at] = true;
-            }
-        };
-        mark(&mut own, question.alike.of(place));
-        let mut of_collages = own.clone();
-        let host = question.sample.host[place];
-        mark(&mut of_collages, question.alike.of(host));
-        mark(&mut of_collages, &[question.sample.ids[host]]);
-        Self { own, of_collages }
-    }
-
-    fn of(&self, edit: Edit) -> &[bool] {
-        if edit.is_collage() { &self.of_collages } else { &self.own }
-    }
-}
-
 impl Question<'_> {
     fn vector(&self, copy: usize) -> &[f32] {
         let d = self.originals.dimension;
@@ -286,4 +260,85 @@ fn mean(neighbours: &[Neighbour]) -> f32 {
 /// Every hundredth from -1 to 1.
 pub fn hundredths() -> impl Iterator<Item = f32> {
     (-100i8..=100).map(|hundredth| f32::from(hundredth) / 100.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::calibrate::alike::AlikeRow;
+    use crate::calibrate::copies::Copy;
+    use crate::ops::dot::normalise;
+    use crate::ops::edits::Edit;
+
+    fn units(n: usize, d: usize, seed: u64) -> Vec<f32> {
+        let draw = Draw::new(seed, "score");
+        #[expect(clippy::cast_possible_truncation, reason = "random numbers")]
+        let mut values: Vec<f32> = (0..n * d).map(|i| draw.unit(i as u64) as f32 - 0.5).collect();
+        values.chunks_mut(d).for_each(|vector| assert!(normalise(vector)));
+        values
+    }
+
+    /// Every pair by hand: right, wrong and undecided ones are told apart as the module says, over more than a block each way.
+    #[test]
+    fn pairs_are_counted_as_brute_force_counts_them() {
+        let (n, d, pool) = (40, 8, 1500);
+        let ids: Vec<ImageId> = (0..pool).map(|row| ImageId::new(1, 0, 3 * row)).collect();
+        let base = Vectors { ids: ids.clone(), values: units(1500, d, 1), dimension: d };
+        // The sample is every 30th image of the pool; the host of each is the one before.
+        let places: Vec<usize> = (0..n).map(|place| 30 * place).collect();
+        let host = (0..n).map(|place| (place + n - 1) % n).collect();
+        let sample = Sample { ids: places.iter().map(|&row| ids[row]).collect(), host };
+        let values = places.iter().flat_map(|&row| base.row(row).to_vec()).collect();
+        let originals = Vectors { ids: sample.ids.clone(), values, dimension: d };
+        let pair = |place: usize, row: usize| AlikeRow {
+            id: sample.ids[place],
+            other: ids[row],
+            similarity: 0.9,
+            correlation: 1.0,
+        };
+        let thirds = (0..n).step_by(3);
+        let alike =
+            Alike::new(&sample.ids, thirds.flat_map(|place| [pair(place, 1400), pair(place, place + 1)]).collect());
+        let edits = [Edit::CropMild, Edit::CollageHalf];
+        let made: Vec<Copy> = (0..n).flat_map(|original| edits.map(|edit| Copy { original, edit })).collect();
+        let copies = Copies { values: units(made.len(), d, 2), made, ..Copies::default() };
+        let question = Question { sample: &sample, originals: &originals, copies: &copies, alike: &alike };
+        let offsets: Vec<f32> = (0..80u8).map(|copy| f32::from(copy) / 400.0).collect();
+        let bounds = Bounds::new(hundredths().collect());
+        let mut scored = Scored {
+            right: Vec::new(),
+            wrong: Tally::new(&bounds),
+            undecided: Tally::new(&bounds),
+            bounds,
+            nearest: vec![None; 80],
+            references: 0,
+            normalised: None,
+        };
+        scored.count(&question, &Block::all(&question), &base, &offsets);
+
+        let (mut wrong, mut undecided) = (Tally::new(&scored.bounds), Tally::new(&scored.bounds));
+        for (copy, made) in copies.made.iter().enumerate() {
+            let host = sample.host[made.original];
+            let mut best: Option<f32> = None;
+            for (row, &id) in ids.iter().enumerate().filter(|&(_, &id)| id != sample.ids[made.original]) {
+                let score = dot(question.vector(copy), base.row(row)) - offsets[copy];
+                let of_host = alike.of(host).contains(&id) || id == sample.ids[host];
+                if alike.of(made.original).contains(&id) || made.edit == Edit::CollageHalf && of_host {
+                    undecided.add(&scored.bounds, score);
+                } else {
+                    wrong.add(&scored.bounds, score);
+                    best = Some(best.map_or(score, |best| best.max(score)));
+                }
+            }
+            let nearest = scored.nearest[copy].expect("there are many").similarity;
+            assert!((nearest - best.expect("there are many")).abs() < 1e-5, "{copy}");
+        }
+        for (got, expected) in [(&scored.wrong, &wrong), (&scored.undecided, &undecided)] {
+            let at = |tally: &Tally, threshold| Curve::new(&scored.bounds, &[], tally).at(threshold).wrong;
+            assert_eq!(at(got, -1.0), at(expected, -1.0));
+            assert!(at(got, 0.0) > 0);
+            // The last bits of a matrix product may put a pair on the other side of a threshold.
+            assert!(hundredths().all(|threshold| at(got, threshold).abs_diff(at(expected, threshold)) <= 3));
+        }
+    }
 }

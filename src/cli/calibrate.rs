@@ -97,19 +97,19 @@ fn text(found: &Calibration) -> String {
         thousands(found.references),
         found.vectors
     );
-    if let Some(background) = found.background {
+    if let Some(with) = found.normalised {
         let _ = writeln!(
             text,
             "scores are normalised: the mean of the three highest cosines to {} other images is subtracted",
-            thousands(background)
+            thousands(with.background)
         );
     }
     let _ = writeln!(
         text,
         "undecided: {} pairs of an image and another of the pool look alike; copies of one that find the other\n",
-        thousands(found.alike)
+        thousands(found.alike.len() as u64)
     );
-    let normalised = found.background.is_some();
+    let normalised = found.normalised.is_some();
     #[expect(clippy::cast_possible_truncation, reason = "a score in hundredths")]
     let on_grid = |row: &&ThresholdRow| {
         let hundredths = (row.threshold * 100.0).round() as i32;
@@ -140,7 +140,11 @@ fn text(found: &Calibration) -> String {
         .collect();
     let header = ["", ">threshold", ">recall", ">precision", ">at least", ">pairs", ">right", ">wrong", ">undecided"];
     text.push_str(&columns(&header, &rows));
-    let _ = writeln!(text, "\nmicro-AP {} (at least {})\n", share(found.micro_ap), share(found.micro_ap_at_least));
+    let _ = write!(text, "\nmicro-AP {} (at least {})", share(found.micro_ap), share(found.micro_ap_at_least));
+    if let Some(with) = found.normalised {
+        let _ = write!(text, "; of the plain cosines {}", share(with.cosine_micro_ap));
+    }
+    text.push_str("\n\n");
     let rows: Vec<Vec<String>> = found.suggestions.iter().map(suggestion).collect();
     text.push_str(&columns(
         &[">precision", ">lowest threshold", ">recall", ">if all undecided are wrong", ">recall"],
@@ -188,8 +192,9 @@ fn by_edit(found: &Calibration) -> String {
 
 fn where_next(folder: &Path, found: &Calibration, file: &str) -> String {
     let folder = folder.display();
-    let mut text = format!("\nIn {folder}: thresholds.parquet, edits.parquet, copies.parquet, summary.json\n");
-    let suggested = found.suggestions.first().and_then(|known| known.lowest).filter(|_| found.background.is_none());
+    let mut text =
+        format!("\nIn {folder}: thresholds.parquet, edits.parquet, copies.parquet, alike.parquet, summary.json\n");
+    let suggested = found.suggestions.first().and_then(|known| known.lowest).filter(|_| found.normalised.is_none());
     if let Some((threshold, _)) = suggested {
         let _ = writeln!(text, "next: lvd plan {file} --set {}.threshold={threshold}", found.step);
     }
