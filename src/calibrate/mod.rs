@@ -4,7 +4,7 @@
 //! whole pool. Only its own original is a right answer. What nobody knows is kept apart: where two originals look so alike that
 //! they may be copies of each other, a copy of one that finds the other is *undecided*, neither right nor wrong.
 //!
-//! Memory: for each sampled image a vector of each edit and two more in fp32, 17 KiB of small pictures, and about 100 bytes a
+//! Memory: for each sampled image a vector of each edit and two more in fp32 (twice while they are gathered), 17 KiB of small pictures, and about 100 bytes a
 //! copy for the counts of each thread; one shard of vectors in fp32, 16 decoded pictures, and for each thread a session of the
 //! model and a batch of pictures.
 
