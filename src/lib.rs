@@ -18,6 +18,8 @@ pub mod stages;
 
 pub mod pipeline;
 
+pub mod calibrate;
+
 pub mod example;
 
 pub mod cli;

@@ -80,6 +80,8 @@ pub enum Command {
         #[command(flatten)]
         format: ReportFormat,
     },
+    /// Find a threshold for a dedup step: edit a sample of its images, and see which copies the encoder recognises
+    Calibrate(CalibrateArgs),
     /// Run one task of a planned phase: what a scheduler calls
     Task {
         #[command(flatten)]
@@ -162,6 +164,32 @@ pub struct StageArgs {
     /// Only the step of this name; else all steps of the stage
     #[arg(long, value_name = "NAME")]
     pub step: Option<String>,
+}
+
+#[derive(ClapArgs)]
+pub struct CalibrateArgs {
+    #[command(flatten)]
+    pub file: FileArgs,
+    /// The dedup step; may be left out when there is one only
+    pub step: Option<String>,
+    /// Images to draw from the pool; each is edited in 30 ways and embedded 31 times
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub images: usize,
+    /// Subtract the mean of the three highest cosines to half of the pool, which is then not compared with
+    #[arg(long)]
+    pub normalise: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Where the tables go [default: _calibrate/STEP in the work folder]
+    #[arg(long, value_name = "FOLDER")]
+    pub out: Option<PathBuf>,
+    /// Threads to use; results do not depend on it [default: all]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Print errors only, beside the result
+    #[arg(short, long)]
+    pub quiet: bool,
 }
 
 #[derive(ClapArgs)]

@@ -4,6 +4,7 @@
 //! the pipeline file is wrong; 3 a step is whole, but more of its rows failed than the file allows.
 
 mod args;
+mod calibrate;
 mod doctor;
 mod example;
 mod plan;
@@ -100,6 +101,7 @@ fn dispatch(command: Command) -> Result<(), Stop> {
         Command::Plan { file, json } => plan::plan(&load(&file, None)?, json),
         Command::Status { file, json } => plan::status(&load(&file, None)?, json),
         Command::Report { file, step, format } => report::report(&load(&file, None)?, step.as_deref(), &format),
+        Command::Calibrate(args) => calibrate::calibrate(&load(&args.file, None)?, &args),
         Command::Task { file, step, phase, number, threads } => {
             let pipeline = load(&file, None)?;
             let threads = use_threads(threads);

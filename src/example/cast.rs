@@ -6,9 +6,9 @@
     reason = "a few thousand files"
 )]
 
-use crate::example::canvas::Chance;
 use crate::example::concepts::{CONCEPTS, named};
 use crate::example::edits::Edit;
+use crate::ops::draw::Chance;
 use crate::ops::hash::Draw;
 
 /// Pool files that are byte-for-byte copies of another.

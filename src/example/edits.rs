@@ -1,4 +1,4 @@
-//! The edits that make copies: what people and platforms do to pictures before they post them again.
+//! The edits that make the example's copies, at random strengths; those of [`crate::ops::edits`] have fixed ones.
 #![expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
@@ -6,11 +6,11 @@
     reason = "sides are a few hundred pixels"
 )]
 
+use image::RgbImage;
 use image::imageops::{self, FilterType};
-use image::{Rgb, RgbImage};
 
-use crate::example::canvas::Chance;
-use crate::example::font;
+use crate::ops::draw::Chance;
+use crate::ops::edits::{Colours, caption, crop, grayscale};
 
 /// A way to change a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -100,65 +100,10 @@ impl Edit {
     }
 }
 
-fn crop(image: &RgbImage, area: f32, chance: &Chance) -> RgbImage {
-    let keep = |side: u32| ((side as f32 * area.sqrt()) as u32).clamp(1, side);
-    let (width, height) = (keep(image.width()), keep(image.height()));
-    let (left, top) = (chance.count(0, image.width() - width), chance.count(0, image.height() - height));
-    imageops::crop_imm(image, left, top, width, height).to_image()
-}
-
 fn recolour(image: &RgbImage, chance: &Chance) -> RgbImage {
     let brightness = chance.between(-24.0, 24.0);
     let contrast = chance.between(0.75, 1.25);
     let saturation = chance.between(0.5, 1.5);
     let cast = [0; 3].map(|_| chance.between(-10.0, 10.0));
-    let mut edited = image.clone();
-    for pixel in edited.pixels_mut() {
-        let grey = luminance(*pixel);
-        for (channel, cast) in pixel.0.iter_mut().zip(cast) {
-            let value = grey + (f32::from(*channel) - grey) * saturation;
-            *channel = ((value - 128.0) * contrast + 128.0 + brightness + cast).clamp(0.0, 255.0) as u8;
-        }
-    }
-    edited
-}
-
-fn grayscale(image: &RgbImage) -> RgbImage {
-    let mut edited = image.clone();
-    edited.pixels_mut().for_each(|pixel| *pixel = Rgb([luminance(*pixel) as u8; 3]));
-    edited
-}
-
-fn luminance(pixel: Rgb<u8>) -> f32 {
-    let [r, g, b] = pixel.0.map(f32::from);
-    0.299 * r + 0.587 * g + 0.114 * b
-}
-
-fn caption(image: &RgbImage, chance: &Chance) -> RgbImage {
-    let text = chance.pick(&[
-        "SEEN ON THE ROAD",
-        "SO LATE AGAIN",
-        "HOLD ON TO THIS",
-        "WHAT A DAY",
-        "NO WORDS NEEDED HERE",
-        "THE GOOD TIDE",
-    ]);
-    let dark = chance.often(0.5);
-    let (strip, ink) = if dark { (Rgb([12; 3]), Rgb([245; 3])) } else { (Rgb([245; 3]), Rgb([12; 3])) };
-    let mut edited = image.clone();
-    let top = (image.height() as f32 * 0.88) as u32;
-    for y in top..image.height() {
-        for x in 0..image.width() {
-            edited.put_pixel(x, y, strip);
-        }
-    }
-    let scale = ((image.height() - top) * 2 / (3 * font::HEIGHT)).max(1);
-    font::write(
-        &mut edited,
-        text,
-        (scale * 2, top + (image.height() - top).saturating_sub(scale * font::HEIGHT) / 2),
-        scale,
-        ink,
-    );
-    edited
+    Colours { brightness, contrast, saturation, cast }.apply(image)
 }

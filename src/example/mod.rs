@@ -6,10 +6,8 @@ pub mod make;
 pub mod score;
 pub mod truth;
 
-mod canvas;
 mod cast;
 mod concepts;
 mod edits;
-mod font;
 mod render;
 mod vit;

@@ -8,10 +8,10 @@ use image::codecs::webp::WebPEncoder;
 use image::{DynamicImage, ImageFormat, RgbImage};
 
 use crate::error::{Error, Result};
-use crate::example::canvas::{Canvas, Chance};
 use crate::example::cast::{Kind, Member, Scene};
 use crate::example::concepts::CONCEPTS;
 use crate::example::edits::Edit;
+use crate::ops::draw::{Canvas, Chance};
 use crate::ops::hash::Draw;
 
 /// Sides of a picture, in pixels.
@@ -49,8 +49,7 @@ pub fn paint(scene: Scene, draw: Draw) -> RgbImage {
     let (width, height) = (chance.count(SIDES.0, SIDES.1), chance.count(SIDES.0, SIDES.1));
     let mut canvas = Canvas::new(width, height, [0.5; 3]);
     (CONCEPTS[scene.concept].draw)(&mut canvas, &chance);
-    let (width, height, rgb) = canvas.into_rgb();
-    RgbImage::from_raw(width, height, rgb).unwrap_or_default()
+    canvas.into_image()
 }
 
 /// The picture in one of the formats its source likes.

@@ -4,10 +4,11 @@
 //! shows. Row groups are small, because a row holds a whole file.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BinaryArray, StringArray, StructArray};
+use arrow::array::{ArrayRef, AsArray, BinaryArray, RecordBatch, StringArray, StructArray};
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use serde_json::{Map, Value, json};
 
@@ -138,18 +139,34 @@ pub struct ImageFile {
 /// The files of a part, a row group at a time.
 pub fn read_files(path: &Path) -> Result<impl Iterator<Item = Result<Vec<ImageFile>>> + use<>> {
     let path_of_part = path.to_path_buf();
-    Ok(part::read(path, &["id", "sha256", "image"], GROUP_ROWS)?.map(move |batch| {
-        let batch = batch?;
-        let fault = |message: String| Error::data(&path_of_part, message);
-        let ids = row::column::<ImageId>(&batch, "id").map_err(fault)?;
-        let hashes = row::column::<String>(&batch, "sha256").map_err(fault)?;
-        let files = batch
-            .column_by_name("image")
-            .and_then(|column| column.as_struct_opt()?.column_by_name("bytes")?.as_binary_opt::<i32>())
-            .ok_or_else(|| fault("`image` is not struct<bytes: binary, path: string>".into()))?;
-        let rows = ids.into_iter().zip(hashes).enumerate();
-        Ok(rows.map(|(row, (id, sha256))| ImageFile { id, sha256, bytes: files.value(row).to_vec() }).collect())
+    Ok(part::read(path, &["id", "sha256", "image"], GROUP_ROWS)?.map(move |batch| files(&batch?, &path_of_part)))
+}
+
+/// The files of these images (sorted ids) in a part, a row group at a time; groups that hold none of them are not read.
+pub fn read_some(path: &Path, ids: Vec<ImageId>) -> Result<impl Iterator<Item = Result<Vec<ImageFile>>> + use<>> {
+    let path_of_part = path.to_path_buf();
+    let wanted = |group: RangeInclusive<u64>| {
+        let first = ids.partition_point(|id| id.0 < *group.start());
+        ids.get(first).is_some_and(|id| id.0 <= *group.end())
+    };
+    let batches = part::read_groups(path, "id", &wanted, GROUP_ROWS)?;
+    Ok(batches.map(move |batch| {
+        let mut files = files(&batch?, &path_of_part)?;
+        files.retain(|file| ids.binary_search(&file.id).is_ok());
+        Ok(files)
     }))
+}
+
+fn files(batch: &RecordBatch, path: &Path) -> Result<Vec<ImageFile>> {
+    let fault = |message: String| Error::data(path, message);
+    let ids = row::column::<ImageId>(batch, "id").map_err(fault)?;
+    let hashes = row::column::<String>(batch, "sha256").map_err(fault)?;
+    let files = batch
+        .column_by_name("image")
+        .and_then(|column| column.as_struct_opt()?.column_by_name("bytes")?.as_binary_opt::<i32>())
+        .ok_or_else(|| fault("`image` is not struct<bytes: binary, path: string>".into()))?;
+    let rows = ids.into_iter().zip(hashes).enumerate();
+    Ok(rows.map(|(row, (id, sha256))| ImageFile { id, sha256, bytes: files.value(row).to_vec() }).collect())
 }
 
 /// The schema with the metadata by which `datasets` shows `image` as a picture.

@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
 use arrow::datatypes::SchemaRef;
@@ -118,11 +119,12 @@ pub fn read(
     Ok(reader.map(move |batch| batch.map_err(|e| Error::data(&path, e))))
 }
 
-/// The batches of the row groups in which `column` (u64) may hold a value in `range`, by the groups' statistics; all columns.
+/// The batches of the row groups that `wanted` takes by the range of their values of `column` (u64), as the groups' statistics
+/// tell it; a group without statistics is read. All columns.
 pub fn read_groups(
     path: &Path,
     column: &str,
-    range: std::ops::RangeInclusive<u64>,
+    wanted: &dyn Fn(RangeInclusive<u64>) -> bool,
     batch_rows: usize,
 ) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
     let file = File::open(path).map_err(Error::io(path))?;
@@ -135,7 +137,7 @@ pub fn read_groups(
             Some(Statistics::Int64(bounds)) => bounds.min_opt().zip(bounds.max_opt()),
             _ => None,
         };
-        bounds.is_none_or(|(low, high)| low.cast_unsigned() <= *range.end() && high.cast_unsigned() >= *range.start())
+        bounds.is_none_or(|(low, high)| wanted(low.cast_unsigned()..=high.cast_unsigned()))
     });
     let groups = groups.map(|(number, _)| number).collect();
     let reader =

@@ -243,6 +243,20 @@ impl<R: Row> RowWriter<R> {
     }
 }
 
+/// Writes `rows` as the whole of `path`: readers see the old table or the new one.
+pub fn replace<R: Row>(path: &Path, rows: Vec<R>) -> Result<()> {
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(format!(".tmp-{}", std::process::id()));
+    let aside = Path::new(&aside);
+    if aside.exists() {
+        std::fs::remove_file(aside).map_err(Error::io(aside))?;
+    }
+    let mut writer = RowWriter::create(aside, &part::FACTS)?;
+    rows.into_iter().try_for_each(|row| writer.push(row))?;
+    writer.finish()?;
+    std::fs::rename(aside, path).map_err(Error::io(path))
+}
+
 /// The rows of a part of facts, batch by batch.
 pub fn read<R: Row>(path: &Path) -> Result<impl Iterator<Item = Result<Vec<R>>> + use<R>> {
     let names: Vec<_> = R::columns().iter().map(|column| column.name).collect();

@@ -3,11 +3,15 @@
 pub mod allocate;
 pub mod cells;
 pub mod dot;
+pub mod draw;
+pub mod edits;
 pub mod forest;
 pub mod hash;
 pub mod histogram;
 pub mod kmeans;
+pub mod likeness;
 pub mod near_pairs;
 pub mod preprocess;
+pub mod ranking;
 pub mod top_k;
 pub mod union_find;

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use schemars::{JsonSchema, Schema, schema_for};
 use serde_json::Value;
 
+use crate::calibrate;
 use crate::io::images::{Failed, ImageMeta};
 use crate::io::row::{ColumnDoc, Row};
 use crate::pipeline::file::{EmbedderSettings, File, SourceSettings};
@@ -139,6 +140,10 @@ pub fn tables() -> String {
         of::<export::Provenance>(),
     );
     add("export: composition", "EXPORT/composition.parquet", of::<export::CompositionRow>());
+    add("calibrate: thresholds", "_calibrate/DEDUP/thresholds.parquet", of::<calibrate::ThresholdRow>());
+    add("calibrate: edits", "_calibrate/DEDUP/edits.parquet", of::<calibrate::EditRow>());
+    add("calibrate: copies", "_calibrate/DEDUP/copies.parquet", of::<calibrate::CopyRow>());
+    add("calibrate: pairs that look alike", "_calibrate/DEDUP/alike.parquet", of::<calibrate::AlikeRow>());
     add("every step: report", "STEP/report.parquet", of::<TaskReport>());
     add("every step: histograms", "STEP/histogram.parquet", of::<HistogramBin>());
     text.push_str(

@@ -7,9 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::{Error, Result};
-use crate::io::part::FACTS;
 use crate::io::publish;
-use crate::io::row::{Row, RowWriter};
+use crate::io::row;
 use crate::ops::histogram::Histogram;
 use crate::pipeline::check::{Pipeline, Step};
 use crate::pipeline::runner::FORMAT;
@@ -202,8 +201,8 @@ pub fn write(
         let bins = edges.into_iter().zip(histogram.counts);
         bins.map(move |((low, high), count)| HistogramBin { name: name.clone(), low, high, count })
     });
-    replace_table(&folder.join("report.parquet"), reports)?;
-    replace_table(&folder.join("histogram.parquet"), bins.collect())?;
+    row::replace(&folder.join("report.parquet"), reports)?;
+    row::replace(&folder.join("histogram.parquet"), bins.collect())?;
     publish::replace_json(&folder.join("summary.json"), summary)?;
     // A table of one part is handed out under a plain name too, where people look for it.
     if let Some(part) = manifest.tables.get("composition").and_then(|table| table.parts.first()) {
@@ -244,17 +243,4 @@ fn blank(phase: &Phase, task: u32) -> TaskReport {
         peak_memory_bytes: None,
         host: None,
     }
-}
-
-fn replace_table<R: Row>(path: &Path, rows: Vec<R>) -> Result<()> {
-    let mut aside = path.as_os_str().to_owned();
-    aside.push(format!(".tmp-{}", std::process::id()));
-    let aside = Path::new(&aside);
-    if aside.exists() {
-        std::fs::remove_file(aside).map_err(Error::io(aside))?;
-    }
-    let mut writer = RowWriter::create(aside, &FACTS)?;
-    rows.into_iter().try_for_each(|row| writer.push(row))?;
-    writer.finish()?;
-    std::fs::rename(aside, path).map_err(Error::io(path))
 }

@@ -19,6 +19,8 @@ pub mod ingest;
 pub mod retrieve;
 pub mod sample;
 
+use std::any::Any;
+
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -152,8 +154,8 @@ pub struct Order<'a> {
     pub spec: &'a Value,
 }
 
-/// The settings of a step, and how it cuts itself into tasks.
-pub trait Stage: Send + Sync {
+/// The settings of a step, and how it cuts itself into tasks. Who needs the settings of one kind asks `Any` for them.
+pub trait Stage: Any + Send + Sync {
     /// Which kind it is.
     fn kind(&self) -> StageKind;
     /// Fills in the inputs that the file leaves to the default, and finds what is wrong with the settings.

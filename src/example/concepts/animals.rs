@@ -1,7 +1,7 @@
 //! Pictures of animals: zebras on land, fish in water.
 
 use super::strokes::{BRIGHT, DARK, WHITE, frame, spots};
-use crate::example::canvas::{Canvas, Chance, Noise, Point, lit, mix};
+use crate::ops::draw::{Canvas, Chance, Noise, Point, lit, mix};
 
 /// Zebras on the savanna, from a herd to a close-up.
 pub fn zebra(canvas: &mut Canvas, chance: &Chance) {

@@ -1,6 +1,6 @@
 //! Pictures of land: what stands where, and under which light, comes from the draw.
 
-use crate::example::canvas::{Canvas, Chance, Noise, lit, mix};
+use crate::ops::draw::{Canvas, Chance, Noise, lit, mix};
 
 pub fn mountains(canvas: &mut Canvas, chance: &Chance) {
     let sky = chance.near([0.5, 0.7, 0.92], 0.12);

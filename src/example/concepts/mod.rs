@@ -7,7 +7,7 @@ mod sky;
 mod strokes;
 mod things;
 
-use crate::example::canvas::{Canvas, Chance};
+use crate::ops::draw::{Canvas, Chance};
 
 /// Something to draw.
 pub struct Concept {

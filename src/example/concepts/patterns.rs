@@ -3,7 +3,7 @@
 //! The pattern alone would make any two alike, so large things, shadows and light lie over it at random places.
 
 use super::strokes::{BRIGHT, DARK, TAU, WHITE, around, band, frame, fruit, spots};
-use crate::example::canvas::{Canvas, Chance, Colour, Noise, lit, mix};
+use crate::ops::draw::{Canvas, Chance, Colour, Noise, lit, mix};
 
 /// A brick wall with a door, windows or posters, crossed by a shadow.
 pub fn brick_wall(canvas: &mut Canvas, chance: &Chance) {

@@ -1,6 +1,6 @@
 //! Pictures of the sky and the sea: horizon, light and what floats there come from the draw.
 
-use crate::example::canvas::{Canvas, Chance, Colour, Noise, lit, mix};
+use crate::ops::draw::{Canvas, Chance, Colour, Noise, lit, mix};
 
 /// Ripples of light on water below `horizon`.
 pub fn water(canvas: &mut Canvas, chance: &Chance, horizon: f32, near: Colour, far: Colour) {

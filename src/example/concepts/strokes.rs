@@ -1,6 +1,6 @@
 //! What several concepts draw with: places well apart, turned shapes, shadows, fruit.
 
-use crate::example::canvas::{Canvas, Chance, Colour, Point, lit};
+use crate::ops::draw::{Canvas, Chance, Colour, Point, lit};
 
 pub const TAU: f32 = std::f32::consts::TAU;
 pub const DARK: Colour = [0.05, 0.05, 0.06];

@@ -3,7 +3,7 @@
 //! Place, size, number and colours all come from the draw, so that no two pictures are laid out alike.
 
 use super::strokes::{BRIGHT, DARK, TAU, WHITE, around, band, frame, fruit, spots};
-use crate::example::canvas::{Canvas, Chance, Noise, lit, mix};
+use crate::ops::draw::{Canvas, Chance, Noise, lit, mix};
 
 /// Balloons in the sky, loose or in a bunch.
 pub fn balloons(canvas: &mut Canvas, chance: &Chance) {

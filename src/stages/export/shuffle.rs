@@ -78,7 +78,8 @@ pub fn gather(shard: u64, scattered: &[Part], shards: u64, task: &mut Task) -> R
     let mut rows = Rows::default();
     for part in scattered {
         let path = task.path(part);
-        for batch in part::read_groups(&path, ORDER, range.clone(), GROUP_ROWS)? {
+        let overlaps = |group: RangeInclusive<u64>| group.start() <= range.end() && group.end() >= range.start();
+        for batch in part::read_groups(&path, ORDER, &overlaps, GROUP_ROWS)? {
             let batch = batch?;
             let orders = row::column::<u64>(&batch, ORDER).map_err(|message| Error::data(&path, message))?;
             let inside: Vec<(usize, usize)> =

@@ -1,4 +1,5 @@
-//! A canvas of linear strokes: gradients, anti-aliased shapes and value noise on RGB floats, just enough to draw a small world.
+//! A canvas of linear strokes: gradients, anti-aliased shapes and value noise on RGB floats, just enough to draw a small world
+//! or to paste something over a picture.
 //!
 //! Coordinates are in units of the canvas height: y runs from 0 (top) to 1, x from 0 to [`Canvas::aspect`].
 #![expect(
@@ -8,60 +9,15 @@
     reason = "pixels are few and clamped"
 )]
 
-use std::cell::Cell;
+use image::RgbImage;
 
+use super::chance::Chance;
 use crate::ops::hash::Draw;
 
 /// Red, green and blue from 0 to 1.
 pub type Colour = [f32; 3];
 /// A place on the canvas.
 pub type Point = (f32, f32);
-
-/// A stream of random numbers for one picture: every call gives the next.
-pub struct Chance {
-    draw: Draw,
-    next: Cell<u64>,
-}
-
-impl Chance {
-    /// The stream of `draw`.
-    #[must_use]
-    pub fn new(draw: Draw) -> Self {
-        Self { draw, next: Cell::new(0) }
-    }
-
-    /// The next 64 bits.
-    pub fn bits(&self) -> u64 {
-        let next = self.next.get();
-        self.next.set(next + 1);
-        self.draw.bits(next)
-    }
-
-    /// A number in `low..high`.
-    pub fn between(&self, low: f32, high: f32) -> f32 {
-        low + (high - low) * (self.bits() >> 40) as f32 / (1u64 << 24) as f32
-    }
-
-    /// A whole number in `low..=high`.
-    pub fn count(&self, low: u32, high: u32) -> u32 {
-        low + (self.bits() % u64::from(high - low + 1)) as u32
-    }
-
-    /// True with this chance.
-    pub fn often(&self, share: f32) -> bool {
-        self.between(0.0, 1.0) < share
-    }
-
-    /// One of `all`.
-    pub fn pick<T: Copy>(&self, all: &[T]) -> T {
-        all[(self.bits() % all.len() as u64) as usize]
-    }
-
-    /// A colour near `colour`: each channel off by at most `by`.
-    pub fn near(&self, colour: Colour, by: f32) -> Colour {
-        colour.map(|channel| (channel + self.between(-by, by)).clamp(0.0, 1.0))
-    }
-}
 
 /// A picture being drawn.
 pub struct Canvas {
@@ -76,6 +32,13 @@ impl Canvas {
     pub fn new(width: u32, height: u32, colour: Colour) -> Self {
         let (width, height) = (width as usize, height as usize);
         Self { width, height, pixels: vec![colour; width * height] }
+    }
+
+    /// A canvas to draw on a picture.
+    #[must_use]
+    pub fn over(image: &RgbImage) -> Self {
+        let pixels = image.pixels().map(|pixel| pixel.0.map(|channel| f32::from(channel) / 255.0)).collect();
+        Self { width: image.width() as usize, height: image.height() as usize, pixels }
     }
 
     /// Width over height: the largest x.
@@ -200,11 +163,11 @@ impl Canvas {
         }
     }
 
-    /// The pixels as 8-bit RGB, with width and height.
+    /// The picture in 8 bits a channel.
     #[must_use]
-    pub fn into_rgb(self) -> (u32, u32, Vec<u8>) {
+    pub fn into_image(self) -> RgbImage {
         let rgb = self.pixels.iter().flatten().map(|channel| (channel.clamp(0.0, 1.0) * 255.0 + 0.5) as u8).collect();
-        (self.width as u32, self.height as u32, rgb)
+        RgbImage::from_raw(self.width as u32, self.height as u32, rgb).unwrap_or_default()
     }
 }
 

@@ -1,0 +1,198 @@
+//! Edited copies as vectors: each sampled image is decoded once, edited in every way, and embedded as the embed stage does it.
+//!
+//! Copies are not encoded again but for the JPEG edits, and are made of a picture of at most [`LONGEST`] pixels a side, which
+//! is what platforms leave of larger ones. Vectors are rounded to half precision, as those of the pool are.
+
+use std::sync::{Mutex, PoisonError};
+
+use image::RgbImage;
+use image::imageops::{self, FilterType};
+
+use crate::calibrate::pictures::{files, gone, open};
+use crate::calibrate::sample::Sample;
+use crate::calibrate::{Event, Inputs, Pool};
+use crate::error::{Error, Result};
+use crate::io::download;
+use crate::io::images::ImageFile;
+use crate::native::onnx::Session;
+use crate::ops::dot;
+use crate::ops::draw::Chance;
+use crate::ops::edits::Edit;
+use crate::ops::hash::Draw;
+use crate::ops::preprocess::preprocess;
+use crate::stages::catalog::{Embedder, Model};
+use crate::types::ImageId;
+
+/// Longest side of a picture that is edited.
+const LONGEST: u32 = 1024;
+/// Pictures a batch of the model. Batches are cut within the copies of one image, so they do not depend on threads.
+const BATCH: usize = 16;
+
+/// A copy that has a vector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Copy {
+    /// Place of its original in the sample.
+    pub original: usize,
+    /// How it was edited.
+    pub edit: Edit,
+}
+
+/// All copies, those of an image together, in the order of the sample and of [`Edit::ALL`].
+#[derive(Default)]
+pub struct Copies {
+    /// What they are.
+    pub made: Vec<Copy>,
+    /// Their vectors, row-major.
+    pub values: Vec<f32>,
+    /// The originals' vectors as the model gives them now, in the order of the sample.
+    pub again: Vec<f32>,
+    /// Edits that gave no usable vector, once for each time.
+    pub lost: Vec<Edit>,
+}
+
+/// The vectors of one image and its copies.
+struct Family {
+    original: Vec<f32>,
+    copies: Vec<Option<Vec<f32>>>,
+}
+
+/// Edits and embeds every image of the sample; `dimension` is that of the stored vectors.
+pub fn embed(
+    inputs: &Inputs,
+    pool: &Pool,
+    sample: &Sample,
+    dimension: usize,
+    tell: &(dyn Fn(Event) + Sync),
+) -> Result<Copies> {
+    let (name, embedder) = embedder(inputs)?;
+    let model = match &embedder.model {
+        Model::File(path) => path.clone(),
+        Model::Url { url, sha256 } => download::by_hash(url, sha256, &inputs.work.join("_models"))?,
+    };
+    // What cannot be opened is said before the first picture is read.
+    drop(Session::open(&model, 1)?);
+    let hosts = hosts(inputs, pool, sample)?;
+    let files = Mutex::new(files(inputs, pool, &sample.ids));
+    let families: Mutex<Vec<Option<Family>>> = Mutex::new(sample.ids.iter().map(|_| None).collect());
+    let seed = Draw::new(inputs.catalog.seed, "calibrate/edits");
+    tell(Event::Begins("edit and embed images", sample.ids.len()));
+    let work = || -> Result<()> {
+        let mut session = Session::open(&model, 1)?;
+        loop {
+            let file = files.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let Some(file) = file.transpose()? else { return Ok(()) };
+            let Ok(place) = sample.ids.binary_search(&file.id) else { continue };
+            let host = hosts.iter().find(|(host, _)| *host == sample.host[place]).map(|(_, picture)| picture);
+            let host = host.expect("every host was read");
+            let family = family(&file, host, seed.within(file.id.0), &mut session, embedder)?;
+            families.lock().unwrap_or_else(PoisonError::into_inner)[place] = Some(family);
+            tell(Event::Done);
+        }
+    };
+    let outcome: Result<Vec<()>> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..inputs.threads.max(1)).map(|_| scope.spawn(work)).collect();
+        workers
+            .into_iter()
+            .map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    });
+    tell(Event::Ends);
+    outcome?;
+    let families = families.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut copies = Copies::default();
+    for (original, family) in families.into_iter().enumerate() {
+        let family = family.ok_or_else(|| gone(inputs, sample.ids[original]))?;
+        if family.original.len() != dimension {
+            let message = format!(
+                "embedder {name:?} gives {} numbers, the stored vectors have {dimension}",
+                family.original.len()
+            );
+            return Err(Error::usage(message, "the model was changed: lvd embed FILE --replace"));
+        }
+        copies.again.extend(family.original);
+        for (edit, vector) in Edit::ALL.into_iter().zip(family.copies) {
+            match vector {
+                Some(vector) => {
+                    copies.made.push(Copy { original, edit });
+                    copies.values.extend(vector);
+                }
+                None => copies.lost.push(edit),
+            }
+        }
+    }
+    Ok(copies)
+}
+
+/// The step's embedder.
+fn embedder<'a>(inputs: &Inputs<'a>) -> Result<(&'a str, &'a Embedder)> {
+    let table = inputs.dedup.vectors.name();
+    let name = table.split_once('/').map_or(table, |(_, name)| name);
+    let known = inputs.catalog.embedders.get_key_value(name);
+    let known = known.ok_or_else(|| Error::usage(format!("there is no embedder {name:?}"), "lvd check FILE"))?;
+    Ok((known.0, known.1))
+}
+
+/// The decoded pictures that collages are pasted on, by their places in the sample.
+fn hosts(inputs: &Inputs, pool: &Pool, sample: &Sample) -> Result<Vec<(usize, RgbImage)>> {
+    let mut places = sample.hosts();
+    let ids: Vec<ImageId> = places.iter().map(|&place| sample.ids[place]).collect();
+    let mut hosts = Vec::new();
+    for file in files(inputs, pool, &ids) {
+        let file = file?;
+        if let Ok(place) = sample.ids.binary_search(&file.id) {
+            hosts.push((place, shrink(open(&file)?)));
+            places.retain(|&known| known != place);
+        }
+    }
+    match places.first() {
+        Some(&place) => Err(gone(inputs, sample.ids[place])),
+        None => Ok(hosts),
+    }
+}
+
+/// The picture, scaled down to [`LONGEST`].
+#[expect(clippy::cast_possible_truncation, reason = "a side gets shorter")]
+fn shrink(image: RgbImage) -> RgbImage {
+    let longest = image.width().max(image.height());
+    if longest <= LONGEST {
+        return image;
+    }
+    let side = |side: u32| (u64::from(side) * u64::from(LONGEST) / u64::from(longest)).max(1) as u32;
+    imageops::resize(&image, side(image.width()), side(image.height()), FilterType::CatmullRom)
+}
+
+/// Embeds an image and all its copies.
+fn family(file: &ImageFile, host: &RgbImage, draw: Draw, session: &mut Session, embedder: &Embedder) -> Result<Family> {
+    let original = open(file)?;
+    let small = shrink(original.clone());
+    let edits = Edit::ALL.into_iter().zip(0u64..);
+    let copies = edits.map(|(edit, number)| edit.apply(&small, host, &Chance::new(draw.within(number))));
+    let mut pictures = std::iter::once(original).chain(copies).peekable();
+    let mut vectors = Vec::with_capacity(1 + Edit::ALL.len());
+    let side = embedder.preprocess.crop as usize;
+    while pictures.peek().is_some() {
+        let mut pixels = Vec::new();
+        let mut n = 0;
+        for picture in pictures.by_ref().take(BATCH) {
+            let start = pixels.len();
+            pixels.resize(start + embedder.preprocess.values(), 0.0);
+            let (width, height) = picture.dimensions();
+            preprocess(width, height, picture.as_raw(), &embedder.preprocess, &mut pixels[start..]);
+            n += 1;
+        }
+        let found = session.run(&pixels, [n, 3, side, side], embedder.output.as_deref())?;
+        vectors.extend(found.values.chunks_exact(found.dimension).map(as_stored));
+    }
+    let copies = vectors.split_off(1);
+    let original = vectors.pop().flatten().ok_or_else(|| {
+        let message = format!("the model gives no usable vector for image {:016x}, which has one", file.id.0);
+        Error::usage(message, "the model was changed: lvd embed FILE --replace")
+    })?;
+    Ok(Family { original, copies })
+}
+
+/// A vector as the embed stage would store it, unit norm and half precision, if it would.
+fn as_stored(vector: &[f32]) -> Option<Vec<f32>> {
+    let mut vector = vector.to_vec();
+    dot::normalise(&mut vector).then(|| dot::to_f32(&dot::to_f16(&vector)))
+}

@@ -1,0 +1,150 @@
+//! Calibrate: evidence for a dedup threshold, on the user's own images and with the user's own encoder.
+//!
+//! A sample of the pool is edited as people edit pictures, embedded as the embed stage would, and each copy is compared with the
+//! whole pool. Only its own original is a right answer. What nobody knows is kept apart: where two originals look so alike that
+//! they may be copies of each other, a copy of one that finds the other is *undecided*, neither right nor wrong.
+//!
+//! Memory: for each sampled image a vector of each edit and two more in fp32 (twice while they are gathered), 17 KiB of small pictures, and about 100 bytes a
+//! copy for the counts of each thread; one shard of vectors in fp32, 16 decoded pictures, and for each thread a session of the
+//! model and a batch of pictures.
+
+mod alike;
+mod copies;
+mod outcome;
+mod pairs;
+mod pictures;
+mod sample;
+mod score;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+pub use alike::AlikeRow;
+pub use outcome::{Calibration, CopyRow, EditRow, Suggestion, ThresholdRow};
+pub use score::Normalised;
+
+use crate::calibrate::sample::Sample;
+use crate::calibrate::score::{Question, Rules};
+use crate::error::{Error, Result};
+use crate::io::vectors::Vectors;
+use crate::ops::dot::dot;
+use crate::stages::catalog::{Catalog, Role};
+use crate::stages::dedup::Dedup;
+use crate::stages::known::Table;
+use crate::stages::pool::{self, VectorShard};
+use crate::stages::task::{Place, Task};
+
+/// Cosine of a stored vector and one that the model gives now, below which they are not of the same model.
+const SAME_MODEL: f32 = 0.99;
+
+/// What to do.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Images to draw from the pool.
+    pub images: usize,
+    /// Subtract from each similarity the mean of the query's three highest ones to a background set.
+    pub normalise: bool,
+}
+
+/// What to look at.
+#[derive(Clone, Copy)]
+pub struct Inputs<'a> {
+    /// Seed, sources and embedders.
+    pub catalog: &'a Catalog,
+    /// The work folder.
+    pub work: &'a Path,
+    /// Name of the dedup step.
+    pub step: &'a str,
+    /// Its settings, checked.
+    pub dedup: &'a Dedup,
+    /// The tables it reads, by name.
+    pub tables: &'a BTreeMap<String, Table>,
+    /// Threads to use.
+    pub threads: usize,
+}
+
+/// What happens, for whoever shows it.
+pub enum Event {
+    /// A part of the work begins, of so many pieces.
+    Begins(&'static str, usize),
+    /// A piece is done.
+    Done,
+    /// The part is over.
+    Ends,
+}
+
+/// The shards that the step would search, and where the images lie.
+struct Pool<'a> {
+    shards: Vec<VectorShard>,
+    images: &'a Table,
+}
+
+impl Inputs<'_> {
+    fn table(&self, name: &str) -> Result<&Table> {
+        let hint = "run the steps above it first";
+        self.tables.get(name).ok_or_else(|| Error::usage(format!("table {name:?} is not there"), hint))
+    }
+
+    fn pool(&self) -> Result<Pool<'_>> {
+        let vectors = self.table(self.dedup.vectors.name())?;
+        let selection = match self.dedup.pool.name() {
+            "" => None,
+            name => Some(self.table(name)?),
+        };
+        let shards = pool::shards(vectors, selection, |shard| self.catalog.role_of(shard) == Some(Role::Pool));
+        Ok(Pool { shards, images: self.table(self.dedup.images.name())? })
+    }
+
+    /// The threshold of the step, left out or not.
+    #[must_use]
+    pub fn threshold(&self) -> f32 {
+        self.dedup.threshold()
+    }
+}
+
+/// Draws, edits, embeds, compares and counts. The same pool, settings and seed give the same numbers on any number of threads.
+pub fn run(inputs: &Inputs, settings: &Settings, tell: &(dyn Fn(Event) + Sync)) -> Result<Calibration> {
+    check(settings)?;
+    let pool = inputs.pool()?;
+    // It reads parts by the names in manifests, and publishes nothing.
+    let place = Place { work: inputs.work.into(), step: inputs.step.into(), number: 0, aside: inputs.work.into() };
+    let task = Task::new(inputs.catalog, place, inputs.threads, &|_| ());
+    let sample = Sample::draw(&pool.shards, settings.images, inputs.catalog.seed, &task)?;
+    let originals = sample.vectors(&pool.shards, &task)?;
+    let copies = copies::embed(inputs, &pool, &sample, originals.dimension, tell)?;
+    same_model(&originals, &copies.again)?;
+    let alike = alike::find(inputs, &pool, &sample, &originals, &task, tell)?;
+    let question = Question { sample: &sample, originals: &originals, copies: &copies, alike: &alike };
+    let rules = Rules { threshold: inputs.threshold(), seed: inputs.catalog.seed, normalise: settings.normalise };
+    let scored = score::score(&question, &rules, &pool.shards, &task, tell)?;
+    Ok(outcome::sum_up(inputs, settings, &question, &scored))
+}
+
+/// Finds what is wrong with the settings.
+pub fn check(settings: &Settings) -> Result<()> {
+    let images = settings.images;
+    if images < 2 {
+        return Err(Error::usage(
+            format!("a sample of {images} images"),
+            "draw at least 2: collages need another image",
+        ));
+    }
+    Ok(())
+}
+
+/// Whether the model gives for the originals what is stored of them.
+fn same_model(stored: &Vectors, again: &[f32]) -> Result<()> {
+    for (row, again) in again.chunks_exact(stored.dimension).enumerate() {
+        let cosine = dot(stored.row(row), again);
+        if cosine < SAME_MODEL {
+            let id = stored.ids[row].0;
+            return Err(Error::usage(
+                format!(
+                    "image {id:016x}: the stored vector and the one the model gives now have a cosine of {cosine:.3}"
+                ),
+                "the model or how pixels become its input was changed: lvd embed FILE --replace",
+            ));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,276 @@
+//! What a calibration says: the numbers, as tables and as JSON.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::calibrate::alike::AlikeRow;
+use crate::calibrate::score::{Normalised, Question, Scored, hundredths};
+use crate::calibrate::{Inputs, Settings};
+use crate::error::Result;
+use crate::io::publish;
+use crate::io::row;
+use crate::ops::edits::Edit;
+use crate::ops::ranking::{Curve, Found, Tally};
+use crate::table;
+use crate::types::ImageId;
+
+/// The precisions for which a threshold is suggested.
+const WANTED: [f64; 2] = [0.9, 0.99];
+
+table! {
+    /// What a threshold finds: pairs of an edited copy and an image of the pool whose score is at or over it.
+    pub struct ThresholdRow {
+        /// The least score; every hundredth, and the step's own threshold.
+        pub threshold: f64,
+        /// Share of the copies that find their original.
+        pub recall: f64,
+        /// Share of the pairs found that are right, undecided ones left out; 1 where none is found.
+        pub precision: f64,
+        /// The same, were all undecided pairs wrong.
+        pub precision_at_least: f64,
+        /// Pairs of a copy and its original.
+        pub right: u64,
+        /// Pairs of a copy and another image.
+        pub wrong: u64,
+        /// Pairs of a copy and an image that looks like its original, or like what a collage is pasted on.
+        pub undecided: u64,
+    }
+}
+
+table! {
+    /// What becomes of one kind of edit.
+    pub struct EditRow {
+        /// Its name.
+        pub edit: String,
+        /// Copies that have a vector.
+        pub copies: u64,
+        /// Copies of which the model gave no usable vector.
+        pub lost: u64,
+        /// Copies that find their original at the threshold.
+        pub found: u64,
+        /// Share of the copies that do; 1 where there are none.
+        pub recall: f64,
+        /// Half of the copies have a score with their original over this (the lower one of two middles).
+        pub median: Option<f32>,
+    }
+}
+
+table! {
+    /// An edited copy, and what it is most like.
+    pub struct CopyRow {
+        /// The image it was made of.
+        pub id: ImageId,
+        /// How.
+        pub edit: String,
+        /// Its score with that image.
+        pub score: f32,
+        /// The wrong image of the highest score; null when there is none.
+        pub nearest_other: Option<ImageId>,
+        /// That score.
+        pub nearest_score: Option<f32>,
+    }
+}
+
+/// The lowest threshold (in hundredths) of a precision, with its recall; `None` where no threshold that finds anything has it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Suggestion {
+    /// The precision asked for.
+    pub precision: f64,
+    /// With undecided pairs left out: threshold and recall.
+    pub lowest: Option<(f64, f64)>,
+    /// Were all undecided pairs wrong.
+    pub cautious: Option<(f64, f64)>,
+}
+
+/// The evidence for a threshold.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Calibration {
+    /// The dedup step.
+    pub step: String,
+    /// The vectors it compares.
+    pub vectors: String,
+    /// Its threshold.
+    pub threshold: f64,
+    /// The threshold of the recall by edit: the step's; of normalised scores, which the step knows nothing of, the one suggested
+    /// for a precision of 0.9, if any.
+    pub edits_at: Option<f64>,
+    /// Images drawn.
+    pub images: u64,
+    /// Copies that have a vector.
+    pub copies: u64,
+    /// Images of the pool that each copy was compared with.
+    pub references: u64,
+    /// How scores were normalised; `None`: they are cosines.
+    pub normalised: Option<Normalised>,
+    /// Pairs of a drawn image and another that may be its copy already, as they look alike.
+    pub alike: Vec<AlikeRow>,
+    /// Micro average precision, undecided pairs left out.
+    pub micro_ap: f64,
+    /// The same, were all undecided pairs wrong.
+    pub micro_ap_at_least: f64,
+    /// By threshold, ascending.
+    pub thresholds: Vec<ThresholdRow>,
+    /// By edit.
+    pub edits: Vec<EditRow>,
+    /// For 0.9 and 0.99.
+    pub suggestions: Vec<Suggestion>,
+    /// Every copy.
+    pub rows: Vec<CopyRow>,
+}
+
+/// Adds up what was counted.
+pub fn sum_up(inputs: &Inputs, settings: &Settings, question: &Question, scored: &Scored) -> Calibration {
+    let Scored { right, bounds, wrong, undecided, .. } = scored;
+    let all = right.len() as u64;
+    let mut none_right: Tally = wrong.clone();
+    none_right.merge(undecided);
+    let (curve, cautious) = (Curve::new(bounds, right, wrong), Curve::new(bounds, right, &none_right));
+    let at = |threshold: f32| {
+        let (found, at_least) = (curve.at(threshold), cautious.at(threshold));
+        ThresholdRow {
+            threshold: decimal(threshold),
+            recall: found.recall(all),
+            precision: found.precision(),
+            precision_at_least: at_least.precision(),
+            right: found.right,
+            wrong: found.wrong,
+            undecided: at_least.wrong - found.wrong,
+        }
+    };
+    let grid: Vec<f32> = hundredths().filter(|&at| settings.normalise || at >= 0.0).collect();
+    let lowest = |curve: &Curve, precision: f64| {
+        let fits = |found: Found| found.right > 0 && found.precision() >= precision;
+        let threshold = grid.iter().copied().find(|&at| fits(curve.at(at)))?;
+        Some((threshold, curve.at(threshold).recall(all)))
+    };
+    let suggest = |precision| {
+        let shown = |found: Option<(f32, f64)>| found.map(|(at, recall)| (decimal(at), recall));
+        Suggestion {
+            precision,
+            lowest: shown(lowest(&curve, precision)),
+            cautious: shown(lowest(&cautious, precision)),
+        }
+    };
+    let edits_at = if settings.normalise {
+        lowest(&curve, WANTED[0]).map(|(threshold, _)| threshold)
+    } else {
+        Some(inputs.threshold())
+    };
+    let mut thresholds: Vec<f32> =
+        grid.iter().copied().chain((!settings.normalise).then(|| inputs.threshold())).collect();
+    thresholds.sort_unstable_by(f32::total_cmp);
+    thresholds.dedup();
+    Calibration {
+        step: inputs.step.into(),
+        vectors: inputs.dedup.vectors.name().into(),
+        threshold: decimal(inputs.threshold()),
+        edits_at: edits_at.map(decimal),
+        images: question.sample.ids.len() as u64,
+        copies: all,
+        references: scored.references,
+        normalised: scored.normalised,
+        alike: question.alike.rows.clone(),
+        micro_ap: curve.average_precision(),
+        micro_ap_at_least: cautious.average_precision(),
+        thresholds: thresholds.into_iter().map(at).collect(),
+        edits: Edit::ALL.iter().map(|&edit| of_edit(edit, question, scored, edits_at)).collect(),
+        suggestions: WANTED.into_iter().map(suggest).collect(),
+        rows: copies(question, scored),
+    }
+}
+
+fn of_edit(edit: Edit, question: &Question, scored: &Scored, threshold: Option<f32>) -> EditRow {
+    let made = question.copies.made.iter().zip(&scored.right);
+    let mut ranked: Vec<f32> = made.filter(|(copy, _)| copy.edit == edit).map(|(_, score)| *score).collect();
+    ranked.sort_unstable_by(f32::total_cmp);
+    let all = ranked.len() as u64;
+    let over = threshold.map_or(0, |threshold| ranked.iter().filter(|&&score| score >= threshold).count());
+    let found = Found { right: over as u64, wrong: 0 };
+    EditRow {
+        edit: edit.name().into(),
+        copies: all,
+        lost: question.copies.lost.iter().filter(|&&lost| lost == edit).count() as u64,
+        found: found.right,
+        recall: found.recall(all),
+        median: ranked.get(ranked.len().saturating_sub(1) / 2).copied(),
+    }
+}
+
+fn copies(question: &Question, scored: &Scored) -> Vec<CopyRow> {
+    let made = question.copies.made.iter().zip(&scored.right).zip(&scored.nearest);
+    made.map(|((copy, &score), nearest)| CopyRow {
+        id: question.sample.ids[copy.original],
+        edit: copy.edit.name().into(),
+        score,
+        nearest_other: nearest.map(|nearest| nearest.id),
+        nearest_score: nearest.map(|nearest| nearest.similarity),
+    })
+    .collect()
+}
+
+/// A threshold as a person writes it: the shortest decimal that is this `f32`.
+fn decimal(threshold: f32) -> f64 {
+    threshold.to_string().parse().unwrap_or(f64::from(threshold))
+}
+
+impl Calibration {
+    /// Everything but the single copies and pairs.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let threshold = |row: &ThresholdRow| {
+            json!({
+                "threshold": row.threshold,
+                "recall": row.recall,
+                "precision": row.precision,
+                "precision_at_least": row.precision_at_least,
+                "right": row.right,
+                "wrong": row.wrong,
+                "undecided": row.undecided,
+            })
+        };
+        let edit = |row: &EditRow| {
+            json!({
+                "edit": row.edit,
+                "copies": row.copies,
+                "lost": row.lost,
+                "found": row.found,
+                "recall": row.recall,
+                "median": row.median.map(decimal),
+            })
+        };
+        let pair = |found: Option<(f64, f64)>| {
+            found.map(|(threshold, recall)| json!({"threshold": threshold, "recall": recall}))
+        };
+        let suggestion = |known: &Suggestion| json!({"precision": known.precision, "lowest": pair(known.lowest), "cautious": pair(known.cautious)});
+        json!({
+            "step": self.step,
+            "vectors": self.vectors,
+            "threshold": self.threshold,
+            "images": self.images,
+            "copies": self.copies,
+            "references": self.references,
+            "normalised": self.normalised.is_some(),
+            "background": self.normalised.map(|with| with.background),
+            "cosine_micro_ap": self.normalised.map(|with| with.cosine_micro_ap),
+            "alike": self.alike.len(),
+            "micro_ap": self.micro_ap,
+            "micro_ap_at_least": self.micro_ap_at_least,
+            "suggestions": self.suggestions.iter().map(suggestion).collect::<Vec<_>>(),
+            "thresholds": self.thresholds.iter().map(threshold).collect::<Vec<_>>(),
+            "edits_at": self.edits_at,
+            "edits": self.edits.iter().map(edit).collect::<Vec<_>>(),
+        })
+    }
+
+    /// Writes `thresholds.parquet`, `edits.parquet`, `copies.parquet`, `alike.parquet` and `summary.json` into `folder`, over those of an earlier
+    /// calibration.
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        publish::make_folder(folder)?;
+        row::replace(&folder.join("thresholds.parquet"), self.thresholds.clone())?;
+        row::replace(&folder.join("edits.parquet"), self.edits.clone())?;
+        row::replace(&folder.join("copies.parquet"), self.rows.clone())?;
+        row::replace(&folder.join("alike.parquet"), self.alike.clone())?;
+        publish::replace_json(&folder.join("summary.json"), &self.to_json())
+    }
+}

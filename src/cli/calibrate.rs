@@ -1,0 +1,210 @@
+//! `lvd calibrate`: which threshold finds the copies, on the user's own images.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use crate::calibrate::{self, Calibration, Event, Inputs, Settings, Suggestion, ThresholdRow};
+use crate::cli::args::CalibrateArgs;
+use crate::cli::progress::Progress;
+use crate::cli::table::{columns, print, thousands};
+use crate::cli::{Stop, position, shown, use_threads};
+use crate::error::Error;
+use crate::pipeline::check::{Pipeline, Step};
+use crate::pipeline::{runner, status};
+use crate::stages::StageKind;
+use crate::stages::dedup::Dedup;
+
+/// The thresholds that are printed, in hundredths: those of cosines, and those of normalised scores.
+const PRINTED: [std::ops::RangeInclusive<i32>; 2] = [30..=95, 0..=65];
+
+/// Calibrates a step, writes the tables and prints what they say.
+pub fn calibrate(pipeline: &Pipeline, args: &CalibrateArgs) -> std::result::Result<(), Stop> {
+    let settings = Settings { images: args.images, normalise: args.normalise };
+    let usage = |error| Stop::Usage(vec![error]);
+    calibrate::check(&settings).map_err(usage)?;
+    let (step, dedup) = step(pipeline, args.step.as_deref())?;
+    let file = shown(&pipeline.path);
+    let tables = status::inputs(pipeline, step)?.map_err(|table| {
+        let above = table.split('/').next().unwrap_or(&table);
+        let hint = format!("lvd run {file} --to {above}");
+        Error::usage(format!("step {:?} reads {table:?}, which is not there yet", step.name), hint)
+    })?;
+    // What cannot be written to is said before the work.
+    let folder = args.out.clone().unwrap_or_else(|| pipeline.store.work.join("_calibrate").join(&step.name));
+    crate::io::publish::make_folder(&folder)?;
+    let inputs = Inputs {
+        catalog: &pipeline.catalog,
+        work: &pipeline.store.work,
+        step: &step.name,
+        dedup,
+        tables: &tables,
+        threads: use_threads(args.threads),
+    };
+    let progress = Progress::new(args.quiet);
+    let tell = |event| {
+        progress.tell(&match event {
+            Event::Begins(phase, pieces) => {
+                runner::Event::PhaseBegins { step: &step.name, phase, tasks: pieces, to_run: pieces }
+            }
+            Event::Done => runner::Event::TaskDone,
+            Event::Ends => runner::Event::PhaseEnds,
+        });
+    };
+    let found = calibrate::run(&inputs, &settings, &tell);
+    progress.clear();
+    let found = found?;
+    found.write(&folder)?;
+    if args.json {
+        let text = serde_json::to_string_pretty(&found.to_json()).map_err(|e| Error::data("the numbers", e))?;
+        return Ok(print(&text)?);
+    }
+    print(&text(&found))?;
+    if !args.quiet {
+        eprint!("{}", where_next(&folder, &found, &file));
+    }
+    Ok(())
+}
+
+/// The dedup step of this name, or the only one.
+fn step<'a>(pipeline: &'a Pipeline, name: Option<&str>) -> std::result::Result<(&'a Step, &'a Dedup), Stop> {
+    let all: Vec<&Step> = pipeline.steps.iter().filter(|step| step.stage.kind() == StageKind::Dedup).collect();
+    let names = all.iter().map(|step| step.name.as_str()).collect::<Vec<_>>().join(", ");
+    let file = shown(&pipeline.path);
+    let wrong = |message: String, hint: String| Stop::Usage(vec![Error::usage(message, hint)]);
+    let step = match (name, all.as_slice()) {
+        (Some(name), _) => &pipeline.steps[position(pipeline, name)?],
+        (None, [only]) => only,
+        (None, []) => return Err(wrong(format!("{file} has no dedup step"), "add [steps.dedup]".into())),
+        (None, [first, ..]) => {
+            let hint = format!("say which: lvd calibrate {file} {}", first.name);
+            return Err(wrong(format!("{file} has several dedup steps: {names}"), hint));
+        }
+    };
+    let stage: &dyn std::any::Any = step.stage.as_ref();
+    let dedup = stage.downcast_ref::<Dedup>().ok_or_else(|| {
+        let message = format!("step {:?} is a {} step", step.name, step.stage.kind().name());
+        wrong(message, format!("calibrate a dedup step: {names}"))
+    })?;
+    Ok((step, dedup))
+}
+
+fn text(found: &Calibration) -> String {
+    let mut text = format!(
+        "{}: {} copies of {} images, each compared with {} images of {}\n",
+        found.step,
+        thousands(found.copies),
+        thousands(found.images),
+        thousands(found.references),
+        found.vectors
+    );
+    if let Some(with) = found.normalised {
+        let _ = writeln!(
+            text,
+            "scores are normalised: the mean of the three highest cosines to {} other images is subtracted",
+            thousands(with.background)
+        );
+    }
+    let _ = writeln!(
+        text,
+        "undecided: {} pairs of an image and another of the pool look alike; copies of one that find the other\n",
+        thousands(found.alike.len() as u64)
+    );
+    let normalised = found.normalised.is_some();
+    #[expect(clippy::cast_possible_truncation, reason = "a score in hundredths")]
+    let on_grid = |row: &&ThresholdRow| {
+        let hundredths = (row.threshold * 100.0).round() as i32;
+        PRINTED[usize::from(normalised)].contains(&hundredths)
+            && hundredths % 5 == 0
+            && is(row.threshold, f64::from(hundredths) / 100.0)
+    };
+    let of_step = |row: &ThresholdRow| !normalised && is(row.threshold, found.threshold);
+    let rows = found.thresholds.iter().filter(|row| on_grid(row) || of_step(row));
+    let rows: Vec<Vec<String>> = rows
+        .map(|row| {
+            vec![
+                if of_step(row) { "this step".into() } else { String::new() },
+                if is(row.threshold * 100.0, (row.threshold * 100.0).round()) {
+                    format!("{:.2}", row.threshold)
+                } else {
+                    row.threshold.to_string()
+                },
+                share(row.recall),
+                share(row.precision),
+                share(row.precision_at_least),
+                thousands(row.right + row.wrong + row.undecided),
+                thousands(row.right),
+                thousands(row.wrong),
+                thousands(row.undecided),
+            ]
+        })
+        .collect();
+    let header = ["", ">threshold", ">recall", ">precision", ">at least", ">pairs", ">right", ">wrong", ">undecided"];
+    text.push_str(&columns(&header, &rows));
+    let _ = write!(text, "\nmicro-AP {} (at least {})", share(found.micro_ap), share(found.micro_ap_at_least));
+    if let Some(with) = found.normalised {
+        let _ = write!(text, "; of the plain cosines {}", share(with.cosine_micro_ap));
+    }
+    text.push_str("\n\n");
+    let rows: Vec<Vec<String>> = found.suggestions.iter().map(suggestion).collect();
+    text.push_str(&columns(
+        &[">precision", ">lowest threshold", ">recall", ">if all undecided are wrong", ">recall"],
+        &rows,
+    ));
+    text.push_str(&by_edit(found));
+    text
+}
+
+fn suggestion(known: &Suggestion) -> Vec<String> {
+    let cells = |found: Option<(f64, f64)>| match found {
+        Some((threshold, recall)) => [format!("{threshold:.2}"), share(recall)],
+        None => ["none".into(), "-".into()],
+    };
+    let mut row = vec![format!(">= {}", known.precision)];
+    row.extend(cells(known.lowest));
+    row.extend(cells(known.cautious));
+    row
+}
+
+fn by_edit(found: &Calibration) -> String {
+    let lost = found.edits.iter().any(|row| row.lost > 0);
+    let rows: Vec<Vec<String>> = found
+        .edits
+        .iter()
+        .map(|row| {
+            let median = row.median.map_or("-".into(), |median| format!("{median:.3}"));
+            let mut cells =
+                vec![row.edit.clone(), thousands(row.copies), thousands(row.found), share(row.recall), median];
+            if lost {
+                cells.push(thousands(row.lost));
+            }
+            cells
+        })
+        .collect();
+    let mut header = vec!["edit", ">copies", ">found", ">recall", ">median score"];
+    if lost {
+        header.push(">no vector");
+    }
+    match found.edits_at {
+        Some(threshold) => format!("\nRecall by edit at {threshold}\n\n{}", columns(&header, &rows)),
+        None => "\nNo threshold has a precision of 0.9: recall by edit is not shown.\n".into(),
+    }
+}
+
+fn where_next(folder: &Path, found: &Calibration, file: &str) -> String {
+    let folder = folder.display();
+    let mut text =
+        format!("\nIn {folder}: thresholds.parquet, edits.parquet, copies.parquet, alike.parquet, summary.json\n");
+    let suggested = found.suggestions.first().and_then(|known| known.lowest).filter(|_| found.normalised.is_none());
+    if let Some((threshold, _)) = suggested {
+        let _ = writeln!(text, "next: lvd plan {file} --set {}.threshold={threshold}", found.step);
+    }
+    text
+}
+
+fn share(share: f64) -> String {
+    format!("{share:.3}")
+}
+
+fn is(a: f64, b: f64) -> bool {
+    (a - b).abs() < 1e-9
+}
