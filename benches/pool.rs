@@ -19,7 +19,7 @@ use clouds::Clouds;
 /// Vectors a shard.
 const SHARD_ROWS: usize = 100_000;
 
-const USAGE: &str = "usage: pool make FOLDER N D SEED KIND   (KIND: clouds, tight or equal)
+const USAGE: &str = "usage: pool make FOLDER N D SEED KIND   (KIND: clouds, narrow, tight or equal)
        pool raw FOLDER FILE           the vectors as plain f32
        pool join FOLDER SETTINGS      runs dedup with these settings (TOML), prints a line a phase
        pool exact FOLDER QUERIES FLOOR   every pair of some images: what the join should find

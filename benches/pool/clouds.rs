@@ -1,5 +1,5 @@
-//! Vectors that are hard for copy detection: clouds of very different sizes in a quarter of the dimensions, a seventh of all vectors copies
-//! of others, half of these at cosines just above the threshold.
+//! Vectors that are hard for copy detection: clouds of very different sizes, a seventh of all vectors copies of others, half of
+//! these at cosines just above the threshold.
 
 use lvd::ops::dot::{dot, normalise};
 use lvd::ops::hash::Draw;
@@ -21,8 +21,10 @@ pub struct Clouds {
 
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
-    /// Clouds and copies.
+    /// Clouds and copies in all dimensions, as whitened descriptors fill them.
     Clouds,
+    /// The same in a quarter of the dimensions: far more vectors are nearly as near as a copy.
+    Narrow,
     /// All vectors within a cosine of 0.98 or so of one.
     Tight,
     /// One vector.
@@ -33,6 +35,7 @@ impl Clouds {
     pub fn new(n: usize, d: usize, seed: u64, kind: &str) -> Result<Self, String> {
         let kind = match kind {
             "clouds" => Kind::Clouds,
+            "narrow" => Kind::Narrow,
             "tight" => Kind::Tight,
             "equal" => Kind::Equal,
             other => return Err(format!("there is no kind {other:?}")),
@@ -51,7 +54,7 @@ impl Clouds {
                 self.original(0, vector);
                 self.turn(vector, 0.98, row as u64);
             }
-            Kind::Clouds => {
+            Kind::Clouds | Kind::Narrow => {
                 self.original(row, vector);
                 let draw = self.draw.within(row as u64);
                 if row > 0 && draw.unit(0) < 1.0 / 7.0 {
@@ -72,7 +75,7 @@ impl Clouds {
         let cloud = (draw.unit(10).powi(2) * clouds) as u64;
         let (centre, own) = (self.within(cloud, 1), self.within(row as u64, 2));
         for (k, x) in vector.iter_mut().enumerate() {
-            *x = centre[k] + 1.6 * own[k];
+            *x = centre[k] + 1.2 * own[k];
         }
         assert!(normalise(vector), "no direction");
     }
@@ -88,8 +91,11 @@ impl Clouds {
         normalise(vector);
     }
 
-    /// A unit vector in the subspace, with a little outside.
+    /// A unit vector; of the narrow kind in the subspace, with a little outside.
     fn within(&self, of: u64, purpose: u64) -> Vec<f32> {
+        if self.kind != Kind::Narrow {
+            return self.noise(purpose << 56 ^ of);
+        }
         let draw = self.draw.within(purpose << 56 | of);
         let mut vector = vec![0.0; self.d];
         for (i, direction) in self.directions.chunks(self.d).enumerate() {

@@ -75,16 +75,18 @@ impl Run {
     /// Reads the head of a run.
     pub fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(Error::io(path))?;
-        let mut head = [0; HEAD as usize];
+        let mut head = [0; 40];
         file.read_exact_at(&mut head, 0).map_err(Error::io(path))?;
         if head[..8] != MAGIC {
             return Err(Error::data(path, "not a run of vectors of this version"));
         }
         let number = |at: usize| u64::from_le_bytes(head[8 * at..8 * at + 8].try_into().expect("eight bytes"));
         let [d, rows, cells, ties] = [number(1), number(2), number(3), number(4)];
-        let mut run = Self { path: path.into(), d: usize::try_from(d).unwrap_or(0), ties: Vec::new(), rows, cells, probes: 0 };
+        let mut run =
+            Self { path: path.into(), d: usize::try_from(d).unwrap_or(0), ties: Vec::new(), rows, cells, probes: 0 };
         let ties = run.numbers::<4>(&file, run.ties_at(), 2 * ties)?;
-        run.ties = ties.chunks_exact(2).map(|pair| (u32::from_le_bytes(pair[0]), u32::from_le_bytes(pair[1]))).collect();
+        run.ties =
+            ties.chunks_exact(2).map(|pair| (u32::from_le_bytes(pair[0]), u32::from_le_bytes(pair[1]))).collect();
         let end = run.numbers::<4>(&file, run.probe_starts_at() + 4 * rows, 1)?;
         run.probes = u64::from(u32::from_le_bytes(end[0]));
         Ok(run)
@@ -93,7 +95,8 @@ impl Run {
     /// Where the cells `range` begin among the rows, and the end of the last.
     pub fn starts(&self, range: Range<u32>) -> Result<Vec<u64>> {
         let file = File::open(&self.path).map_err(Error::io(&self.path))?;
-        let starts = self.numbers::<8>(&file, HEAD + 8 * u64::from(range.start), u64::from(range.end - range.start) + 1)?;
+        let starts =
+            self.numbers::<8>(&file, HEAD + 8 * u64::from(range.start), u64::from(range.end - range.start) + 1)?;
         Ok(starts.into_iter().map(u64::from_le_bytes).collect())
     }
 

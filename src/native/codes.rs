@@ -162,16 +162,16 @@ impl Lanes<'_> {
         let reaches = |lane: usize| {
             #[expect(clippy::cast_precision_loss, reason = "the slack allows for it")]
             let estimate = products[lane] as f32 * (scale * self.scales[lane]) + self.slack[lane];
-            (estimate >= least) | (estimate + query_slack >= self.floors[lane])
+            u8::from(estimate >= least) | u8::from(estimate + query_slack >= self.floors[lane])
         };
         for start in (0..products.len()).step_by(LANES) {
             let end = (start + LANES).min(products.len());
-            let mut any = false;
+            let mut any = 0;
             for lane in start..end {
                 any |= reaches(lane);
             }
-            if any {
-                (start..end).filter(|&lane| reaches(lane)).for_each(&mut found);
+            if any > 0 {
+                (start..end).filter(|&lane| reaches(lane) > 0).for_each(&mut found);
             }
         }
     }
@@ -188,10 +188,9 @@ fn encode(vector: &[f32], codes: &mut [i8]) -> (f32, f32) {
     let mut squares = 0.0;
     for (&x, code) in vector.iter().zip(codes.iter_mut()) {
         #[expect(clippy::cast_possible_truncation, reason = "rounded to -127 ..= 127")]
-        let rounded = (x / scale).round_ties_even() as i32;
-        *code = rounded.clamp(-127, 127) as i8;
-        #[expect(clippy::cast_precision_loss, reason = "small integers")]
-        let error = x - scale * rounded as f32;
+        let rounded = (x / scale).round_ties_even().clamp(-127.0, 127.0) as i8;
+        *code = rounded;
+        let error = x - scale * f32::from(rounded);
         squares += error * error;
     }
     #[expect(clippy::cast_precision_loss, reason = "dimensions are small")]

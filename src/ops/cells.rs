@@ -1,42 +1,32 @@
 //! Cells: a partition of unit vectors such that near ones lie in one cell or in cells that each knows of.
 //!
-//! Two levels of spherical k-means (areas, and the cells of each area), so that neither training nor assigning grows with the
-//! square of the number of cells. A vector also *probes* the cells whose centroids are nearly as near as its own; two
+//! A vector lies in the cell of its nearest centroid, and *probes* the cells whose centroids are nearly as near; two
 //! vectors are compared when either probes the other's cell. What "nearly" has to be for a wanted recall depends on the data,
-//! and is measured ([`Cells::need`]), not guessed.
+//! and is measured ([`Cells::need`]), not guessed. Every
+//! centroid is looked at, by eight-bit products: a search of two levels, or by a sketch of a quarter of the dimensions, lost a tenth of
+//! the copies just over a threshold, because what is left of the likeness drowns in an average of many clusters.
 
 use rayon::prelude::*;
 
+use super::dot::normalise;
 use super::hash::Draw;
-use super::kmeans::{self, Init, KMeans};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::native::codes::Codes;
 
-/// Areas of which a vector sees the cells.
-const AREAS: usize = 16;
 /// Cells that a vector probes at most, its own included.
 pub const PROBES: usize = 256;
-/// Rounds of k-means: cells need not be good clusters.
-const ROUNDS: usize = 8;
-/// A cell with this many times the mean share of the training vectors is split.
-const OVERSIZED: usize = 4;
+/// Rounds of k-means, from random points: cells need not be good clusters.
+const ROUNDS: usize = 2;
 /// Vectors of one task of [`Cells::assign`].
 const BLOCK: usize = 1024;
 
 /// A trained partition.
 #[derive(Debug)]
 pub struct Cells {
-    /// Centroids of the cells, those of one area after the other; n x d.
+    /// The centroids; n x d.
     pub centroids: Vec<f32>,
-    /// Centroids of the areas; n x d.
-    pub areas: Vec<f32>,
-    /// The area of each cell, ascending.
-    pub area_of: Vec<u32>,
     d: usize,
-    cell_codes: Codes,
-    area_codes: Codes,
-    /// Where each area's cells begin, and the end of the last.
-    starts: Vec<usize>,
+    codes: Codes,
 }
 
 /// Where vectors belong.
@@ -59,136 +49,94 @@ impl Assigned {
 }
 
 impl Cells {
-    /// Fits about `cells` cells on `sample` (row-major, `d` wide, unit norm). Fewer where the vectors cannot be told apart; more
-    /// where a cell drew too many and was split. The bits do not depend on the number of threads.
+    /// Fits at most `cells` cells on `sample` (row-major, `d` wide, unit norm): fewer where the vectors cannot be told apart.
+    /// Also returns how many vectors of the sample lie in each. The bits do not depend on the number of threads. Cost: 6 n k d
+    /// operations on codes.
+    ///
+    /// # Errors
+    /// When there are no vectors.
     pub fn train(sample: &[f32], d: usize, cells: usize, seed: u64) -> Result<(Self, Vec<usize>)> {
         let n = sample.len() / d;
-        let settings = |k, seed| KMeans { k, iterations: ROUNDS, seed, spherical: true, init: Init::Random };
-        let fit = |points: &[f32], k: usize, seed: u64| -> Result<Vec<f32>> {
-            Ok(kmeans::train(points, d, &settings(k.clamp(1, points.len() / d), seed), &mut |_, _| {})?.centroids)
-        };
-        let areas = fit(sample, cells.isqrt(), seed)?;
-        let members = members_of(sample, &areas, d);
-        let draw = Draw::new(seed, "cells");
-        let (mut centroids, mut area_of, mut kept, mut shares) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        let mean = n.div_ceil(cells.max(1));
-        for (members, (area, number)) in members.iter().zip(areas.chunks(d).zip(0u64..)) {
-            if members.is_empty() {
-                continue;
-            }
-            let points = gather(sample, members, d);
-            let wanted = (members.len() * cells).div_ceil(n);
-            let first = fit(&points, wanted, draw.bits(2 * number))?;
-            for (cell, inside) in first.chunks(d).zip(members_of(&points, &first, d)) {
-                let crowded = inside.len() > OVERSIZED * mean;
-                let split = if crowded {
-                    let points = gather(&points, &inside, d);
-                    let split = fit(&points, inside.len().div_ceil(mean), draw.bits(2 * number + 1))?;
-                    let shares_of_split: Vec<usize> = members_of(&points, &split, d).iter().map(Vec::len).collect();
-                    split.chunks(d).map(<[f32]>::to_vec).zip(shares_of_split).collect()
-                } else {
-                    vec![(cell.to_vec(), inside.len())]
-                };
-                // A cell that no training vector is nearest to would only be looked at for nothing.
-                for (centroid, share) in split.into_iter().filter(|&(_, share)| share > 0) {
-                    centroids.extend(centroid);
-                    area_of.push(u32::try_from(kept.len() / d).unwrap_or(u32::MAX));
-                    shares.push(share);
-                }
-            }
-            kept.extend_from_slice(area);
+        if n == 0 || cells == 0 {
+            return Err(Error::usage(format!("{n} vectors are too few for {cells} cells"), "make more vectors"));
         }
-        Ok((Self::new(centroids, kept, area_of, d), shares))
+        let draw = Draw::new(seed, "cells");
+        let mut rows: Vec<u32> = (0..).take(n).collect();
+        rows.sort_by_key(|&row| (draw.bits(u64::from(row)), row));
+        let mut trained = Self::new(neighbourly(&gather(sample, &rows[..cells.min(n)], d), d), d);
+        for round in 0..=ROUNDS {
+            let mut members = vec![Vec::new(); trained.len()];
+            for (row, &cell) in (0u32..).zip(&trained.assign(sample, 0.0).cells) {
+                members[cell as usize].push(row);
+            }
+            // A cell that no vector is nearest to would only be looked at for nothing.
+            members.retain(|members| !members.is_empty());
+            if round == ROUNDS {
+                return Ok((trained, members.iter().map(Vec::len).collect()));
+            }
+            trained = Self::new(means(sample, &members, d), d);
+        }
+        unreachable!("the last round returns")
     }
 
-    /// A partition from its centroids, as [`Cells::train`] gave them.
-    ///
-    /// # Panics
-    /// When the lengths do not fit together, or cells are not in the order of their areas.
+    /// A partition from its centroids, row-major, `d` wide, of unit norm.
     #[must_use]
-    pub fn new(centroids: Vec<f32>, areas: Vec<f32>, area_of: Vec<u32>, d: usize) -> Self {
-        assert!(centroids.len() == area_of.len() * d && area_of.is_sorted(), "an area for each cell, in order");
-        let starts = (0..=areas.len() / d).map(|area| area_of.partition_point(|&of| (of as usize) < area)).collect();
-        let (cell_codes, area_codes) = (Codes::new(&centroids, d), Codes::new(&areas, d));
-        Self { centroids, areas, area_of, d, cell_codes, area_codes, starts }
+    pub fn new(centroids: Vec<f32>, d: usize) -> Self {
+        let codes = Codes::new(&centroids, d);
+        Self { centroids, d, codes }
     }
 
     /// How many cells there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.area_of.len()
+        self.codes.rows()
     }
 
-    /// Never: a partition has a cell.
+    /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.area_of.is_empty()
+        self.len() == 0
     }
 
     /// The cell of each vector (row-major, of the same width), and the cells whose cosine is less by at most `margin`: at
-    /// most [`PROBES`], among the cells of the nearest areas. Cost: a product with each area and with the cells of 16 areas.
+    /// most [`PROBES`]. Cost: 2 n k d operations on codes.
     #[must_use]
     pub fn assign(&self, vectors: &[f32], margin: f32) -> Assigned {
         let codes = Codes::new(vectors, self.d);
         let blocks: Vec<Vec<Vec<(u32, f32)>>> = (0..codes.rows().div_ceil(BLOCK))
             .into_par_iter()
-            .map(|block| self.assign_block(&codes, block * BLOCK..codes.rows().min((block + 1) * BLOCK), margin))
+            .map(|block| {
+                let rows: Vec<u32> = (block * BLOCK..codes.rows().min((block + 1) * BLOCK)).map(number).collect();
+                self.look(&codes, &rows, margin)
+            })
             .collect();
         let mut assigned = Assigned { starts: vec![0], ..Assigned::default() };
         for seen in blocks.into_iter().flatten() {
             let (cell, best) = seen[0];
             assigned.cells.push(cell);
             assigned.probes.extend(seen[1..].iter().map(|&(cell, cosine)| (cell, best - cosine)));
-            assigned.starts.push(u32::try_from(assigned.probes.len()).expect("fewer than 2^32 probes a block"));
+            assigned.starts.push(number(assigned.probes.len()));
         }
         assigned
     }
 
-    /// For each row the cells it sees within `margin` of the best, best first.
-    fn assign_block(&self, codes: &Codes, rows: std::ops::Range<usize>, margin: f32) -> Vec<Vec<(u32, f32)>> {
-        let mut products = Vec::new();
-        let all: Vec<u32> = rows.clone().map(|row| u32::try_from(row).unwrap_or(u32::MAX)).collect();
-        let mut seers: Vec<Vec<u32>> = vec![Vec::new(); self.area_codes.rows()];
-        let areas = 0..self.area_codes.rows();
-        for chosen in all.chunks(64) {
-            let stride = self.area_codes.products(codes, chosen, &areas, &mut products);
+    /// For each row the cells within `margin` of the best, best first.
+    fn look(&self, codes: &Codes, rows: &[u32], margin: f32) -> Vec<Vec<(u32, f32)>> {
+        let (mut products, all, mut found) = (Vec::new(), 0..self.len(), Vec::with_capacity(rows.len()));
+        for chosen in rows.chunks(8) {
+            let stride = self.codes.products(codes, chosen, &all, &mut products);
             for (&row, products) in chosen.iter().zip(products.chunks(stride)) {
-                let mut near: Vec<(u32, f32)> = (0..).zip(self.cosines(&self.area_codes, codes, row, products, &areas)).collect();
-                if near.len() > AREAS {
-                    near.select_nth_unstable_by(AREAS - 1, nearer);
-                    near.truncate(AREAS);
+                let mut seen = Seen::default();
+                let scale = codes.scale(row as usize);
+                for (cell, &product) in all.clone().zip(products) {
+                    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+                    let cosine = product as f32 * (scale * self.codes.scale(cell));
+                    seen.take(number(cell), cosine, margin);
                 }
-                near.iter().for_each(|&(area, _)| seers[area as usize].push(row));
+                found.push(seen.within(margin));
             }
         }
-        let mut seen: Vec<Seen> = rows.clone().map(|_| Seen::default()).collect();
-        for (area, seers) in seers.iter().enumerate() {
-            let cells = self.starts[area]..self.starts[area + 1];
-            for chosen in seers.chunks(64) {
-                let stride = self.cell_codes.products(codes, chosen, &cells, &mut products);
-                for (&row, products) in chosen.iter().zip(products.chunks(stride.max(1))) {
-                    let seen = &mut seen[row as usize - rows.start];
-                    let products = &products[cells.start % crate::native::codes::LANES..];
-                    for (cell, cosine) in cells.clone().zip(self.cosines(&self.cell_codes, codes, row, products, &cells)) {
-                        seen.take(u32::try_from(cell).unwrap_or(u32::MAX), cosine, margin);
-                    }
-                }
-            }
-        }
-        seen.into_iter().map(|seen| seen.within(margin)).collect()
-    }
-
-    fn cosines<'a>(
-        &self,
-        base: &'a Codes,
-        codes: &Codes,
-        row: u32,
-        products: &'a [i32],
-        rows: &std::ops::Range<usize>,
-    ) -> impl Iterator<Item = f32> + use<'a> {
-        let scale = codes.scale(row as usize);
-        #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-        rows.clone().zip(products).map(move |(row, &product)| product as f32 * (scale * base.scale(row)))
+        found
     }
 
     /// The margin with which a pair of vectors is compared: 0 in one cell; infinite when neither sees the other's.
@@ -212,6 +160,7 @@ struct Seen {
 }
 
 impl Seen {
+    #[inline]
     fn take(&mut self, cell: u32, cosine: f32, margin: f32) {
         let best = self.best.map_or(cosine, |best| best.max(cosine));
         self.best = Some(best);
@@ -223,8 +172,11 @@ impl Seen {
     fn within(mut self, margin: f32) -> Vec<(u32, f32)> {
         let least = self.best.unwrap_or(0.0) - margin;
         self.cells.retain(|&(_, cosine)| cosine >= least);
+        if self.cells.len() > PROBES {
+            self.cells.select_nth_unstable_by(PROBES - 1, nearer);
+            self.cells.truncate(PROBES);
+        }
         self.cells.sort_unstable_by(nearer);
-        self.cells.truncate(PROBES);
         if self.cells.is_empty() {
             // A vector without a direction: it lies in the first cell, and is near nothing.
             self.cells.push((0, 0.0));
@@ -233,28 +185,51 @@ impl Seen {
     }
 }
 
+/// The same vectors, such that near ones are more often near in order too: each beside those of the nearest of a few.
+fn neighbourly(vectors: &[f32], d: usize) -> Vec<f32> {
+    let n = vectors.len() / d;
+    let few = Cells::new(vectors[..n.isqrt().max(1) * d].to_vec(), d).assign(vectors, 0.0).cells;
+    let mut order: Vec<u32> = (0..).take(n).collect();
+    order.sort_by_key(|&row| (few[row as usize], row));
+    gather(vectors, &order, d)
+}
+
+/// The directions of the means of rows, summed in f64 in order; the first row where the mean has none.
+fn means(points: &[f32], members: &[Vec<u32>], d: usize) -> Vec<f32> {
+    let mut means = vec![0.0; members.len() * d];
+    means.par_chunks_mut(d).zip(members.par_iter()).for_each(|(mean, members)| {
+        let mut sums = vec![0.0f64; d];
+        let point = |row: u32| &points[row as usize * d..][..d];
+        for &row in members {
+            sums.iter_mut().zip(point(row)).for_each(|(sum, &x)| *sum += f64::from(x));
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "centroids are f32")]
+        mean.iter_mut().zip(&sums).for_each(|(mean, &sum)| *mean = sum as f32);
+        if !normalise(mean) {
+            mean.copy_from_slice(point(members[0]));
+        }
+    });
+    means
+}
+
 /// Higher cosine first, then the lower number.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "what sorting calls")]
 fn nearer(a: &(u32, f32), b: &(u32, f32)) -> std::cmp::Ordering {
     b.1.total_cmp(&a.1).then(a.0.cmp(&b.0))
 }
 
-fn members_of(points: &[f32], centroids: &[f32], d: usize) -> Vec<Vec<u32>> {
-    let mut members = vec![Vec::new(); centroids.len() / d];
-    for (row, (cluster, _)) in (0u32..).zip(crate::native::exact::nearest(points, centroids, d)) {
-        members[cluster as usize].push(row);
-    }
-    members
-}
-
 fn gather(points: &[f32], rows: &[u32], d: usize) -> Vec<f32> {
     rows.iter().flat_map(|&row| &points[row as usize * d..][..d]).copied().collect()
+}
+
+fn number(index: usize) -> u32 {
+    u32::try_from(index).expect("fewer than 2^32 vectors and cells")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::dot::{dot, normalise};
+    use crate::ops::dot::dot;
 
     const D: usize = 24;
 
@@ -272,10 +247,10 @@ mod tests {
     }
 
     #[test]
-    fn every_vector_is_in_its_nearest_cell_when_all_areas_are_seen() -> Result<()> {
+    fn every_vector_is_in_its_nearest_cell_and_probes_the_next() -> Result<()> {
         let points = clouds(2000, 1);
         let (cells, shares) = Cells::train(&points, D, 50, 7)?;
-        assert!((30..=120).contains(&cells.len()) && shares.len() == cells.len(), "{} cells", cells.len());
+        assert!((30..=50).contains(&cells.len()) && shares.len() == cells.len(), "{} cells", cells.len());
         assert_eq!(shares.iter().sum::<usize>(), 2000);
         let assigned = cells.assign(&points, 0.3);
         for (row, point) in points.chunks(D).enumerate() {
@@ -286,7 +261,7 @@ mod tests {
             let probes = assigned.of(row);
             assert!(probes.iter().all(|&(cell, gap)| (best - cosine(cell) - gap).abs() < 0.03 && gap <= 0.3));
             let near = (0..).take(cells.len()).filter(|&cell| cosine(cell) > best - 0.25).count();
-            assert!(cells.areas.len() / D > AREAS || probes.len() + 1 >= near.min(PROBES), "{probes:?} {near}");
+            assert!(probes.len() + 1 >= near.min(PROBES), "{probes:?} {near}");
         }
         Ok(())
     }

@@ -52,8 +52,9 @@ mod tests {
         for threshold in [0.0, 0.3, 0.65, 0.9] {
             let components = |wanted: &dyn Fn(usize) -> bool| {
                 let mut links = UnionFind::new(80);
-                for (_, pair) in pairs.iter().enumerate().filter(|&(i, pair)| wanted(i) && pair.similarity >= threshold) {
-                    links.union(pair.id.0 as u32, pair.neighbour.0 as u32);
+                for (_, pair) in pairs.iter().enumerate().filter(|&(i, pair)| wanted(i) && pair.similarity >= threshold)
+                {
+                    links.union(pair.id.row(), pair.neighbour.row());
                 }
                 (0..80).map(|node| links.find(node)).collect::<Vec<_>>()
             };

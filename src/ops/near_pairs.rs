@@ -108,16 +108,25 @@ impl Block {
     /// # Panics
     /// When the columns have different lengths.
     #[must_use]
-    pub fn new(rows: Rows, d: usize, near: Near) -> Self {
+    pub fn new(rows: &Rows, d: usize, near: Near) -> Self {
         let n = rows.ids.len();
-        assert!(rows.cells.len() == n && rows.settled.len() == n && rows.halves.len() == n * d, "columns of one length");
+        assert!(
+            rows.cells.len() == n && rows.settled.len() == n && rows.halves.len() == n * d,
+            "columns of one length"
+        );
         let mut vectors = vec![0.0; n * d];
-        vectors.par_chunks_mut(1024 * d).zip(rows.halves.par_chunks(1024 * d)).for_each(|(to, from)| from.convert_to_f32_slice(to));
+        vectors
+            .par_chunks_mut(1024 * d)
+            .zip(rows.halves.par_chunks(1024 * d))
+            .for_each(|(to, from)| from.convert_to_f32_slice(to));
         let mut order: Vec<u32> = (0..).take(n).collect();
         // Settled rows last in their cells; equal vectors side by side, the first of them first.
         let key = |&row: &u32| {
             let row = row as usize;
-            let head = rows.halves[row * d..(row + 1) * d].iter().take(4).fold(0u64, |head, x| head << 16 | u64::from(x.to_bits()));
+            let head = rows.halves[row * d..(row + 1) * d]
+                .iter()
+                .take(4)
+                .fold(0u64, |head, x| head << 16 | u64::from(x.to_bits()));
             (rows.cells[row], head)
         };
         order.par_sort_by_key(|row| (key(row), rows.settled[*row as usize], *row));
@@ -209,7 +218,8 @@ impl Block {
     /// Compares the rows of this block with those of another, which holds later cells, or later rows of this one's last.
     pub fn with(&mut self, other: &mut Self) -> u64 {
         let (here, there) = (&*self, &*other);
-        let between = |one| neighbours(one, there, 0).into_iter().flat_map(move |cell| across(here, one, there, cell)).collect();
+        let between =
+            |one| neighbours(one, there, 0).into_iter().flat_map(move |cell| across(here, one, there, cell)).collect();
         let pieces: Vec<Vec<Piece>> = here.cells.par_iter().map(between).collect();
         let pieces: Vec<Piece> = pieces.into_iter().flatten().collect();
         let products = compare(&pieces);
@@ -291,22 +301,23 @@ fn across<'a>(a: &'a Block, one: &Cell, b: &'a Block, other: &Cell) -> Vec<Piece
     let (forth, back) = (a.probing(one, other.number), b.probing(other, one.number));
     let whole = one.rows.len() * other.rows.len();
     let mut pieces = Vec::new();
-    let mut add = |queries: &'a Block, from: &Cell, chosen: Vec<u32>, base: &'a Block, to: &Cell, done: &'a [(u32, u32)]| {
-        let fresh = chosen.partition_point(|&row| (row as usize) < from.fresh);
-        for (chosen, settled) in [(&chosen[..fresh], false), (&chosen[fresh..], true)] {
-            let rows = to.for_settled(settled);
-            if !rows.is_empty() {
-                pieces.extend(chosen.chunks(PIECE).map(|chosen| Piece {
-                    queries,
-                    chosen: chosen.to_vec(),
-                    base,
-                    rows: rows.clone(),
-                    done,
-                    triangle: false,
-                }));
+    let mut add =
+        |queries: &'a Block, from: &Cell, chosen: Vec<u32>, base: &'a Block, to: &Cell, done: &'a [(u32, u32)]| {
+            let fresh = chosen.partition_point(|&row| (row as usize) < from.fresh);
+            for (chosen, settled) in [(&chosen[..fresh], false), (&chosen[fresh..], true)] {
+                let rows = to.for_settled(settled);
+                if !rows.is_empty() {
+                    pieces.extend(chosen.chunks(PIECE).map(|chosen| Piece {
+                        queries,
+                        chosen: chosen.to_vec(),
+                        base,
+                        rows: rows.clone(),
+                        done,
+                        triangle: false,
+                    }));
+                }
             }
-        }
-    };
+        };
     if one.number == other.number || forth.len() * other.rows.len() + back.len() * one.rows.len() >= whole {
         add(a, one, one.rows.clone().map(row_number).collect(), b, other, &[]);
     } else {
@@ -381,9 +392,10 @@ mod tests {
             normalise(&mut vector);
             rows.halves.extend(to_f16(&vector));
             rows.ids.push(ImageId(1000 + i));
-            let cell = |j: u64| u32::try_from(draw.bits(3_000_000 + source * 10 + j) % u64::from(cells)).expect("small");
+            let cell =
+                |j: u64| u32::try_from(draw.bits(3_000_000 + source * 10 + j) % u64::from(cells)).expect("small");
             rows.cells.push(cell(0));
-            rows.settled.push(draw.bits(4_000_000 + i) % 4 == 0);
+            rows.settled.push(draw.bits(4_000_000 + i).is_multiple_of(4));
             let probes: BTreeSet<u32> = (1..=draw.bits(i) % 3).map(cell).filter(|&probe| probe != cell(0)).collect();
             rows.probes.extend(probes);
             rows.probe_starts.push(rows.probes.len());
@@ -443,7 +455,11 @@ mod tests {
     }
 
     fn found(blocks: Vec<Block>) -> BTreeSet<(ImageId, ImageId)> {
-        blocks.into_iter().flat_map(Block::into_pairs).map(|pair| (pair.id.min(pair.neighbour), pair.id.max(pair.neighbour))).collect()
+        blocks
+            .into_iter()
+            .flat_map(Block::into_pairs)
+            .map(|pair| (pair.id.min(pair.neighbour), pair.id.max(pair.neighbour)))
+            .collect()
     }
 
     #[test]
@@ -452,7 +468,7 @@ mod tests {
             let rows = take(&rows(400, cells, seed), |_| true);
             let expected = oracle(&rows);
             assert!(expected.len() > 300, "{} pairs", expected.len());
-            let mut block = Block::new(rows, D, NEAR);
+            let mut block = Block::new(&rows, D, NEAR);
             block.within();
             assert_eq!(found(vec![block]), expected, "seed {seed}");
         }
@@ -466,12 +482,15 @@ mod tests {
         rows = take(&rows, |row| apart.contains(&row));
         let expected = oracle(&rows);
         // The second cut goes through a cell.
-        let halves = [take(&rows, |row| row < 100), take(&rows, |row| (100..150).contains(&row)), take(&rows, |row| row >= 150)];
-        let mut blocks: Vec<Block> = halves.into_iter().map(|rows| Block::new(rows, D, NEAR)).collect();
+        let halves =
+            [take(&rows, |row| row < 100), take(&rows, |row| (100..150).contains(&row)), take(&rows, |row| row >= 150)];
+        let mut blocks: Vec<Block> = halves.iter().map(|rows| Block::new(rows, D, NEAR)).collect();
         for i in 0..3 {
             let (left, right) = blocks.split_at_mut(i + 1);
             left[i].within();
-            right.iter_mut().for_each(|other| _ = left[i].with(other));
+            for other in right {
+                left[i].with(other);
+            }
         }
         assert_eq!(found(blocks), expected);
     }
@@ -479,17 +498,17 @@ mod tests {
     #[test]
     fn a_block_of_one_vector_many_times_is_compared_in_no_time() {
         let one = rows(1, 1, 9);
-        let n = 200_000;
+        let n = 200_000usize;
         let rows = Rows {
-            ids: (0..n).map(ImageId).collect(),
-            cells: vec![0; n as usize],
-            settled: vec![false; n as usize],
-            halves: one.halves.iter().copied().cycle().take(n as usize * D).collect(),
-            probe_starts: vec![0; n as usize + 1],
+            ids: (0..n as u64).map(ImageId).collect(),
+            cells: vec![0; n],
+            settled: vec![false; n],
+            halves: one.halves.iter().copied().cycle().take(n * D).collect(),
+            probe_starts: vec![0; n + 1],
             probes: Vec::new(),
         };
-        let mut block = Block::new(rows, D, NEAR);
+        let mut block = Block::new(&rows, D, NEAR);
         assert_eq!((block.rows(), block.within()), (1, 0));
-        assert_eq!(block.into_pairs().filter(|pair| pair.neighbour == ImageId(0)).count(), n as usize - 1);
+        assert_eq!(block.into_pairs().filter(|pair| pair.neighbour == ImageId(0)).count(), n - 1);
     }
 }

@@ -8,7 +8,8 @@ use super::LANES;
 /// Products of up to eight rows of signed codes with packed groups (codes plus 128), less each row's offset.
 type Kernel = fn(codes: &[&[i8]], offsets: &[i32], packed: &[u8], width: usize, out: &mut [i32]);
 
-static FASTEST: LazyLock<(&str, Kernel)> = LazyLock::new(|| *all().last().expect("the portable kernel is always there"));
+static FASTEST: LazyLock<(&str, Kernel)> =
+    LazyLock::new(|| *all().last().expect("the portable kernel is always there"));
 
 /// The kernels that this processor can run, the fastest last.
 fn all() -> Vec<(&'static str, Kernel)> {
@@ -84,7 +85,13 @@ mod x86 {
     }
 
     #[target_feature(enable = "avx512f,avx512vnni")]
-    unsafe fn vnni_rows<const R: usize>(codes: &[&[i8]], offsets: &[i32], packed: &[u8], width: usize, out: &mut [i32]) {
+    unsafe fn vnni_rows<const R: usize>(
+        codes: &[&[i8]],
+        offsets: &[i32],
+        packed: &[u8],
+        width: usize,
+        out: &mut [i32],
+    ) {
         let groups = packed.len() / (LANES * width);
         let rows: [*const i8; R] = std::array::from_fn(|row| codes[row].as_ptr());
         let mut group = 0;

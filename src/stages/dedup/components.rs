@@ -50,7 +50,9 @@ pub fn run(common: &Common, task: &mut Task) -> Result<()> {
     let ranks = rank::ranks(common, &numbering, |node| sizes.contains_key(&links.find(node)), task)?;
     let gone = links::decide(common, &numbering, &mut links, &ranks, task)?;
     let mut histogram = Histogram::powers_of_two(24);
-    sizes.values().for_each(|&size| histogram.add(f64::from(size)));
+    for &size in sizes.values() {
+        histogram.add(f64::from(size));
+    }
     task.outcome.histograms.insert("component_size".into(), histogram);
     task.count("components", sizes.len() as u64);
     task.count("links", linked);

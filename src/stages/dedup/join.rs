@@ -167,19 +167,14 @@ fn cut(runs: &[Run], cells: Range<u32>) -> Result<Vec<Slice>> {
     let mut slices: Vec<Slice> = Vec::new();
     let mut open = false;
     for (cell, size) in cells.zip(sizes) {
-        match slices.last_mut().filter(|slice| open && slice.len() + size <= BLOCK_ROWS) {
-            Some(slice) => {
-                slice.cells.end = cell + 1;
-                slice.rows.end += size;
-            }
-            None => {
-                let starts = (0..size.max(1)).step_by(usize::try_from(BLOCK_ROWS).unwrap_or(usize::MAX));
-                slices.extend(starts.map(|start| Slice {
-                    cells: cell..cell + 1,
-                    rows: start..size.min(start + BLOCK_ROWS),
-                }));
-                open = size <= BLOCK_ROWS;
-            }
+        if let Some(slice) = slices.last_mut().filter(|slice| open && slice.len() + size <= BLOCK_ROWS) {
+            slice.cells.end = cell + 1;
+            slice.rows.end += size;
+        } else {
+            let starts = (0..size.max(1)).step_by(usize::try_from(BLOCK_ROWS).unwrap_or(usize::MAX));
+            let end = |start: u64| size.min(start + BLOCK_ROWS);
+            slices.extend(starts.map(|start| Slice { cells: cell..cell + 1, rows: start..end(start) }));
+            open = size <= BLOCK_ROWS;
         }
     }
     slices.retain(|slice| slice.len() > 0);
@@ -202,5 +197,5 @@ fn load(runs: &[Run], slice: &Slice, near: Near) -> Result<Block> {
     if runs.iter().any(|run| run.d != d) {
         return Err(Error::usage("vectors of different dimensions", "embed the sources again with one model"));
     }
-    Ok(Block::new(rows, d, near))
+    Ok(Block::new(&rows, d, near))
 }

@@ -111,7 +111,9 @@ fn decide_by_component(
     for member in &common.nodes.pool {
         for id in member.shard.ids(task)? {
             let Some(node) = numbering.of(id) else { continue };
-            if let Some(&(_, instead)) = best.get(&links.find(node)).filter(|(_, best)| *best != node && !member.settled) {
+            if let Some(&(_, instead)) =
+                best.get(&links.find(node)).filter(|(_, best)| *best != node && !member.settled)
+            {
                 gone.insert(node, Gone { instead, similarity: None });
             }
         }

@@ -80,7 +80,8 @@ pub struct Dedup {
     /// The share of the pairs over `edge_floor` that the cells are to find, 0.5 to 1. How far images look follows from it, by
     /// measuring the exact neighbours of 2,048 of them; the report has the margin and the recall on these.
     pub recall: f64,
-    /// Vectors a cell, about. More make fewer cells, which find more and compare more.
+    /// Vectors a cell, at least: there are five cells for the square root of the number of vectors, or fewer. More make fewer
+    /// cells, which find more and compare more.
     pub cell_images: u32,
     /// Memory for the vectors that a join task holds, in MiB. Less makes more tasks, each of which reads the rest.
     pub memory_mib: u32,
@@ -131,7 +132,7 @@ impl Default for Dedup {
             edge_floor: None,
             exact_up_to: 100_000,
             recall: 0.99,
-            cell_images: 256,
+            cell_images: 128,
             memory_mib: 1536,
         }
     }
@@ -196,11 +197,13 @@ impl Dedup {
     /// The shards to link: the pool, and the references.
     fn nodes(&self, known: &Known) -> Result<Nodes> {
         let vectors = known.table(self.vectors.name())?;
-        let table = |input: &Input| if input.name().is_empty() { Ok(None) } else { known.table(input.name()).map(Some) };
+        let table =
+            |input: &Input| if input.name().is_empty() { Ok(None) } else { known.table(input.name()).map(Some) };
         let (selection, settled) = (table(&self.pool)?, table(&self.settled)?);
         let is_pool = |shard| {
             let name = known.catalog.source_of(shard).map(|(name, _)| name);
-            let wanted = self.sources.as_ref().is_none_or(|sources| name.is_some_and(|n| sources.iter().any(|s| s == n)));
+            let wanted =
+                self.sources.as_ref().is_none_or(|sources| name.is_some_and(|n| sources.iter().any(|s| s == n)));
             wanted && known.catalog.role_of(shard) == Some(Role::Pool)
         };
         let is_settled = |shard| settled.is_some_and(|table| table.of_shard(shard).is_some());
@@ -209,7 +212,8 @@ impl Dedup {
         let references = pool::shards(vectors, None, |shard| {
             known.catalog.source_of(shard).is_some_and(|(name, _)| self.references.iter().any(|wanted| wanted == name))
         });
-        let members = |shards: Vec<VectorShard>, settled| shards.into_iter().map(move |shard| Member { shard, settled });
+        let members =
+            |shards: Vec<VectorShard>, settled| shards.into_iter().map(move |shard| Member { shard, settled });
         let mut pool: Vec<Member> = members(fresh, false).chain(members(old, true)).collect();
         pool.sort_by_key(|member| member.shard.shard());
         Ok(Nodes { pool, references: members(references, false).collect() })

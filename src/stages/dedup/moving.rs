@@ -58,7 +58,7 @@ pub fn run(members: &[Member], common: &Common, task: &mut Task) -> Result<()> {
     let capped = rows.probe_starts.windows(2).filter(|ends| ends[1] - ends[0] + 1 >= PROBES).count();
     task.count("probes", rows.probes.len() as u64 + count);
     task.count("probes_capped", capped as u64);
-    let rows = sorted(rows, d);
+    let rows = sorted(&rows, d);
     let region = |cell: u32| common.regions.partition_point(|&first| first <= cell) - 1;
     let mut by_region = vec![0u64; common.regions.len() - 1];
     let mut ties = std::collections::BTreeSet::new();
@@ -85,7 +85,7 @@ pub fn run(members: &[Member], common: &Common, task: &mut Task) -> Result<()> {
 }
 
 /// The same rows in the order of their cells.
-fn sorted(rows: Rows, d: usize) -> Rows {
+fn sorted(rows: &Rows, d: usize) -> Rows {
     let mut order: Vec<u32> = (0..).take(rows.ids.len()).collect();
     order.sort_by_key(|&row| (rows.cells[row as usize], row));
     let order: Vec<usize> = order.into_iter().map(|row| row as usize).collect();
@@ -98,7 +98,9 @@ fn sorted(rows: Rows, d: usize) -> Rows {
     to.cells = order.iter().map(|&row| rows.cells[row]).collect();
     to.settled = order.iter().map(|&row| rows.settled[row]).collect();
     let mut halves: Vec<f16> = Vec::with_capacity(rows.halves.len());
-    order.iter().for_each(|&row| halves.extend(&rows.halves[row * d..(row + 1) * d]));
+    for row in order {
+        halves.extend(&rows.halves[row * d..(row + 1) * d]);
+    }
     to.halves = halves;
     to
 }

@@ -15,6 +15,8 @@ use crate::stages::task::Task;
 
 /// Training vectors a cell.
 const TRAINING_ROWS: u64 = 16;
+/// Cells for the square root of the number of vectors.
+const CELLS_A_ROOT: u64 = 5;
 /// Cells at most: their centroids are held by every task and trained on 16 vectors each, and runs number them by 16 bits.
 const CELLS_AT_MOST: u64 = 65_536;
 /// Images by which recall is measured.
@@ -34,7 +36,9 @@ pub struct Common {
 
 /// Trains the cells.
 pub fn run(common: &Common, task: &mut Task) -> Result<()> {
-    let wanted = (common.rows / u64::from(common.cell_images)).clamp(1, CELLS_AT_MOST);
+    // As many comparisons with centroids as, about, with the vectors of the cells that are probed.
+    let balanced = CELLS_A_ROOT * common.rows.isqrt();
+    let wanted = (common.rows / u64::from(common.cell_images)).min(balanced).clamp(1, CELLS_AT_MOST);
     let (training, drawing) = (Draw::new(common.seed, "dedup/train"), Draw::new(common.seed, "dedup/queries"));
     #[expect(clippy::cast_precision_loss, reason = "shares need no more")]
     let share = |rows: u64| rows as f64 / common.rows.max(1) as f64;
@@ -65,7 +69,7 @@ pub fn run(common: &Common, task: &mut Task) -> Result<()> {
     let d = sample.dimension;
     let cells = usize::try_from(wanted).unwrap_or(usize::MAX).min(sample.ids.len());
     let (cells, shares) = Cells::train(&sample.values, d, cells, common.seed)?;
-    let facts = [("cells", cells.len()), ("areas", cells.areas.len() / d), ("trained_on", sample.ids.len())];
+    let facts = [("cells", cells.len()), ("trained_on", sample.ids.len())];
     for (name, value) in facts {
         task.outcome.facts.insert(name.into(), value.into());
     }
@@ -81,21 +85,18 @@ pub fn run(common: &Common, task: &mut Task) -> Result<()> {
     writer.write(queries.ids, unnamed, &queries.values)?;
     let written = writer.finish()?;
     task.publish(written, "queries", None)?;
-    let parents = cells.area_of.iter().map(|&area| Some(area)).collect();
-    let tops = vec![None; cells.areas.len() / d];
-    let levels = [Level { values: cells.centroids, parents }, Level { values: cells.areas, parents: tops }];
-    let written = centroids::write(&task.aside("cells"), &levels, d)?;
+    let parents = vec![None; cells.len()];
+    let written = centroids::write(&task.aside("cells"), &[Level { values: cells.centroids, parents }], d)?;
     task.publish(written, "cells", None)
 }
 
 /// The cells that [`run`] wrote.
 pub fn read(part: &Part, task: &Task) -> Result<Cells> {
     let path = task.path(part);
-    let [cells, areas] = <[Level; 2]>::try_from(centroids::read(&path)?)
-        .map_err(|levels| Error::data(&path, format!("{} levels of cells, expected 2", levels.len())))?;
+    let [cells] = <[Level; 1]>::try_from(centroids::read(&path)?)
+        .map_err(|levels| Error::data(&path, format!("{} levels of cells, expected 1", levels.len())))?;
     let d = cells.values.len() / cells.parents.len().max(1);
-    let parents = cells.parents.into_iter().map(|parent| parent.unwrap_or(0)).collect();
-    Ok(Cells::new(cells.values, areas.values, parents, d))
+    Ok(Cells::new(cells.values, d))
 }
 
 /// First cells of regions that hold about [`REGION_ROWS`] vectors each, and the number of cells at the end.

@@ -71,7 +71,9 @@ pub fn run(members: &[Member], common: &Common, task: &mut Task) -> Result<()> {
                         }
                     });
                     let found = chosen.iter().zip(tops);
-                    found.flat_map(|(&query, top)| top.into_sorted().into_iter().map(move |near| (query, near))).collect()
+                    found
+                        .flat_map(|(&query, top)| top.into_sorted().into_iter().map(move |near| (query, near)))
+                        .collect()
                 })
                 .collect();
             let near: Vec<(u32, Neighbour)> = near.into_iter().flatten().collect();
@@ -94,7 +96,7 @@ pub fn run(members: &[Member], common: &Common, task: &mut Task) -> Result<()> {
 
 /// What the measurement says.
 #[derive(Clone, Copy, Debug)]
-pub struct Margin {
+pub struct Tuned {
     /// How much less a cell's cosine may be than that of the own cell, to be probed.
     pub margin: f32,
     /// The share of the measured pairs that it finds; none where too few were there.
@@ -103,8 +105,9 @@ pub struct Margin {
     pub pairs: usize,
 }
 
-/// The least margin that finds all but half of the misses that `recall` allows, since it is measured on a sample.
-pub fn margin(needs: &Table, planted: &Table, neighbours: usize, recall: f64, task: &Task) -> Result<Margin> {
+/// The least margin that misses half of what `recall` allows, since it is measured on a sample; where no margin does, that which
+/// just reaches `recall`, or as much as can be reached.
+pub fn margin(needs: &Table, planted: &Table, neighbours: usize, recall: f64, task: &Task) -> Result<Tuned> {
     let mut measured: Vec<Need> = Vec::new();
     task.for_each::<Need>(needs, |need| {
         measured.push(need);
@@ -122,16 +125,23 @@ pub fn margin(needs: &Table, planted: &Table, neighbours: usize, recall: f64, ta
             Ok(())
         })?;
     }
-    let margin = quantile(&mut all, f64::midpoint(1.0, recall)).min(WIDEST);
+    let reached = [f64::midpoint(1.0, recall), recall].map(|share| quantile(&mut all, share));
+    let farthest = all.iter().copied().filter(|need| need.is_finite()).fold(0.0, f32::max);
+    let margin = reached.into_iter().find(|need| need.is_finite()).unwrap_or(farthest);
     #[expect(clippy::cast_precision_loss, reason = "a share")]
     let share = found.iter().filter(|&&need| need <= margin).count() as f64 / found.len() as f64;
-    Ok(Margin { margin, recall: (found.len() >= ENOUGH).then_some(share), pairs: found.len() })
+    Ok(Tuned { margin, recall: (found.len() >= ENOUGH).then_some(share), pairs: found.len() })
 }
 
 /// The least of `values` that a share `q` of them does not exceed; 0 for none.
 fn quantile(values: &mut [f32], q: f64) -> f32 {
     values.sort_by(f32::total_cmp);
-    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index")]
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an index"
+    )]
     let place = (q * values.len() as f64).ceil() as usize;
     values.get(place.saturating_sub(1)).copied().unwrap_or(0.0)
 }
