@@ -88,7 +88,7 @@ mod tests {
 
     /// The rows of the table in docs/models.md.
     fn table() -> crate::error::Result<String> {
-        let mut text = String::new();
+        let mut rows = Vec::new();
         for preset in Preset::ALL {
             let name = serde_json::to_value(preset).map_err(|e| crate::error::Error::usage(e.to_string(), ""))?;
             let name = name.as_str().unwrap_or_default().to_owned();
@@ -97,9 +97,9 @@ mod tests {
             let norm = if c.norm == CLIP { "CLIP" } else { "ImageNet" };
             let dims = c.dims.map_or("any".to_owned(), |d| d.to_string());
             let known = if c.thresholds_known { "yes" } else { "no" };
-            text += &format!("| `{name}` | {edges} {} | {} | {norm} | {dims} | {known} |\n", c.resize, c.crop);
+            rows.push(format!("| `{name}` | {edges} {} | {} | {norm} | {dims} | {known} |\n", c.resize, c.crop));
         }
-        Ok(text)
+        Ok(rows.concat())
     }
 
     #[test]
