@@ -1,10 +1,16 @@
 //! Model files: hashed where they lie, or downloaded once and checked against the hash in the pipeline file.
+//!
+//! A download that broke off lies in the folder as `HASH.partial` and is continued, by this process or a later one. Who
+//! holds the operating system's lock on that file writes to it; the others wait, and then find the model.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use reqwest::header::{CONTENT_RANGE, RANGE};
+use reqwest::{Client, Response, StatusCode};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
@@ -13,6 +19,12 @@ use crate::io::publish;
 
 /// How long a server may be silent during a download.
 const SILENCE: Duration = Duration::from_secs(60);
+
+/// Attempts in a row that bring no byte beyond the furthest so far, after which a download is given up.
+const ATTEMPTS: u32 = 5;
+
+/// The wait before the second attempt; each further wait is twice as long.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// SHA-256 of a file, lower-case hex.
 pub fn sha256_of(path: &Path) -> Result<String> {
@@ -27,34 +39,142 @@ pub fn sha256_of(path: &Path) -> Result<String> {
     }
 }
 
-/// The file at `url` with this hash, in `folder`: downloaded if it is not there.
+/// The file at `url` with this hash, in `folder`: downloaded if it is not there, continued if a part of it is.
+///
+/// A dropped connection, a silent server, 408, 429 and 5xx are tried again, from the last byte. Any other refusal is an
+/// error at once, and so is content with another hash, which is removed.
 pub fn by_hash(url: &str, sha256: &str, folder: &Path) -> Result<PathBuf> {
+    download(url, sha256, folder, PAUSE)
+}
+
+fn download(url: &str, sha256: &str, folder: &Path, pause: Duration) -> Result<PathBuf> {
     let path = folder.join(format!("{sha256}.onnx"));
     if path.exists() {
         return Ok(path);
     }
     publish::make_folder(folder)?;
-    let aside = folder.join(format!("{sha256}.tmp-{}", std::process::id()));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::io(&aside))?;
-    runtime.block_on(stream(url, &aside))?;
-    let got = sha256_of(&aside)?;
-    if got != sha256 {
-        std::fs::remove_file(&aside).map_err(Error::io(&aside))?;
-        let hint = "check the URL; if the file changed on purpose, set its new `sha256`";
-        return Err(Error::usage(format!("{url}: SHA-256 is {got}, expected {sha256}"), hint));
+    let partial = folder.join(format!("{sha256}.partial"));
+    let mut file = lock(&partial)?;
+    // Another process may have finished it while this one waited; the lock is then on a new, empty file.
+    if path.exists() {
+        std::fs::remove_file(&partial).map_err(Error::io(&partial))?;
+        return Ok(path);
     }
-    publish::link_new(&aside, &path)?;
+    let begun = file.metadata().map_err(Error::io(&partial))?.len() > 0;
+    if !begun || sha256_of(&partial)? != sha256 {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::io(&partial))?;
+        runtime.block_on(fill(url, &mut file, &partial, pause))?;
+        let got = sha256_of(&partial)?;
+        if got != sha256 {
+            std::fs::remove_file(&partial).map_err(Error::io(&partial))?;
+            let hint = "check the URL; if the file changed on purpose, set its new `sha256`";
+            return Err(Error::usage(format!("{url}: SHA-256 is {got}, expected {sha256}"), hint));
+        }
+    }
+    file.sync_all().map_err(Error::io(&partial))?;
+    publish::link_new(&partial, &path)?;
     Ok(path)
 }
 
-async fn stream(url: &str, path: &Path) -> Result<()> {
-    let failed =
-        |e: reqwest::Error| Error::usage(format!("{url}: {e}"), "check the URL and the network, or give a file");
-    let client = reqwest::Client::builder().read_timeout(SILENCE).connect_timeout(SILENCE).build().map_err(failed)?;
-    let mut answer = client.get(url).send().await.and_then(reqwest::Response::error_for_status).map_err(failed)?;
-    let mut file = File::create(path).map_err(Error::io(path))?;
-    while let Some(bytes) = answer.chunk().await.map_err(failed)? {
-        file.write_all(&bytes).map_err(Error::io(path))?;
+/// The file at `path`, made if it is not there, locked until it is closed.
+fn lock(path: &Path) -> Result<File> {
+    loop {
+        let file = File::options().append(true).create(true).open(path).map_err(Error::io(path))?;
+        file.lock().map_err(Error::io(path))?;
+        // Whoever held the lock before may have removed the file: then this lock guards nothing.
+        let held = file.metadata().map_err(Error::io(path))?;
+        match std::fs::metadata(path) {
+            Ok(now) if (now.dev(), now.ino()) == (held.dev(), held.ino()) => return Ok(file),
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(Error::io(path)(error)),
+            _ => {}
+        }
     }
-    file.sync_all().map_err(Error::io(path))
 }
+
+/// Why an attempt ended before the end of the file.
+enum Stop {
+    /// May pass: ask again.
+    Passing(String),
+    /// The server or the URL is at fault.
+    Refused(String),
+    /// This machine's disk is.
+    Disk(Error),
+}
+
+async fn fill(url: &str, file: &mut File, path: &Path, pause: Duration) -> Result<()> {
+    let failed = |fact: String| {
+        Error::usage(format!("{url}: {fact}"), "check the URL and the network, or give a file; what came is kept")
+    };
+    let client = Client::builder().read_timeout(SILENCE).connect_timeout(SILENCE).no_gzip().build();
+    let client = client.map_err(|e| failed(e.to_string()))?;
+    let length = |file: &File| Ok(file.metadata().map_err(Error::io(path))?.len());
+    let mut furthest = length(file)?;
+    let mut attempts = 0;
+    loop {
+        let have = length(file)?;
+        match attempt(&client, url, have, file, path).await {
+            Ok(()) => return Ok(()),
+            Err(Stop::Refused(fact)) => return Err(failed(fact)),
+            Err(Stop::Disk(error)) => return Err(error),
+            Err(Stop::Passing(fact)) => {
+                let now = length(file)?;
+                attempts = if now > furthest { 1 } else { attempts + 1 };
+                furthest = furthest.max(now);
+                if attempts == ATTEMPTS {
+                    return Err(failed(format!("{fact}, {attempts} times in a row, after {now} bytes")));
+                }
+                tokio::time::sleep(pause * (1 << (attempts - 1))).await;
+            }
+        }
+    }
+}
+
+/// Asks once for what lies beyond the first `have` bytes, and appends it.
+async fn attempt(client: &Client, url: &str, have: u64, file: &mut File, path: &Path) -> std::result::Result<(), Stop> {
+    let disk = |error| Stop::Disk(Error::io(path)(error));
+    let mut ask = client.get(url);
+    if have > 0 {
+        ask = ask.header(RANGE, format!("bytes={have}-"));
+    }
+    let mut answer = ask.send().await.map_err(|e| broken(&e))?;
+    match answer.status() {
+        StatusCode::PARTIAL_CONTENT if have > 0 && starts_at(&answer) == Some(have) => {}
+        StatusCode::OK => file.set_len(0).map_err(disk)?,
+        // What is there is no beginning of that file, or the server cannot say where its answer belongs.
+        status if have > 0 && matches!(status, StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE) => {
+            file.set_len(0).map_err(disk)?;
+            return Err(Stop::Passing(format!("the server answered {status} to a request from byte {have}")));
+        }
+        status => {
+            let fact = format!("the server answered {status}");
+            let passing = status.is_server_error()
+                || matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS);
+            return Err(if passing { Stop::Passing(fact) } else { Stop::Refused(fact) });
+        }
+    }
+    while let Some(bytes) = answer.chunk().await.map_err(|e| broken(&e))? {
+        file.write_all(&bytes).map_err(disk)?;
+    }
+    Ok(())
+}
+
+fn broken(error: &reqwest::Error) -> Stop {
+    let mut fact = error.to_string();
+    let lasting = error.is_builder() || error.is_redirect();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        fact = format!("{fact}: {inner}");
+        cause = inner.source();
+    }
+    if lasting { Stop::Refused(fact) } else { Stop::Passing(fact) }
+}
+
+/// The first byte of a partial answer, by its `Content-Range: bytes FIRST-LAST/ALL` (RFC 9110, section 14.4).
+fn starts_at(answer: &Response) -> Option<u64> {
+    let range = answer.headers().get(CONTENT_RANGE)?.to_str().ok()?;
+    range.strip_prefix("bytes ")?.split('-').next()?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests;

@@ -9,15 +9,12 @@ use toml::{Table, Value};
 use crate::error::{Error, Result};
 use crate::io::sources::Source as ImageSource;
 use crate::ops::preprocess::{Interpolation, Preprocess, Resize};
-use crate::pipeline::file::{EmbedderSettings, Preset, Source, SourceSettings};
+use crate::pipeline::file::{EmbedderSettings, Source, SourceSettings};
+use crate::pipeline::preset::{IMAGENET, Preset};
 use crate::pipeline::store::Store;
 use crate::stages::catalog::{Catalog, Embedder, Model, SourceEntry};
 use crate::stages::scope::{Above, Scope};
 use crate::stages::{Stage, StageKind, cluster, dedup, embed, export, ingest, retrieve, sample};
-
-const IMAGENET: ([f32; 3], [f32; 3]) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
-const CLIP: ([f32; 3], [f32; 3]) =
-    ([0.481_454_66, 0.457_827_5, 0.408_210_73], [0.268_629_54, 0.261_302_6, 0.275_777_1]);
 
 /// A configured stage.
 pub struct Step {
@@ -215,20 +212,19 @@ fn embedder(settings: &EmbedderSettings, base: &Path) -> std::result::Result<Emb
         }
         _ => return complain("needs either `model` or `url`".into(), "say where the ONNX file is"),
     };
-    let (resize, squash, crop, (mean, std)) = match settings.preset {
-        Some(Preset::Sscd) => (Some(320), true, Some(320), IMAGENET),
-        Some(Preset::Dinov2) => (Some(256), false, Some(224), IMAGENET),
-        Some(Preset::Clip) => (Some(224), false, Some(224), CLIP),
-        None => (None, false, None, IMAGENET),
-    };
-    let Some(side) = settings.resize.or(resize) else {
+    let preset = settings.preset.map(Preset::constants);
+    let (mean, std) = preset.map_or(IMAGENET, |preset| preset.norm);
+    let Some(side) = settings.resize.or(preset.map(|preset| preset.resize)) else {
         return complain(
             "needs `resize` or a `preset`".into(),
             "the model's documentation says which input it was trained on",
         );
     };
     // A crop that a preset brings does not outlive another `resize`.
-    let crop = settings.crop.unwrap_or(if settings.resize.is_some() { side } else { crop.unwrap_or(side) });
+    let crop = settings.crop.unwrap_or(match preset {
+        Some(preset) if settings.resize.is_none() => preset.crop,
+        _ => side,
+    });
     if !(1..=4096).contains(&side) || !(1..=4096).contains(&crop) {
         return complain(format!("resize {side}, crop {crop}: out of range"), "use 1 to 4096 pixels");
     }
@@ -239,13 +235,18 @@ fn embedder(settings: &EmbedderSettings, base: &Path) -> std::result::Result<Emb
     Ok(Embedder {
         model,
         preprocess: Preprocess {
-            resize: if settings.squash.unwrap_or(squash) { Resize::Squash(side) } else { Resize::ShortEdge(side) },
+            resize: if settings.squash.unwrap_or(preset.is_some_and(|preset| preset.squash)) {
+                Resize::Squash(side)
+            } else {
+                Resize::ShortEdge(side)
+            },
             crop,
             mean: settings.mean.unwrap_or(mean),
             std,
             interpolation: settings.interpolation.unwrap_or(Interpolation::Bicubic),
         },
         output: settings.output.clone(),
-        thresholds_known: settings.preset == Some(Preset::Sscd),
+        dims: settings.dims.or(preset.and_then(|preset| preset.dims)),
+        thresholds_known: preset.is_some_and(|preset| preset.thresholds_known),
     })
 }

@@ -11,6 +11,7 @@ use toml::{Table, Value};
 use crate::error::{Error, Result};
 use crate::io::sources::UrlFormat;
 use crate::ops::preprocess::Interpolation;
+use crate::pipeline::preset::Preset;
 use crate::stages::catalog::Role;
 
 /// A pipeline: what is curated from what, and how.
@@ -71,7 +72,7 @@ pub struct EmbedderSettings {
     pub url: Option<String>,
     /// SHA-256 of the file: required with `url`, checked with `model`.
     pub sha256: Option<String>,
-    /// Sets the settings below to those of a known encoder: `sscd`, `dinov2` or `clip`. What is set here wins.
+    /// Sets the settings below to those of a known encoder (docs/models.md). What is set here wins.
     pub preset: Option<Preset>,
     /// Pixels to resize the short edge to, or both edges with `squash`.
     pub resize: Option<u32>,
@@ -87,18 +88,8 @@ pub struct EmbedderSettings {
     pub std: Option<[f32; 3]>,
     /// The model's output to take: N x D, or N x T x D for its first token. Left out: the first output.
     pub output: Option<String>,
-}
-
-/// Encoders whose settings are published.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Preset {
-    /// SSCD (Pizzi et al. 2022): 320 x 320 squashed; the published thresholds for copies hold.
-    Sscd,
-    /// `DINOv2`: short edge 256, middle 224.
-    Dinov2,
-    /// CLIP: short edge 224, CLIP's mean and standard deviation.
-    Clip,
+    /// Values of a vector: a model that gives another number is an error. Left out: the preset's, or any.
+    pub dims: Option<u32>,
 }
 
 /// A pipeline file with its overrides applied, before anything in it is looked at.

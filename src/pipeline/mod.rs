@@ -6,6 +6,7 @@
 pub mod check;
 pub mod engine;
 pub mod file;
+pub mod preset;
 pub mod reference;
 pub mod report;
 pub mod runner;

@@ -89,6 +89,8 @@ pub struct Embedder {
     pub preprocess: Preprocess,
     /// Which output to take; the first when not named.
     pub output: Option<String>,
+    /// Values of a vector, where they are known beforehand.
+    pub dims: Option<u32>,
     /// Whether the published thresholds for copies (0.6, and 0.45 against references) were chosen for this model.
     pub thresholds_known: bool,
 }

@@ -48,6 +48,9 @@ struct EmbedderSpec {
     model_sha256: String,
     preprocess: Preprocess,
     output: Option<String>,
+    /// Values that a vector must have; left out of the identity of embedders without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    dims: Option<u32>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -127,7 +130,7 @@ fn spec_of(name: &str, embedder: &Embedder) -> Result<EmbedderSpec> {
         Model::Url { sha256, .. } => sha256.clone(),
     };
     let (preprocess, output) = (embedder.preprocess.clone(), embedder.output.clone());
-    Ok(EmbedderSpec { name: name.into(), model_sha256, preprocess, output })
+    Ok(EmbedderSpec { name: name.into(), model_sha256, preprocess, output, dims: embedder.dims })
 }
 
 /// Runs one task.

@@ -109,6 +109,7 @@ fn write(embedded: &Embedded, writers: &mut [Option<VectorWriter>], common: &Com
     }
     for ((writer, embedder), vectors) in writers.iter_mut().zip(&common.embedders).zip(&embedded.vectors) {
         if writer.is_none() {
+            check_dims(&embedder.name, embedder.dims, vectors.len() / images)?;
             *writer = Some(task.vectors(&embedder.name, vectors.len() / images)?);
         }
         if let Some(writer) = writer {
@@ -116,6 +117,16 @@ fn write(embedded: &Embedded, writers: &mut [Option<VectorWriter>], common: &Com
         }
     }
     Ok(())
+}
+
+fn check_dims(name: &str, dims: Option<u32>, got: usize) -> Result<()> {
+    match dims {
+        Some(dims) if dims as usize != got => {
+            let fact = format!("embedder {name:?}: the model gives vectors of {got} values, not {dims}");
+            Err(Error::usage(fact, "choose the preset of this model, or set the embedder's `dims` or `output`"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn stopped() -> Error {
@@ -238,4 +249,17 @@ fn normalise_row(vectors: &mut [f32], n: usize, row: usize) -> Option<Reason> {
         return Some(Reason::NanVector);
     }
     (!dot::normalise(vector)).then_some(Reason::ZeroVector)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vectors_of_another_length_are_refused() {
+        assert!(check_dims("copy", Some(512), 512).is_ok());
+        assert!(check_dims("copy", None, 7).is_ok());
+        let error = check_dims("copy", Some(512), 384).err().map(|e| e.to_string()).unwrap_or_default();
+        assert!(error.contains("\"copy\"") && error.contains("384") && error.contains("512"), "{error}");
+    }
 }

@@ -1,0 +1,113 @@
+//! Encoders whose input is published: one table, for the pipeline file and for docs/models.md.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Mean and standard deviation of R, G and B over `ImageNet`.
+pub const IMAGENET: ([f32; 3], [f32; 3]) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
+/// Those that CLIP was trained with.
+pub const CLIP: ([f32; 3], [f32; 3]) =
+    ([0.481_454_66, 0.457_827_5, 0.408_210_73], [0.268_629_54, 0.261_302_6, 0.275_777_1]);
+
+/// Encoders whose settings are published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Preset {
+    /// SSCD (Pizzi et al. 2022): 320 x 320 squashed; the published thresholds for copies hold.
+    Sscd,
+    /// `DINOv2` of any size: short edge 256, middle 224.
+    Dinov2,
+    /// `DINOv2` ViT-S/14: 384 values.
+    Dinov2S,
+    /// `DINOv2` ViT-B/14: 768 values.
+    Dinov2B,
+    /// `DINOv2` ViT-L/14: 1024 values.
+    Dinov2L,
+    /// `DINOv2` ViT-g/14: 1536 values.
+    Dinov2G,
+    /// CLIP of any size: short edge 224, CLIP's mean and standard deviation.
+    Clip,
+    /// CLIP ViT-B/32: 512 values.
+    ClipVitB32,
+}
+
+/// What a preset sets.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Constants {
+    /// Pixels of the short edge, or of both edges.
+    pub resize: u32,
+    /// Whether both edges are resized.
+    pub squash: bool,
+    /// Side of the model's input in pixels.
+    pub crop: u32,
+    /// Mean and standard deviation of R, G and B.
+    pub norm: ([f32; 3], [f32; 3]),
+    /// Values of a vector; `None` for a preset of several sizes.
+    pub dims: Option<u32>,
+    /// Whether the published thresholds for copies were chosen for this model.
+    pub thresholds_known: bool,
+}
+
+impl Preset {
+    /// Every preset, in the order of the documentation.
+    pub const ALL: [Self; 8] = [
+        Self::Sscd,
+        Self::Dinov2,
+        Self::Dinov2S,
+        Self::Dinov2B,
+        Self::Dinov2L,
+        Self::Dinov2G,
+        Self::Clip,
+        Self::ClipVitB32,
+    ];
+
+    /// What it sets.
+    #[must_use]
+    pub fn constants(self) -> Constants {
+        let base =
+            Constants { resize: 256, squash: false, crop: 224, norm: IMAGENET, dims: None, thresholds_known: false };
+        let clip = Constants { resize: 224, norm: CLIP, ..base };
+        match self {
+            Self::Sscd => {
+                Constants { resize: 320, squash: true, crop: 320, dims: Some(512), thresholds_known: true, ..base }
+            }
+            Self::Dinov2 => base,
+            Self::Dinov2S => Constants { dims: Some(384), ..base },
+            Self::Dinov2B => Constants { dims: Some(768), ..base },
+            Self::Dinov2L => Constants { dims: Some(1024), ..base },
+            Self::Dinov2G => Constants { dims: Some(1536), ..base },
+            Self::Clip => clip,
+            Self::ClipVitB32 => Constants { dims: Some(512), ..clip },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The rows of the table in docs/models.md.
+    fn table() -> crate::error::Result<String> {
+        let mut rows = Vec::new();
+        for preset in Preset::ALL {
+            let name = serde_json::to_value(preset).map_err(|e| crate::error::Error::usage(e.to_string(), ""))?;
+            let name = name.as_str().unwrap_or_default().to_owned();
+            let c = preset.constants();
+            let edges = if c.squash { "both edges" } else { "short edge" };
+            let norm = if c.norm == CLIP { "CLIP" } else { "ImageNet" };
+            let dims = c.dims.map_or("any".to_owned(), |d| d.to_string());
+            let known = if c.thresholds_known { "yes" } else { "no" };
+            rows.push(format!("| `{name}` | {edges} {} | {} | {norm} | {dims} | {known} |\n", c.resize, c.crop));
+        }
+        Ok(rows.concat())
+    }
+
+    #[test]
+    fn the_documented_table_is_this_one() -> crate::error::Result<()> {
+        let table = table()?;
+        let (_, rest) = include_str!("../../docs/models.md").split_once("| --- |").unwrap_or_default();
+        let rows = rest.split_once('\n').map_or("", |(_, rows)| rows);
+        assert!(rows.starts_with(&format!("{table}\n")), "docs/models.md should have\n{table}");
+        Ok(())
+    }
+}
