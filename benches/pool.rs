@@ -1,6 +1,13 @@
 //! Copy detection at scale, for `benches/compare/dedup.sh`: makes vectors with planted copies, runs the dedup stage's own tasks on
 //! them, and compares what it finds with every pair.
 
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "random numbers and measurements"
+)]
+
 #[path = "pool/clouds.rs"]
 mod clouds;
 #[path = "pool/tasks.rs"]
@@ -79,7 +86,6 @@ fn raw(folder: &Path, file: &Path) -> Result<()> {
 }
 
 /// Products a second of both kinds, on all threads.
-#[expect(clippy::cast_precision_loss, reason = "a measurement")]
 fn speed(d: usize) {
     let clouds = Clouds::new(20_000, d, 1, "clouds").expect("a kind");
     let mut values = vec![0.0; 20_000 * d];

@@ -60,7 +60,7 @@ impl Clouds {
                 if row > 0 && draw.unit(0) < 1.0 / 7.0 {
                     self.original((draw.bits(1) % self.n as u64) as usize, vector);
                     // Half of the copies within 0.05 of the threshold.
-                    let span = if draw.bits(2) % 2 == 0 { 0.05 } else { 0.39 };
+                    let span = if draw.bits(2).is_multiple_of(2) { 0.05 } else { 0.39 };
                     self.turn(vector, LEAST + span * draw.unit(3), row as u64);
                 }
             }

@@ -84,7 +84,6 @@ pub fn join(folder: &Path, settings: &str) -> Result<()> {
     let written: u64 = earlier.values().flatten().flat_map(|outcome| &outcome.parts).map(|part| part.bytes).sum();
     let status = std::fs::read_to_string("/proc/self/status")?;
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("?").trim().to_owned();
-    #[expect(clippy::cast_precision_loss, reason = "a measurement")]
     let (disk, gflops) = (written as f64 / bytes as f64, products as f64 * 2.0 * dimension(folder)? as f64 / 1e9);
     println!(
         "rows={rows} seconds={total:.2} peak={peak} disk={disk:.3} of the vectors' {bytes} bytes, {gflops:.0} GFLOP in the join"
@@ -128,7 +127,6 @@ pub fn exact(folder: &Path, queries: usize, floor: f32) -> Result<()> {
         }
     }
     let draw = Draw::new(9, "exact");
-    #[expect(clippy::cast_precision_loss, reason = "a share")]
     let share = queries as f64 / n as f64;
     let wanted = |row: u64| draw.unit(row) < share;
     let (mut ids, mut values, mut d) = (Vec::new(), Vec::new(), 1);
@@ -172,7 +170,6 @@ pub fn exact(folder: &Path, queries: usize, floor: f32) -> Result<()> {
             joined += u64::from(links.find(u32::try_from(a)?) == links.find(u32::try_from(b)?));
         }
     }
-    #[expect(clippy::cast_precision_loss, reason = "shares")]
     let of = |some: u64, all: u64| some as f64 / all.max(1) as f64;
     let bins: Vec<String> = bins.iter().map(|&(all, some)| format!("{:.3}", of(some, all))).collect();
     println!("queries={} pairs={pairs} recall={:.4} joined={:.4}", ids.len(), of(found, pairs), of(joined, pairs));

@@ -183,7 +183,7 @@ mod tests {
             ids: (10..15).map(ImageId).collect(),
             cells: vec![0, 2, 2, 2, 3],
             settled: vec![false, true, false, false, true],
-            halves: (0..15).map(|x| f16::from_f32(f32::from(x as u8))).collect(),
+            halves: (0..15u8).map(f16::from).collect(),
             probe_starts: vec![0, 1, 1, 3, 3, 4],
             probes: vec![7, 8, 9, 0],
         };
@@ -197,7 +197,7 @@ mod tests {
         assert_eq!(back.ids, [12, 13, 14, 10].map(ImageId));
         assert_eq!((back.cells, back.settled), (vec![2, 2, 3, 0], vec![false, false, true, false]));
         assert_eq!((back.probe_starts, back.probes), (vec![0, 2, 2, 3, 4], vec![8, 9, 0, 7]));
-        assert_eq!(back.halves, [6, 7, 8, 9, 10, 11, 12, 13, 14, 0, 1, 2].map(|x| f16::from_f32(x as f32)));
+        assert_eq!(back.halves, [6, 7, 8, 9, 10, 11, 12, 13, 14, 0, 1, 2].map(|x: u8| f16::from(x)));
         assert!(matches!(Run::open(&folder.path().join("none")), Err(Error::Io { .. })));
         Ok(())
     }

@@ -225,8 +225,7 @@ mod tests {
     #[test]
     fn every_kernel_gives_the_integers_of_a_plain_sum() {
         let draw = Draw::new(1, "kernel");
-        #[expect(clippy::cast_possible_truncation, reason = "random bytes")]
-        let byte = |i: usize| (draw.bits(i as u64) % 255) as i32 - 127;
+        let byte = |i: usize| i32::try_from(draw.bits(i as u64) % 255).expect("small") - 127;
         for (rows, groups, width) in [(1, 1, 4), (3, 2, 8), (8, 5, 512), (7, 3, 12), (2, 1, 2048)] {
             let code = |row: usize, k: usize| i8::try_from(byte(row * width + k)).expect("a code");
             let value = |row: usize, k: usize| byte(1_000_000 + row * width + k);
