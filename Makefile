@@ -46,9 +46,10 @@ lint: ours ## check format and lints
 	cargo fmt --check
 	cargo clippy $(CARGO_FLAGS) --all-targets -- -D warnings
 
-bench: build ## compare exact search and k-means with faiss-cpu
+bench: build ## compare search, k-means and copy detection with faiss-cpu
 	benches/compare/knn.sh
 	benches/compare/kmeans.sh
+	benches/compare/dedup.sh
 
 clean: ## remove lvd's own build products and the demo; what it depends on stays compiled
 	cargo clean $(CARGO_FLAGS) -p lvd

@@ -101,10 +101,8 @@ pub fn read(path: &Path) -> Result<impl Iterator<Item = Result<Vectors>> + use<>
                 return Err(fault(format!("`embedding` is {got}, expected fixed-size binary with dtype \"float16\"")));
             }
         };
-        let bytes = batch.column(index).as_fixed_size_binary();
-        let halves: Vec<f16> = (0..batch.num_rows())
-            .flat_map(|row| bytes.value(row).chunks_exact(2).map(|pair| f16::from_le_bytes([pair[0], pair[1]])))
-            .collect();
+        let bytes = batch.column(index).as_fixed_size_binary().value_data();
+        let halves: Vec<f16> = bytes.as_chunks::<2>().0.iter().map(|&pair| f16::from_le_bytes(pair)).collect();
         let mut values = vec![0.0; halves.len()];
         halves.convert_to_f32_slice(&mut values);
         Ok(Vectors { ids, values, dimension })

@@ -54,20 +54,26 @@ pub fn survey(pipeline: &Pipeline, step: &Step) -> Result<Survey> {
         Ok(inputs) => inputs,
         Err(table) => return Ok(Survey::Waiting { table }),
     };
-    // The scratch parts of a whole step are gone, and nobody misses them; those of an open one are read again.
-    match walk(pipeline, step, &inputs, false)? {
-        Survey::Open { .. } => walk(pipeline, step, &inputs, true),
+    // Scratch parts go when the step is whole, and are only missed by the next phase that is no scratch itself.
+    let all = step.stage.phases();
+    match walk(pipeline, step, &inputs, all.len())? {
+        Survey::Open { phase, .. } => {
+            let open = all.iter().position(|known| known.name == phase.name).unwrap_or(0);
+            let lasting = all[..open].iter().rposition(|phase| !phase.scratch);
+            walk(pipeline, step, &inputs, lasting.map_or(0, |lasting| lasting + 1))
+        }
         survey => Ok(survey),
     }
 }
 
-fn walk(pipeline: &Pipeline, step: &Step, inputs: &BTreeMap<String, Table>, scratch_needed: bool) -> Result<Survey> {
+/// Plans phase after phase, up to the first with a task to do. The scratch parts of the phases from `needed_from` on have to be there.
+fn walk(pipeline: &Pipeline, step: &Step, inputs: &BTreeMap<String, Table>, needed_from: usize) -> Result<Survey> {
     let mut earlier: BTreeMap<&'static str, Vec<Outcome>> = BTreeMap::new();
     let mut phases = Vec::new();
-    for &phase in step.stage.phases() {
+    for (number, &phase) in step.stage.phases().iter().enumerate() {
         let known = Known { catalog: &pipeline.catalog, inputs, earlier: &earlier };
         let planned = with_keys(step.stage.kind(), phase.name, step.stage.plan(phase.name, &known)?)?;
-        let needed = scratch_needed || !phase.scratch;
+        let needed = number >= needed_from || !phase.scratch;
         let done = pipeline.store.markers(&step.name, phase.name, &planned.keys, needed)?;
         if done.iter().any(Option::is_none) {
             return Ok(Survey::Open { phase, planned, done });

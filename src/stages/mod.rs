@@ -78,7 +78,7 @@ pub struct Phase {
     pub name: &'static str,
     /// Whether its rows are the step's rows: phases that count follow one another, each taking in what the last gave out.
     pub counts: bool,
-    /// Whether its parts are only for the phases after it, and go when the step is whole.
+    /// Whether its parts are only for the phases up to the next that is no scratch, and go when the step is whole.
     pub scratch: bool,
     /// Whether the same spec gives the same bytes. Where not (the network, a GPU), the first published answer stands.
     pub repeatable: bool,
