@@ -45,11 +45,11 @@ pub fn tasks(rule: &SetRule, seeds: &[VectorShard], pool: &[VectorShard]) -> Vec
 
 /// Searches one group of shards for one set.
 pub fn run(spec: &SearchTask, task: &mut Task) -> Result<()> {
-    let search = Search { k: spec.k, floor: spec.floor, index: None, skip_self: false };
+    let search = Search { k: spec.k, floor: spec.floor };
     let mut writer = task.rows("found")?;
     for shard in &spec.seeds {
         let seeds = shard.load(task)?;
-        let found = nearest(&seeds, &spec.pool, &search, task)?;
+        let found = nearest(&seeds, &spec.pool, search, task)?;
         for (seed_id, neighbours) in seeds.ids.iter().zip(found) {
             for neighbour in neighbours {
                 let set = u32::from(seed_id.shard().dataset());
