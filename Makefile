@@ -46,7 +46,8 @@ lint: ours ## check format and lints
 	cargo fmt --check
 	cargo clippy $(CARGO_FLAGS) --all-targets -- -D warnings
 
-bench: build ## compare search, k-means and copy detection with faiss-cpu
+bench: build ## compare with faiss-cpu, onnxruntime and torch in Python
+	benches/compare/embed.sh
 	benches/compare/knn.sh
 	benches/compare/kmeans.sh
 	benches/compare/dedup.sh

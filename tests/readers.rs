@@ -43,6 +43,9 @@ fn the_data_set_reads_in_every_package() {
     let folder = tempfile::tempdir().expect("a folder");
     let work = folder.path().join("work");
     run(&strs(&on_example("run", &work, &[])));
+    for out in ["copy.npy", "copy.parquet"] {
+        run(&strs(&on_example("vectors", &work, &["embed/copy", &work.join(out).to_string_lossy()])));
+    }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/readers/read.py");
     let output = Command::new("python3")
         .arg(script)

@@ -58,7 +58,7 @@ pub fn join(folder: &Path, settings: &str) -> Result<()> {
     std::fs::create_dir_all(&step)?;
     let (mut total, mut products) = (0.0, 0);
     for phase in stage.phases().iter().filter(|phase| phase.name != "components") {
-        let start = Instant::now();
+        let (start, cpu) = (Instant::now(), cpu_seconds()?);
         let known = Known { catalog: &catalog, inputs: &inputs, earlier: &earlier };
         let plan = stage.plan(phase.name, &known)?;
         let mut outcomes = Vec::new();
@@ -78,7 +78,9 @@ pub fn join(folder: &Path, settings: &str) -> Result<()> {
             *counters.entry(name.clone()).or_default() += n;
         }
         products += counters.get("products").copied().unwrap_or(0);
-        println!("{}: {} tasks, {seconds:.2} s {facts:?} {counters:?}", phase.name, plan.tasks.len());
+        let busy = (cpu_seconds()? - cpu) / seconds;
+        let tasks = plan.tasks.len();
+        println!("{}: {tasks} tasks, {seconds:.2} s, {busy:.2} cores busy {facts:?} {counters:?}", phase.name);
         earlier.insert(phase.name, outcomes);
     }
     let written: u64 = earlier.values().flatten().flat_map(|outcome| &outcome.parts).map(|part| part.bytes).sum();
@@ -89,6 +91,15 @@ pub fn join(folder: &Path, settings: &str) -> Result<()> {
         "rows={rows} seconds={total:.2} peak={peak} disk={disk:.3} of the vectors' {bytes} bytes, {gflops:.0} GFLOP in the join"
     );
     Ok(())
+}
+
+/// Processor time of this process so far.
+fn cpu_seconds() -> Result<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |field: usize| fields.get(field).and_then(|ticks| ticks.parse::<f64>().ok()).unwrap_or(0.0);
+    // User and system time, in hundredths of a second.
+    Ok((ticks(11) + ticks(12)) / 100.0)
 }
 
 fn catalog() -> Catalog {

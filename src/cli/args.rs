@@ -39,7 +39,7 @@ pub enum Command {
     /// Fetch the images of the sources, check and store them
     Ingest(StageArgs),
     /// Turn images into vectors with ONNX models
-    Embed(StageArgs),
+    Embed(EmbedArgs),
     /// Find copies among the pool, or copies of reference images
     Dedup(StageArgs),
     /// Group the pool by k-means
@@ -82,6 +82,15 @@ pub enum Command {
     },
     /// Find a threshold for a dedup step: edit a sample of its images, and see which copies the encoder recognises
     Calibrate(CalibrateArgs),
+    /// Write a table of vectors as plain numbers, for numpy (.npy), or for pandas and `DuckDB` (.parquet with lists)
+    Vectors {
+        #[command(flatten)]
+        file: FileArgs,
+        /// The table, STEP/EMBEDDER
+        table: String,
+        /// The new file: OUT.npy (the ids beside it in OUT.ids.npy) or OUT.parquet
+        out: PathBuf,
+    },
     /// Run one task of a planned phase: what a scheduler calls
     Task {
         #[command(flatten)]
@@ -190,6 +199,18 @@ pub struct CalibrateArgs {
     /// Print errors only, beside the result
     #[arg(short, long)]
     pub quiet: bool,
+}
+
+#[derive(ClapArgs)]
+pub struct EmbedArgs {
+    #[command(flatten)]
+    pub stage: StageArgs,
+    /// Embed nothing: measure each part of the stage on the step's images for so many seconds
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "3")]
+    pub bench: Option<f64>,
+    /// Print the measurements as JSON
+    #[arg(long, requires = "bench")]
+    pub json: bool,
 }
 
 #[derive(ClapArgs)]

@@ -4,6 +4,7 @@
 //! the pipeline file is wrong; 3 a step is whole, but more of its rows failed than the file allows.
 
 mod args;
+mod bench;
 mod calibrate;
 mod doctor;
 mod example;
@@ -11,6 +12,7 @@ mod plan;
 mod progress;
 mod report;
 mod table;
+mod vectors;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -87,7 +89,10 @@ fn dispatch(command: Command) -> Result<(), Stop> {
             run_steps(&pipeline, &steps, &run)
         }
         Command::Ingest(stage) => run_stage(StageKind::Ingest, &stage),
-        Command::Embed(stage) => run_stage(StageKind::Embed, &stage),
+        Command::Embed(embed) => match embed.bench {
+            Some(seconds) => bench_steps(&embed, seconds),
+            None => run_stage(StageKind::Embed, &embed.stage),
+        },
         Command::Dedup(stage) => run_stage(StageKind::Dedup, &stage),
         Command::Cluster(stage) => run_stage(StageKind::Cluster, &stage),
         Command::Retrieve(stage) => run_stage(StageKind::Retrieve, &stage),
@@ -102,6 +107,7 @@ fn dispatch(command: Command) -> Result<(), Stop> {
         Command::Status { file, json } => plan::status(&load(&file, None)?, json),
         Command::Report { file, step, format } => report::report(&load(&file, None)?, step.as_deref(), &format),
         Command::Calibrate(args) => calibrate::calibrate(&load(&args.file, None)?, &args),
+        Command::Vectors { file, table, out } => vectors::vectors(&load(&file, None)?, &table, &out),
         Command::Task { file, step, phase, number, threads } => {
             let pipeline = load(&file, None)?;
             let threads = use_threads(threads);
@@ -109,6 +115,7 @@ fn dispatch(command: Command) -> Result<(), Stop> {
                 runner::planned_task(&pipeline, &step, &phase).map_err(|e| Stop::Usage(vec![e]))?;
             let marker = runner::run_task(&pipeline, step, phase, &planned, number, threads, &|_| ())?;
             let outcome = &marker.outcome;
+            outcome.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
             eprintln!(
                 "{}/{} {number}: {} rows in, {} out, {:.1} s",
                 step.name, phase.name, outcome.rows_in, outcome.rows_out, marker.seconds
@@ -150,16 +157,35 @@ fn use_threads(threads: Option<usize>) -> usize {
 
 fn run_stage(kind: StageKind, stage: &args::StageArgs) -> Result<(), Stop> {
     let pipeline = load(&stage.file, Some(&stage.run))?;
+    let steps = steps_of(kind, &pipeline, stage)?;
+    run_steps(&pipeline, &steps, &stage.run)
+}
+
+fn bench_steps(args: &args::EmbedArgs, seconds: f64) -> Result<(), Stop> {
+    if !(0.0..=3600.0).contains(&seconds) {
+        let message = format!("--bench={seconds}: no time to measure for");
+        return Err(Stop::Usage(vec![Error::usage(message, "give seconds, for instance --bench=3")]));
+    }
+    let pipeline = load(&args.stage.file, Some(&args.stage.run))?;
+    let threads = use_threads(args.stage.run.threads);
+    for index in steps_of(StageKind::Embed, &pipeline, &args.stage)? {
+        bench::embed(&pipeline, &pipeline.steps[index], seconds, threads, args.json)?;
+    }
+    Ok(())
+}
+
+/// The steps of a stage, or the one that is named.
+fn steps_of(kind: StageKind, pipeline: &Pipeline, stage: &args::StageArgs) -> Result<Vec<usize>, Stop> {
     let of_kind = |index: &usize| pipeline.steps[*index].stage.kind() == kind;
     let steps: Vec<usize> = match &stage.step {
-        Some(name) => vec![position(&pipeline, name)?].into_iter().filter(of_kind).collect(),
+        Some(name) => vec![position(pipeline, name)?].into_iter().filter(of_kind).collect(),
         None => (0..pipeline.steps.len()).filter(of_kind).collect(),
     };
     if steps.is_empty() {
         let message = format!("{} has no such {} step", pipeline.path.display(), kind.name());
         return Err(Stop::Usage(vec![Error::usage(message, "lvd plan lists the steps")]));
     }
-    run_steps(&pipeline, &steps, &stage.run)
+    Ok(steps)
 }
 
 fn run_steps(pipeline: &Pipeline, steps: &[usize], run: &RunArgs) -> Result<(), Stop> {

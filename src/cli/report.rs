@@ -114,6 +114,9 @@ fn detail(pipeline: &Pipeline, summary: &Summary) -> Result<String> {
     lines.push(vec!["bytes".into(), bytes(summary.bytes)]);
     lines.push(vec!["peak memory".into(), bytes(summary.peak_memory_bytes)]);
     text.push_str(&columns(&["", ">"], &lines));
+    for warning in &summary.warnings {
+        let _ = writeln!(text, "warning: {warning}");
+    }
     let mut bins: Vec<HistogramBin> = Vec::new();
     for batch in row::read(&pipeline.store.step(&summary.step).join("histogram.parquet"))? {
         bins.extend(batch?);

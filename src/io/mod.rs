@@ -6,6 +6,7 @@ pub mod download;
 pub mod fetch;
 pub mod images;
 pub mod part;
+pub mod plain;
 pub mod publish;
 pub mod row;
 pub mod runs;

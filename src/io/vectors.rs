@@ -69,9 +69,7 @@ impl VectorWriter {
 
     /// Appends a block; `values` is n x d.
     pub fn write(&mut self, ids: Vec<ImageId>, sha256: Vec<String>, values: &[f32]) -> Result<()> {
-        let mut halves = vec![f16::ZERO; values.len()];
-        halves.convert_from_f32_slice(values);
-        let bytes = halves.iter().flat_map(|half| half.to_le_bytes()).collect::<Vec<u8>>();
+        let bytes = to_bytes(values);
         let width = i32::try_from(2 * self.dimension).unwrap_or(i32::MAX);
         let vectors = FixedSizeBinaryArray::new(width, bytes.into(), None);
         let columns: Vec<ArrayRef> = vec![ImageId::encode(ids), String::encode(sha256), Arc::new(vectors)];
@@ -101,12 +99,41 @@ pub fn read(path: &Path) -> Result<impl Iterator<Item = Result<Vectors>> + use<>
                 return Err(fault(format!("`embedding` is {got}, expected fixed-size binary with dtype \"float16\"")));
             }
         };
-        let bytes = batch.column(index).as_fixed_size_binary().value_data();
-        let halves: Vec<f16> = bytes.as_chunks::<2>().0.iter().map(|&pair| f16::from_le_bytes(pair)).collect();
-        let mut values = vec![0.0; halves.len()];
-        halves.convert_to_f32_slice(&mut values);
+        let column = batch.column(index).as_fixed_size_binary();
+        let values = from_bytes(&column.value_data()[..batch.num_rows() * 2 * dimension]);
         Ok(Vectors { ids, values, dimension })
     }))
+}
+
+/// Values converted at a time: they stay in the fastest cache between two passes.
+const BLOCK: usize = 4096;
+
+/// The nearest fp16 of each value, little-endian.
+fn to_bytes(values: &[f32]) -> Vec<u8> {
+    let mut bytes = vec![0; 2 * values.len()];
+    let mut halves = [f16::ZERO; BLOCK];
+    for (values, bytes) in values.chunks(BLOCK).zip(bytes.chunks_mut(2 * BLOCK)) {
+        let halves = &mut halves[..values.len()];
+        halves.convert_from_f32_slice(values);
+        for (pair, half) in bytes.as_chunks_mut::<2>().0.iter_mut().zip(halves) {
+            *pair = half.to_le_bytes();
+        }
+    }
+    bytes
+}
+
+/// The values of little-endian fp16.
+fn from_bytes(bytes: &[u8]) -> Vec<f32> {
+    let mut values = vec![0.0; bytes.len() / 2];
+    let mut halves = [f16::ZERO; BLOCK];
+    for (bytes, values) in bytes.chunks(2 * BLOCK).zip(values.chunks_mut(BLOCK)) {
+        let halves = &mut halves[..values.len()];
+        for (half, pair) in halves.iter_mut().zip(bytes.as_chunks::<2>().0) {
+            *half = f16::from_le_bytes(*pair);
+        }
+        halves.convert_to_f32_slice(values);
+    }
+    values
 }
 
 #[cfg(test)]

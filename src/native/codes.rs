@@ -15,10 +15,19 @@ use crate::ops::dot::dot;
 
 /// Rows of codes that lie interleaved: a vector register holds four codes of each.
 pub const LANES: usize = 16;
-/// Queries and base rows that one call of [`Codes::products`] puts out at most: the products stay in the second-level cache.
-const QUERIES: usize = 8;
-/// Base rows of one block of a scan.
-const SPAN: usize = 2048;
+/// Base rows of one block of a scan: with it, the products of 64 queries stay in the second-level cache.
+const SPAN: usize = 1024;
+
+/// Four codes of each of [`LANES`] rows.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+struct Line([u8; 4 * LANES]);
+
+impl Default for Line {
+    fn default() -> Self {
+        Self([128; 4 * LANES])
+    }
+}
 
 /// Vectors as codes: `x` is about `scale * code`, a scale a row.
 #[derive(Clone, Debug, Default)]
@@ -28,8 +37,8 @@ pub struct Codes {
     width: usize,
     /// Row after row.
     plain: Vec<i8>,
-    /// Groups of [`LANES`] rows, four codes of every row in turn, each plus 128.
-    packed: Vec<u8>,
+    /// Groups of [`LANES`] rows, a line for every four codes, each plus 128.
+    packed: Vec<Line>,
     /// What the codes of each row are multiplied with.
     scales: Vec<f32>,
     /// How far a product with a row's codes may be off, in cosine: the errors of two rows add up.
@@ -51,14 +60,14 @@ impl Codes {
             rows,
             width,
             plain: vec![0; rows * width],
-            packed: vec![0; rows.next_multiple_of(LANES) * width],
+            packed: vec![Line::default(); rows.div_ceil(LANES) * width / 4],
             scales: vec![0.0; rows],
             slack: vec![0.0; rows],
             offsets: vec![0; rows],
         };
         codes
             .packed
-            .par_chunks_mut(LANES * width)
+            .par_chunks_mut(width / 4)
             .zip(codes.plain.par_chunks_mut(LANES * width))
             .zip(codes.scales.par_chunks_mut(LANES).zip(codes.slack.par_chunks_mut(LANES)))
             .zip(codes.offsets.par_chunks_mut(LANES))
@@ -91,17 +100,12 @@ impl Codes {
         let groups = rows.start / LANES..rows.end.div_ceil(LANES);
         let stride = groups.len() * LANES;
         out.resize(chosen.len() * stride, 0);
-        let packed = &self.packed[groups.start * LANES * self.width..groups.end * LANES * self.width];
-        for (chosen, out) in chosen.chunks(QUERIES).zip(out.chunks_mut((QUERIES * stride).max(1))) {
-            let mut codes: [&[i8]; QUERIES] = [&[]; QUERIES];
-            let mut offsets = [0; QUERIES];
-            for (i, &row) in chosen.iter().enumerate() {
-                let row = row as usize;
-                codes[i] = &queries.plain[row * self.width..(row + 1) * self.width];
-                offsets[i] = queries.offsets[row];
-            }
-            kernel::products(&codes[..chosen.len()], &offsets[..chosen.len()], packed, self.width, out);
-        }
+        let lines = self.width / 4;
+        let packed = &self.packed[groups.start * lines..groups.end * lines];
+        let codes: Vec<&[i8]> =
+            chosen.iter().map(|&row| &queries.plain[row as usize * self.width..][..self.width]).collect();
+        let offsets: Vec<i32> = chosen.iter().map(|&row| queries.offsets[row as usize]).collect();
+        kernel::products(&codes, &offsets, packed, self.width, out);
         stride
     }
 
@@ -109,6 +113,12 @@ impl Codes {
     #[must_use]
     pub fn scale(&self, row: usize) -> f32 {
         self.scales[row]
+    }
+
+    /// [`Codes::scale`] of every row.
+    #[must_use]
+    pub fn scales(&self) -> &[f32] {
+        &self.scales
     }
 
     /// Calls `found(query, row)` for every pair of a chosen query and a row in `rows` whose cosine may reach the lower of
@@ -125,21 +135,19 @@ impl Codes {
             let mut start = rows.start;
             while start < rows.end {
                 let span = start..rows.end.min((start / LANES * LANES) + SPAN);
-                for chosen in chosen.chunks(QUERIES) {
-                    let stride = self.products(queries, chosen, &span, products);
-                    for (&query, products) in chosen.iter().zip(products.chunks(stride.max(1))) {
-                        let q = query as usize;
-                        let (scale, least) = (queries.scales[q], query_floors[q] - queries.slack[q]);
-                        let products = &products[span.start % LANES..][..span.len()];
-                        let lanes = Lanes {
-                            scales: &self.scales[span.clone()],
-                            slack: &self.slack[span.clone()],
-                            floors: &row_floors[span.clone()],
-                        };
-                        widest(|| {
-                            lanes.over(products, scale, least, queries.slack[q], |row| found(query, span.start + row));
-                        });
-                    }
+                let stride = self.products(queries, chosen, &span, products);
+                for (&query, products) in chosen.iter().zip(products.chunks(stride.max(1))) {
+                    let q = query as usize;
+                    let (scale, least) = (queries.scales[q], query_floors[q] - queries.slack[q]);
+                    let products = &products[span.start % LANES..][..span.len()];
+                    let lanes = Lanes {
+                        scales: &self.scales[span.clone()],
+                        slack: &self.slack[span.clone()],
+                        floors: &row_floors[span.clone()],
+                    };
+                    widest(|| {
+                        lanes.over(products, scale, least, queries.slack[q], |row| found(query, span.start + row));
+                    });
                 }
                 start = span.end;
             }
@@ -178,17 +186,18 @@ impl Lanes<'_> {
 }
 
 /// Codes of one vector; its scale, and the bound of the error.
-#[inline]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "compiled for the widest vectors only where it is inlined")]
 fn encode(vector: &[f32], codes: &mut [i8]) -> (f32, f32) {
     let largest = vector.iter().fold(0.0f32, |largest, x| if x.abs() > largest { x.abs() } else { largest });
     if largest == 0.0 || !largest.is_finite() {
         return (0.0, f32::NAN);
     }
-    let scale = largest / 127.0;
+    let (scale, inverse) = (largest / 127.0, 127.0 / largest);
     let mut squares = 0.0;
     for (&x, code) in vector.iter().zip(codes.iter_mut()) {
         #[expect(clippy::cast_possible_truncation, reason = "rounded to -127 ..= 127")]
-        let rounded = (x / scale).round_ties_even().clamp(-127.0, 127.0) as i8;
+        let rounded = (x * inverse).round_ties_even().clamp(-127.0, 127.0) as i8;
         *code = rounded;
         let error = x - scale * f32::from(rounded);
         squares += error * error;
@@ -202,14 +211,11 @@ fn encode(vector: &[f32], codes: &mut [i8]) -> (f32, f32) {
     (scale, norm * error + error * error + rounding)
 }
 
-/// Interleaves up to [`LANES`] rows; rows that are not there are zeros.
-fn pack(plain: &[i8], width: usize, packed: &mut [u8]) {
-    packed.fill(128);
+/// Interleaves up to [`LANES`] rows.
+fn pack(plain: &[i8], width: usize, packed: &mut [Line]) {
     for (lane, codes) in plain.chunks(width).enumerate() {
-        for (four, codes) in codes.chunks(4).enumerate() {
-            for (place, &code) in codes.iter().enumerate() {
-                packed[(four * LANES + lane) * 4 + place] = code.cast_unsigned() ^ 0x80;
-            }
+        for (line, codes) in packed.iter_mut().zip(codes.as_chunks::<4>().0) {
+            line.0[4 * lane..][..4].copy_from_slice(&codes.map(|code| code.cast_unsigned() ^ 0x80));
         }
     }
 }

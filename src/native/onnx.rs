@@ -3,6 +3,9 @@
 //! The library is looked for in documented places and never downloaded; a missing one is an error with its cure, not a
 //! panic. A session computes on the threads it was given (one, for the pipeline: a session a worker) and never spins.
 
+mod flops;
+mod provider;
+
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -13,6 +16,9 @@ use ort::session::builder::GraphOptimizationLevel;
 use ort::value::{Outlet, TensorRef, ValueType};
 
 use crate::error::{Error, Result};
+
+pub use flops::flops;
+pub use provider::Provider;
 
 /// The name under which the library lies in its folder.
 pub const LIBRARY_NAME: &str = "libonnxruntime.so";
@@ -166,17 +172,46 @@ pub struct Session {
     path: PathBuf,
     inputs: Vec<Port>,
     outputs: Vec<Port>,
+    provider: Provider,
+    passed_over: Vec<String>,
 }
 
 impl Session {
-    /// Opens an ONNX model that computes on `threads` threads.
+    /// Opens an ONNX model that computes on `threads` threads of the processor.
     ///
     /// # Errors
     /// When the library or the model cannot be loaded, or the model does not take one f32 input of four dimensions.
     pub fn open(path: &Path, threads: usize) -> Result<Self> {
+        Self::open_on(path, threads, &[Provider::Cpu])
+    }
+
+    /// Opens an ONNX model that computes by the first of `providers` that can be used.
+    ///
+    /// # Errors
+    /// As [`Session::open`]; when no provider can be used, with the reason of each.
+    pub fn open_on(path: &Path, threads: usize, providers: &[Provider]) -> Result<Self> {
         std::fs::File::open(path).map_err(Error::io(path))?;
-        let open = |library: &Loaded| -> ort::Result<ort::session::Session> {
-            ort::session::Session::builder(&library.environment)?
+        // Opened outside the lock, so that workers open theirs at once.
+        let environment = loaded(|library| Ok(library.environment.clone()))?;
+        let mut passed_over = Vec::new();
+        for &provider in providers {
+            match Self::open_by(&environment, path, threads, provider) {
+                Ok(session) => return Ok(Self { passed_over, ..session }),
+                // The model's own fault: another provider would find it too.
+                Err(error) if provider == Provider::Cpu => return Err(error),
+                Err(error) => passed_over.push(format!("{}: {error}", provider.name())),
+            }
+        }
+        Err(Error::usage(
+            format!("none of the providers can be used: {}", passed_over.join("; ")),
+            "point ORT_DYLIB_PATH to an ONNX Runtime for GPUs, or add \"cpu\" to `providers`",
+        ))
+    }
+
+    fn open_by(environment: &Environment, path: &Path, threads: usize, provider: Provider) -> Result<Self> {
+        let open = || -> ort::Result<ort::session::Session> {
+            let builder = provider.register(ort::session::Session::builder(environment)?)?;
+            builder
                 .with_intra_threads(threads.max(1))?
                 .with_inter_threads(1)?
                 .with_parallel_execution(false)?
@@ -186,9 +221,7 @@ impl Session {
                 .with_log_level(ort::logging::LogLevel::Error)?
                 .commit_from_file(path)
         };
-        let inner = loaded(|library| {
-            open(library).map_err(|error| Error::data(path, format!("not a model that can be run: {error}")))
-        })?;
+        let inner = open().map_err(|error| Error::data(path, format!("not a model that can be run: {error}")))?;
         let inputs: Vec<_> = inner.inputs().iter().map(Port::new).collect();
         let outputs = inner.outputs().iter().map(Port::new).collect();
         match inputs.as_slice() {
@@ -198,7 +231,19 @@ impl Session {
                 return Err(Error::data(path, format!("takes {found}; needed is one f32 input, images x 3 x h x w")));
             }
         }
-        Ok(Self { inner, path: path.to_path_buf(), inputs, outputs })
+        Ok(Self { inner, path: path.to_path_buf(), inputs, outputs, provider, passed_over: Vec::new() })
+    }
+
+    /// Where it computes.
+    #[must_use]
+    pub fn provider(&self) -> Provider {
+        self.provider
+    }
+
+    /// The providers that were to be used rather than this one, and why each was not.
+    #[must_use]
+    pub fn passed_over(&self) -> &[String] {
+        &self.passed_over
     }
 
     /// The model's inputs.
@@ -211,6 +256,12 @@ impl Session {
     #[must_use]
     pub fn outputs(&self) -> &[Port] {
         &self.outputs
+    }
+
+    /// The number of images a batch that the model was made for, where it takes no other.
+    #[must_use]
+    pub fn fixed_images(&self) -> Option<usize> {
+        self.inputs[0].shape[0].filter(|&images| images > 0)
     }
 
     /// Runs a batch of `shape` (images, channels, height, width), and takes a vector an image from the named output (the
@@ -234,7 +285,7 @@ impl Session {
             ));
         }
         let name = self.output_name(output)?;
-        let step = wanted[0].filter(|&fixed| fixed > 0).unwrap_or(images.max(1));
+        let step = self.fixed_images().unwrap_or(images.max(1));
         let mut vectors = Vectors { dimension: 0, values: Vec::new() };
         for batch in batch.chunks(step * image) {
             let given = batch.len() / image;

@@ -11,12 +11,15 @@ use rayon::prelude::*;
 use super::dot::normalise;
 use super::hash::Draw;
 use crate::error::{Error, Result};
-use crate::native::codes::Codes;
+use crate::native::codes::{Codes, LANES};
+use crate::native::wide::widest;
 
 /// Cells that a vector probes at most, its own included.
 pub const PROBES: usize = 256;
 /// Rounds of k-means, from random points: cells need not be good clusters.
 const ROUNDS: usize = 2;
+/// Vectors that look at all cells together.
+const LOOKING: usize = 32;
 /// Vectors of one task of [`Cells::assign`].
 const BLOCK: usize = 1024;
 
@@ -123,17 +126,11 @@ impl Cells {
     /// For each row the cells within `margin` of the best, best first.
     fn look(&self, codes: &Codes, rows: &[u32], margin: f32) -> Vec<Vec<(u32, f32)>> {
         let (mut products, all, mut found) = (Vec::new(), 0..self.len(), Vec::with_capacity(rows.len()));
-        for chosen in rows.chunks(8) {
+        for chosen in rows.chunks(LOOKING) {
             let stride = self.codes.products(codes, chosen, &all, &mut products);
             for (&row, products) in chosen.iter().zip(products.chunks(stride)) {
-                let mut seen = Seen::default();
-                let scale = codes.scale(row as usize);
-                for (cell, &product) in all.clone().zip(products) {
-                    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-                    let cosine = product as f32 * (scale * self.codes.scale(cell));
-                    seen.take(number(cell), cosine, margin);
-                }
-                found.push(seen.within(margin));
+                let (products, scale) = (&products[..self.len()], codes.scale(row as usize));
+                found.push(widest(|| near(products, self.codes.scales(), scale, margin)));
             }
         }
         found
@@ -152,37 +149,39 @@ impl Cells {
     }
 }
 
-/// The cells a vector has seen so far.
-#[derive(Default)]
-struct Seen {
-    best: Option<f32>,
-    cells: Vec<(u32, f32)>,
-}
-
-impl Seen {
-    #[inline]
-    fn take(&mut self, cell: u32, cosine: f32, margin: f32) {
-        let best = self.best.map_or(cosine, |best| best.max(cosine));
-        self.best = Some(best);
-        if cosine >= best - margin {
-            self.cells.push((cell, cosine));
+/// The cells whose cosine, the product times both scales, is less than the best by at most `margin`: at most [`PROBES`], best first.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "compiled for the widest vectors only where it is inlined")]
+#[expect(clippy::cast_precision_loss, reason = "estimates")]
+fn near(products: &[i32], scales: &[f32], scale: f32, margin: f32) -> Vec<(u32, f32)> {
+    let cosine = |product: i32, of: f32| product as f32 * of * scale;
+    let lanes = || products.chunks(LANES).zip(scales.chunks(LANES));
+    let mut most = [f32::NEG_INFINITY; LANES];
+    for (products, scales) in lanes() {
+        for ((most, &product), &of) in most.iter_mut().zip(products).zip(scales) {
+            let cosine = cosine(product, of);
+            *most = if cosine > *most { cosine } else { *most };
         }
     }
-
-    fn within(mut self, margin: f32) -> Vec<(u32, f32)> {
-        let least = self.best.unwrap_or(0.0) - margin;
-        self.cells.retain(|&(_, cosine)| cosine >= least);
-        if self.cells.len() > PROBES {
-            self.cells.select_nth_unstable_by(PROBES - 1, nearer);
-            self.cells.truncate(PROBES);
+    let least = most.iter().copied().fold(f32::NEG_INFINITY, f32::max) - margin;
+    let mut cells = Vec::new();
+    for (block, (products, scales)) in lanes().enumerate() {
+        let mut any = 0;
+        for (&product, &of) in products.iter().zip(scales) {
+            any |= u32::from(cosine(product, of) >= least);
         }
-        self.cells.sort_unstable_by(nearer);
-        if self.cells.is_empty() {
-            // A vector without a direction: it lies in the first cell, and is near nothing.
-            self.cells.push((0, 0.0));
+        if any > 0 {
+            let seen = products.iter().zip(scales).map(|(&product, &of)| cosine(product, of));
+            let seen = seen.enumerate().filter(|&(_, cosine)| cosine >= least);
+            cells.extend(seen.map(|(lane, cosine)| (number(block * LANES + lane), cosine)));
         }
-        self.cells
     }
+    if cells.len() > PROBES {
+        cells.select_nth_unstable_by(PROBES - 1, nearer);
+        cells.truncate(PROBES);
+    }
+    cells.sort_unstable_by(nearer);
+    cells
 }
 
 /// The same vectors, such that near ones are more often near in order too: each beside those of the nearest of a few.

@@ -205,11 +205,12 @@ impl Block {
                 triangle: true,
             }));
         }
-        for (a, one) in self.cells.iter().enumerate() {
-            for other in neighbours(one, self, a + 1) {
-                pieces.extend(across(self, one, self, other));
-            }
-        }
+        let this = &*self;
+        let between = |(a, one)| {
+            neighbours(one, this, a + 1).into_iter().flat_map(|other| across(this, one, this, other)).collect()
+        };
+        let others: Vec<Vec<Piece>> = self.cells.par_iter().enumerate().map(between).collect();
+        pieces.extend(others.into_iter().flatten());
         let products = compare(&pieces);
         self.raise();
         products

@@ -152,6 +152,8 @@ pub fn tables() -> String {
          matrix in Python:\n\n```python\nimport numpy as np, pyarrow.dataset as ds\n\
          table = ds.dataset(\"work/embed/copy\", format=\"parquet\", exclude_invalid_files=True).to_table()\n\
          vectors = np.stack([np.frombuffer(v, np.float16) for v in table[\"embedding\"].to_pylist()])\n```\n\
+         \nAs plain numbers, for programs that would rather not: `lvd vectors my.toml embed/copy copy.npy` writes a matrix (and the ids, \
+         `copy.ids.npy`), `copy.parquet` instead `id` and a list of float32.\n\
          \n## cluster: centroids\n\n`CLUSTER/centroids/part-*.parquet`\n\n`level` (uint32, 1 is the finest), `cluster` (uint32), `parent` (uint32?) \
          and `embedding`: fixed-size binary, fp32 little-endian.\n",
     );

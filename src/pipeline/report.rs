@@ -1,6 +1,6 @@
 //! What a step did: `report.parquet` (a row a task, and one a drop reason of a task), `histogram.parquet` and `summary.json`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -80,6 +80,9 @@ pub struct Summary {
     pub counters: BTreeMap<String, u64>,
     /// Decisions taken on the way.
     pub facts: BTreeMap<String, Value>,
+    /// What a user should look at.
+    #[serde(default)]
+    pub warnings: BTreeSet<String>,
     /// Tasks of all phases.
     pub tasks: u64,
     /// Wall time of all tasks, added up.
@@ -109,6 +112,7 @@ pub fn summarise(pipeline: &Pipeline, step: &Step, phases: &[(Phase, Planned, Ve
         failed_share: None,
         counters: BTreeMap::new(),
         facts: BTreeMap::new(),
+        warnings: BTreeSet::new(),
         tasks: 0,
         seconds: 0.0,
         bytes: 0,
@@ -148,6 +152,7 @@ pub fn summarise(pipeline: &Pipeline, step: &Step, phases: &[(Phase, Planned, Ve
                 *summary.counters.entry(counter.clone()).or_default() += n;
             }
             summary.facts.extend(marker.outcome.facts.clone());
+            summary.warnings.extend(marker.outcome.warnings.clone());
             summary.tasks += 1;
             summary.seconds += marker.seconds;
             summary.bytes += if phase.scratch { 0 } else { marker.outcome.parts.iter().map(|part| part.bytes).sum() };

@@ -3,8 +3,9 @@
 //! Killed at any point, the same call goes on: what is done is known by its marker alone, and a task's key is the hash of all
 //! that decides its bytes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use serde_json::json;
@@ -141,10 +142,19 @@ fn run_phase(
         to_run: missing.len(),
     });
     let progress = |rows| (options.tell)(Event::Rows(rows));
+    // Every task may say the same.
+    let said = Mutex::new(BTreeSet::new());
+    let warn = |marker: Marker| {
+        for warning in marker.outcome.warnings {
+            if said.lock().unwrap_or_else(PoisonError::into_inner).insert(warning.clone()) {
+                (options.tell)(Event::Warning(format!("{}: {warning}", step.name)));
+            }
+        }
+    };
     let failed = engine::local(&missing, options.at_once, &|number| {
         let result = run_task(pipeline, step, phase, planned, number, options.threads, &progress);
         (options.tell)(Event::TaskDone);
-        result.map(drop)
+        result.map(warn)
     });
     (options.tell)(Event::PhaseEnds);
     let tasks = failed.len();

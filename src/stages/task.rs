@@ -1,6 +1,6 @@
 //! A running task: the files it may read, the parts it publishes, and what it counts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -33,6 +33,9 @@ pub struct Outcome {
     pub histograms: BTreeMap<String, Histogram>,
     /// Decisions taken on the way, for the planning of later phases and for the summary.
     pub facts: BTreeMap<String, Value>,
+    /// What a user should look at.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub warnings: BTreeSet<String>,
     /// What the planning of later phases needs to know, and nobody else.
     #[serde(default)]
     pub notes: BTreeMap<String, Value>,

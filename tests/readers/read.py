@@ -48,4 +48,16 @@ assert np.allclose(np.linalg.norm(vectors.astype(np.float32), axis=1), 1, atol=2
 joined = duckdb.sql(f"select count(*) from '{work}/embed/copy/*.parquet' join '{work}/ingest/part-*.parquet' using (id, sha256)").fetchall()
 assert joined == [(table.num_rows,)], joined
 
+# Plain numbers: `lvd vectors`.
+matrix, ids = np.load(f"{work}/copy.npy"), np.load(f"{work}/copy.ids.npy")
+assert matrix.dtype == np.float32 and np.array_equal(matrix, vectors.astype(np.float32))
+assert ids.dtype == np.uint64 and ids.tolist() == table["id"].to_pylist()
+frame_of_lists = pd.read_parquet(f"{work}/copy.parquet")
+assert np.array_equal(np.stack(frame_of_lists["embedding"]), matrix) and frame_of_lists["id"].tolist() == ids.tolist()
+(nearest,), = duckdb.sql(
+    f"select max(list_cosine_similarity(a.embedding, b.embedding)) from '{work}/copy.parquet' a, '{work}/copy.parquet' b where a.id < b.id and a.id < {ids[20]}"
+).fetchall()
+cosines = (matrix @ matrix.T)[:20]
+assert abs(nearest - np.triu(cosines, 1).max()) < 2e-3, nearest
+
 print(f"all readers agree on {len(frame)} images")

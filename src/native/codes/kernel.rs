@@ -1,12 +1,12 @@
-//! Integer products of a few rows of codes with packed groups of sixteen: one kernel for 512-bit VNNI, one for AVX2, one for
-//! any processor. All give the same integers.
+//! Integer products of rows of codes with packed groups of sixteen: one kernel for 512-bit VNNI, one for AVX2, one for any
+//! processor. All give the same integers. A group stays in the first-level cache while all rows pass by.
 
 use std::sync::LazyLock;
 
-use super::LANES;
+use super::{LANES, Line};
 
-/// Products of up to eight rows of signed codes with packed groups (codes plus 128), less each row's offset.
-type Kernel = fn(codes: &[&[i8]], offsets: &[i32], packed: &[u8], width: usize, out: &mut [i32]);
+/// Products of rows of signed codes with packed groups (codes plus 128), less each row's offset; `width` codes a row.
+type Kernel = fn(codes: &[&[i8]], offsets: &[i32], packed: &[Line], width: usize, out: &mut [i32]);
 
 static FASTEST: LazyLock<(&str, Kernel)> =
     LazyLock::new(|| *all().last().expect("the portable kernel is always there"));
@@ -35,21 +35,22 @@ pub fn name() -> &'static str {
 }
 
 /// Products with the fastest kernel; `out` is a row of products a row of codes.
-pub fn products(codes: &[&[i8]], offsets: &[i32], packed: &[u8], width: usize, out: &mut [i32]) {
-    let groups = packed.len() / (LANES * width);
-    assert!(width.is_multiple_of(4) && packed.len() == groups * LANES * width, "whole groups of codes");
+pub fn products(codes: &[&[i8]], offsets: &[i32], packed: &[Line], width: usize, out: &mut [i32]) {
+    let groups = packed.len() / (width / 4);
+    assert!(width.is_multiple_of(4) && packed.len() == groups * (width / 4), "whole groups of codes");
     assert!(codes.len() == offsets.len() && codes.iter().all(|row| row.len() == width), "whole rows of codes");
-    assert!(codes.len() <= super::QUERIES && out.len() == codes.len() * groups * LANES, "a place a product");
+    assert!(out.len() == codes.len() * groups * LANES, "a place a product");
     (FASTEST.1)(codes, offsets, packed, width, out);
 }
 
-fn portable(codes: &[&[i8]], offsets: &[i32], packed: &[u8], width: usize, out: &mut [i32]) {
-    let stride = packed.len() / width;
-    for (group, packed) in packed.chunks(LANES * width).enumerate() {
+fn portable(codes: &[&[i8]], offsets: &[i32], packed: &[Line], width: usize, out: &mut [i32]) {
+    let lines = width / 4;
+    let stride = packed.len() / lines * LANES;
+    for (group, packed) in packed.chunks(lines).enumerate() {
         for ((codes, &offset), out) in codes.iter().zip(offsets).zip(out.chunks_mut(stride)) {
             let mut sums = [-offset; LANES];
-            for (fours, codes) in packed.chunks(4 * LANES).zip(codes.chunks(4)) {
-                for (sum, four) in sums.iter_mut().zip(fours.chunks(4)) {
+            for (line, codes) in packed.iter().zip(codes.chunks(4)) {
+                for (sum, four) in sums.iter_mut().zip(line.0.chunks(4)) {
                     *sum += four.iter().zip(codes).map(|(&a, &b)| i32::from(a) * i32::from(b)).sum::<i32>();
                 }
             }
@@ -63,47 +64,38 @@ mod x86 {
     #[allow(clippy::wildcard_imports, reason = "intrinsics have names of their own")]
     use std::arch::x86_64::*;
 
-    use super::LANES;
+    use super::{LANES, Line};
 
-    /// Eight rows by two groups: sixteen sums in registers.
-    #[target_feature(enable = "avx512f,avx512vnni")]
-    pub unsafe fn vnni(codes: &[&[i8]], offsets: &[i32], packed: &[u8], width: usize, out: &mut [i32]) {
-        // SAFETY: the caller's processor has the instructions, and the lengths were asserted by `products`.
-        unsafe {
-            match codes.len() {
-                8 => vnni_rows::<8>(codes, offsets, packed, width, out),
-                7 => vnni_rows::<7>(codes, offsets, packed, width, out),
-                6 => vnni_rows::<6>(codes, offsets, packed, width, out),
-                5 => vnni_rows::<5>(codes, offsets, packed, width, out),
-                4 => vnni_rows::<4>(codes, offsets, packed, width, out),
-                3 => vnni_rows::<3>(codes, offsets, packed, width, out),
-                2 => vnni_rows::<2>(codes, offsets, packed, width, out),
-                1 => vnni_rows::<1>(codes, offsets, packed, width, out),
-                _ => {}
-            }
-        }
-    }
+    /// Rows of a tile at most.
+    const ROWS: usize = 8;
+    /// Groups of a tile at most.
+    const GROUPS: usize = 4;
 
+    /// Tiles of about eight rows by two groups, or of few rows by four: enough sums in registers to hide what each waits for.
     #[target_feature(enable = "avx512f,avx512vnni")]
-    unsafe fn vnni_rows<const R: usize>(
-        codes: &[&[i8]],
-        offsets: &[i32],
-        packed: &[u8],
-        width: usize,
-        out: &mut [i32],
-    ) {
-        let groups = packed.len() / (LANES * width);
-        let rows: [*const i8; R] = std::array::from_fn(|row| codes[row].as_ptr());
-        let mut group = 0;
-        while group < groups {
-            // SAFETY: both groups are there; rows have `width` codes; `out` has a place for each product.
-            unsafe {
-                if group + 2 <= groups {
-                    vnni_tile::<R, 2>(&rows, offsets, packed, width, group, groups, out);
-                    group += 2;
-                } else {
-                    vnni_tile::<R, 1>(&rows, offsets, packed, width, group, groups, out);
-                    group += 1;
+    pub unsafe fn vnni(codes: &[&[i8]], offsets: &[i32], packed: &[Line], width: usize, out: &mut [i32]) {
+        let lines = width / 4;
+        let stride = packed.len() / lines * LANES;
+        // Tiles of nearly equal heights: a low one at the end would wait for itself.
+        let rows = codes.len().div_ceil(codes.len().div_ceil(ROWS).max(1)).max(1);
+        for (block, packed) in packed.chunks(GROUPS * lines).enumerate() {
+            let groups = packed.len() / lines;
+            let first = block * GROUPS;
+            let tiles = codes.chunks(rows).zip(offsets.chunks(rows)).zip(out.chunks_mut(rows * stride));
+            for ((codes, offsets), out) in tiles {
+                // SAFETY: the caller's processor has the instructions, and the lengths were asserted by `products`.
+                unsafe {
+                    if rows <= 3 && groups == GROUPS {
+                        vnni_rows::<GROUPS>(codes, offsets, packed, out, stride, first);
+                        continue;
+                    }
+                    for (pair, packed) in packed.chunks(2 * lines).enumerate() {
+                        if packed.len() == 2 * lines {
+                            vnni_rows::<2>(codes, offsets, packed, out, stride, first + 2 * pair);
+                        } else {
+                            vnni_rows::<1>(codes, offsets, packed, out, stride, first + 2 * pair);
+                        }
+                    }
                 }
             }
         }
@@ -111,30 +103,56 @@ mod x86 {
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512vnni")]
-    unsafe fn vnni_tile<const R: usize, const G: usize>(
-        rows: &[*const i8; R],
+    unsafe fn vnni_rows<const G: usize>(
+        codes: &[&[i8]],
         offsets: &[i32],
-        packed: &[u8],
-        width: usize,
-        group: usize,
-        groups: usize,
+        packed: &[Line],
         out: &mut [i32],
+        stride: usize,
+        group: usize,
     ) {
+        // SAFETY: handed on from the caller.
+        unsafe {
+            match codes.len() {
+                8 => vnni_tile::<8, G>(codes, offsets, packed, out, stride, group),
+                7 => vnni_tile::<7, G>(codes, offsets, packed, out, stride, group),
+                6 => vnni_tile::<6, G>(codes, offsets, packed, out, stride, group),
+                5 => vnni_tile::<5, G>(codes, offsets, packed, out, stride, group),
+                4 => vnni_tile::<4, G>(codes, offsets, packed, out, stride, group),
+                3 => vnni_tile::<3, G>(codes, offsets, packed, out, stride, group),
+                2 => vnni_tile::<2, G>(codes, offsets, packed, out, stride, group),
+                1 => vnni_tile::<1, G>(codes, offsets, packed, out, stride, group),
+                _ => {}
+            }
+        }
+    }
+
+    #[target_feature(enable = "avx512f,avx512vnni")]
+    unsafe fn vnni_tile<const R: usize, const G: usize>(
+        codes: &[&[i8]],
+        offsets: &[i32],
+        packed: &[Line],
+        out: &mut [i32],
+        stride: usize,
+        group: usize,
+    ) {
+        let lines = packed.len() / G;
+        let rows: [*const i8; R] = std::array::from_fn(|row| codes[row].as_ptr());
         let mut sums = [[_mm512_setzero_si512(); G]; R];
         for (row, sums) in sums.iter_mut().enumerate() {
             *sums = [_mm512_set1_epi32(-offsets[row]); G];
         }
-        // SAFETY: groups `group .. group + G` lie in `packed`, `width` is a multiple of 4, each row has `width` codes, and
-        // `out` has `groups * LANES` places a row: asserted by `products`. Loads and stores need no alignment.
+        // SAFETY: `packed` is `G` groups of `lines` lines of 64 bytes, each row has four codes a line, and `out` has `stride`
+        // places a row, of which those of the groups lie within: asserted by `products`.
         unsafe {
-            let base = packed.as_ptr().add(group * LANES * width);
-            for four in 0..width / 4 {
+            let base = packed.as_ptr();
+            for line in 0..lines {
                 let mut held = [_mm512_setzero_si512(); G];
                 for (g, held) in held.iter_mut().enumerate() {
-                    *held = _mm512_loadu_si512(base.add(g * LANES * width + four * 4 * LANES).cast());
+                    *held = _mm512_load_si512(base.add(g * lines + line).cast());
                 }
                 for row in 0..R {
-                    let query = _mm512_set1_epi32(rows[row].add(4 * four).cast::<i32>().read_unaligned());
+                    let query = _mm512_set1_epi32(rows[row].add(4 * line).cast::<i32>().read_unaligned());
                     for g in 0..G {
                         sums[row][g] = _mm512_dpbusd_epi32(sums[row][g], held[g], query);
                     }
@@ -142,7 +160,7 @@ mod x86 {
             }
             for (row, sums) in sums.iter().enumerate() {
                 for (g, &sum) in sums.iter().enumerate() {
-                    let place = (row * groups + group + g) * LANES;
+                    let place = row * stride + (group + g) * LANES;
                     _mm512_storeu_si512(out.as_mut_ptr().add(place).cast(), sum);
                 }
             }
@@ -151,13 +169,14 @@ mod x86 {
 
     /// Two rows by a group: eight registers of sums, each with two partial sums for four rows of the group.
     #[target_feature(enable = "avx2")]
-    pub unsafe fn avx2(codes: &[&[i8]], offsets: &[i32], packed: &[u8], width: usize, out: &mut [i32]) {
-        let groups = packed.len() / (LANES * width);
-        for row in (0..codes.len()).step_by(2) {
-            for group in 0..groups {
+    pub unsafe fn avx2(codes: &[&[i8]], offsets: &[i32], packed: &[Line], width: usize, out: &mut [i32]) {
+        let lines = width / 4;
+        let groups = packed.len() / lines;
+        for (group, packed) in packed.chunks(lines).enumerate() {
+            let base = packed.as_ptr().cast::<u8>();
+            for row in (0..codes.len()).step_by(2) {
                 // SAFETY: the caller's processor has the instructions, and the lengths were asserted by `products`.
                 unsafe {
-                    let base = packed.as_ptr().add(group * LANES * width);
                     if row + 2 <= codes.len() {
                         avx2_tile(&[codes[row].as_ptr(), codes[row + 1].as_ptr()], base, width, |r, sums| {
                             store(sums, offsets[row + r], &mut out[((row + r) * groups + group) * LANES..][..LANES]);
@@ -226,15 +245,15 @@ mod tests {
     fn every_kernel_gives_the_integers_of_a_plain_sum() {
         let draw = Draw::new(1, "kernel");
         let byte = |i: usize| i32::try_from(draw.bits(i as u64) % 255).expect("small") - 127;
-        for (rows, groups, width) in [(1, 1, 4), (3, 2, 8), (8, 5, 512), (7, 3, 12), (2, 1, 2048)] {
+        for (rows, groups, width) in [(1, 1, 4), (3, 2, 8), (8, 5, 512), (23, 3, 12), (2, 1, 2048)] {
             let code = |row: usize, k: usize| i8::try_from(byte(row * width + k)).expect("a code");
             let value = |row: usize, k: usize| byte(1_000_000 + row * width + k);
             let codes: Vec<Vec<i8>> = (0..rows).map(|row| (0..width).map(|k| code(row, k)).collect()).collect();
-            let mut packed = vec![0; groups * LANES * width];
+            let mut packed = vec![Line::default(); groups * width / 4];
             for row in 0..groups * LANES {
                 for k in 0..width {
-                    let place = row / LANES * LANES * width + (k / 4 * LANES + row % LANES) * 4 + k % 4;
-                    packed[place] = u8::try_from(value(row, k) + 128).expect("a byte");
+                    let line = row / LANES * width / 4 + k / 4;
+                    packed[line].0[row % LANES * 4 + k % 4] = u8::try_from(value(row, k) + 128).expect("a byte");
                 }
             }
             let offsets: Vec<i32> =

@@ -1,13 +1,18 @@
 //! Embed: every image through every embedder, pixels decoded once.
 //!
-//! A task is a shard of images. Memory: for each thread a session of every model, and four batches of files in flight.
+//! A task is a shard of images. Memory: for each thread a session of every model, and four jobs of 8 files in flight.
 
+pub mod bench;
+mod rate;
+mod sessions;
 mod work;
+mod worker;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
+use crate::native::onnx::Provider;
 use crate::ops::preprocess::Preprocess;
 use crate::stages::catalog::{Embedder, Model};
 use crate::stages::known::{Known, Part};
@@ -15,11 +20,14 @@ use crate::stages::scope::{Input, Scope};
 use crate::stages::task::Task;
 use crate::stages::{Order, Phase, PhasePlan, Stage, StageKind, from_value, no_such_phase};
 
+/// Images a batch where a GPU computes.
+const GPU_BATCH: u32 = 32;
+
 const PHASES: &[Phase] = &[Phase::counting("embed").costly()];
 
 /// Turn images into unit vectors with ONNX models, all named models in one pass over the pixels.
 ///
-/// Memory: for each thread a session of every model, and four batches of files.
+/// Memory: for each thread a session of every model, and four jobs of 8 files (or of a batch, where that is more).
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Embed {
@@ -27,9 +35,14 @@ pub struct Embed {
     pub images: Input,
     /// Names of the embedders to run. Left out: all. Each gives a table `STEP/EMBEDDER`.
     pub embedders: Option<Vec<String>>,
-    /// Images a batch of the model, 1 to 1024. Batches are cut by row number, so results do not depend on threads; another
-    /// batch size may change last bits, so it embeds again.
-    pub batch_images: u32,
+    /// Where the models compute: the first that can be used, and a warning when it is not the first of the list. `cuda` and
+    /// `tensorrt` need an `lvd` built with `--features cuda`. Another list may change last bits, so it embeds again.
+    pub providers: Vec<Provider>,
+    /// Images a batch of the model, 1 to 1024. Left out: 1 on processors, which is fastest there (docs/embedding.md), and 32
+    /// where a GPU comes first. A model made for a fixed number of images wants that number here. Batches are cut by row number,
+    /// so results do not depend on threads; another batch size may change last bits, and the vectors of dynamically quantised
+    /// models visibly, so it embeds again.
+    pub batch_images: Option<u32>,
     /// Share of the images, 0 to 1, that may get no usable vector. Beyond it, the step is reported and the command ends with exit
     /// code 3.
     pub max_failed_share: f64,
@@ -37,7 +50,13 @@ pub struct Embed {
 
 impl Default for Embed {
     fn default() -> Self {
-        Self { images: Input::default(), embedders: None, batch_images: 16, max_failed_share: 0.01 }
+        Self {
+            images: Input::default(),
+            embedders: None,
+            providers: vec![Provider::Cpu],
+            batch_images: None,
+            max_failed_share: 0.01,
+        }
     }
 }
 
@@ -57,6 +76,7 @@ struct EmbedderSpec {
 struct Common {
     embedders: Vec<EmbedderSpec>,
     batch_images: usize,
+    providers: Vec<Provider>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -69,6 +89,11 @@ impl Embed {
     /// The embedders it runs, by name.
     pub fn tables(&self, known: impl Iterator<Item = String>) -> Vec<String> {
         self.embedders.clone().unwrap_or_else(|| known.collect())
+    }
+
+    fn batch_images(&self) -> u32 {
+        let default = if self.providers.first() == Some(&Provider::Cpu) { 1 } else { GPU_BATCH };
+        self.batch_images.unwrap_or(default)
     }
 }
 
@@ -91,7 +116,13 @@ impl Stage for Embed {
         }
         let share = self.max_failed_share;
         scope.require((0.0..=1.0).contains(&share), "max_failed_share", format!("a share of {share}"), "use 0 to 1");
-        let batch = self.batch_images;
+        let none = "nowhere to compute";
+        scope.require(!self.providers.is_empty(), "providers", none, "leave it out, or name \"cpu\"");
+        for provider in self.providers.iter().filter(|provider| !provider.built_in()) {
+            let message = format!("this lvd was built without {}", provider.name());
+            scope.fault("providers", message, "build it with: cargo build --release --features cuda");
+        }
+        let batch = self.batch_images();
         scope.require((1..=1024).contains(&batch), "batch_images", format!("{batch} images a batch"), "use 1 to 1024");
     }
 
@@ -113,7 +144,11 @@ impl Stage for Embed {
         }
         let names = self.tables(known.catalog.embedders.keys().cloned());
         let embedders = names.iter().filter_map(|name| known.catalog.embedders.get(name).map(|e| spec_of(name, e)));
-        let common = Common { embedders: embedders.collect::<Result<_>>()?, batch_images: self.batch_images as usize };
+        let common = Common {
+            embedders: embedders.collect::<Result<_>>()?,
+            batch_images: self.batch_images() as usize,
+            providers: self.providers.clone(),
+        };
         let kept = known.table(&format!("{}/kept", self.images.name()))?;
         let images = &known.table(self.images.name())?.parts;
         let tasks = images.iter().filter_map(|images| {

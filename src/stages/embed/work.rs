@@ -1,102 +1,140 @@
-//! One shard through the models: this thread reads files and writes vectors in row order, the others decode and infer.
+//! One shard through the models: this thread reads files and writes vectors in row order, workers decode and infer.
 //!
-//! A batch is handed out when fewer than `IN_FLIGHT` a worker are unwritten, so memory does not depend on the shard.
+//! A job is handed out when fewer than `IN_FLIGHT` a worker are unwritten, so memory does not depend on the shard.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
-use crate::io::decode::{self, ImageLimits};
 use crate::io::download;
 use crate::io::images::{self, ImageFile};
 use crate::io::vectors::VectorWriter;
-use crate::native::onnx::Session;
-use crate::ops::dot;
-use crate::ops::preprocess::preprocess;
 use crate::stages::catalog::Model;
+use crate::stages::embed::sessions::Sessions;
+use crate::stages::embed::worker::{Embedded, Worker};
 use crate::stages::embed::{Common, EmbedderSpec, Spec};
 use crate::stages::pool::kept_ids;
 use crate::stages::task::Task;
-use crate::types::{ImageId, Reason, ShardId};
+use crate::types::ImageId;
 
-/// Batches a worker that are read and not yet written.
+/// Jobs a worker that are read and not yet written.
 const IN_FLIGHT: usize = 4;
 
-/// The images of a batch that got a vector from every embedder, and the drops.
-struct Embedded {
-    ids: Vec<ImageId>,
-    sha256: Vec<String>,
-    /// For each embedder: n x d.
-    vectors: Vec<Vec<f32>>,
-    drops: Vec<Reason>,
-}
+/// Images a job, rounded up to whole batches: enough that handing out costs nothing, few enough that workers end together.
+const JOB_IMAGES: usize = 8;
+
+/// A numbered job.
+type Job = (usize, Vec<ImageFile>);
+/// The answer to it.
+type Answer = Result<(usize, Embedded)>;
 
 /// Embeds one shard.
 pub fn run(spec: &Spec, common: &Common, task: &mut Task) -> Result<()> {
-    let kept = kept_ids(task, &spec.kept)?;
-    task.outcome.rows_in = kept.len() as u64;
-    let models = common.embedders.iter().map(|e| model_file(e, task)).collect::<Result<Vec<_>>>()?;
-    let mut files = Batches {
-        groups: Box::new(images::read_files(&task.path(&spec.images))?),
-        kept,
-        pending: Vec::new(),
-        rows: common.batch_images,
-    };
-    let workers = task.threads.max(1);
-    let (jobs, queue) = channel::<(usize, Vec<ImageFile>)>();
-    let (results, answers) = channel::<Result<(usize, Embedded)>>();
-    let queue = Mutex::new(queue);
-    std::thread::scope(|scope| {
-        for _ in 0..workers {
-            let (queue, results, models) = (&queue, results.clone(), &models);
-            scope.spawn(move || work(queue, &results, models, common));
-        }
-        drop(results);
-        overlap(&mut files, jobs, &answers, workers * IN_FLIGHT, spec.images.shard, common, task)
-    })
-}
-
-/// Feeds the workers and writes what comes back, in order.
-fn overlap(
-    files: &mut Batches,
-    jobs: Sender<(usize, Vec<ImageFile>)>,
-    answers: &Receiver<Result<(usize, Embedded)>>,
-    in_flight: usize,
-    shard: Option<ShardId>,
-    common: &Common,
-    task: &mut Task,
-) -> Result<()> {
+    let models = model_files(common, task)?;
+    let jobs = jobs(spec, common, task)?;
+    task.outcome.rows_in = jobs.kept.len() as u64;
     let mut writers: Vec<Option<VectorWriter>> = common.embedders.iter().map(|_| None).collect();
-    let (mut sent, mut written) = (0, 0);
-    let mut waiting = BTreeMap::new();
-    let mut more = true;
-    loop {
-        while more && sent - written < in_flight {
-            match files.next().transpose()? {
-                Some(batch) => jobs.send((sent, batch)).map_err(|_| stopped())?,
-                None => more = false,
-            }
-            sent += usize::from(more);
-        }
-        if sent == written {
-            break;
-        }
-        let (number, embedded) = answers.recv().map_err(|_| stopped())??;
-        waiting.insert(number, embedded);
-        while let Some(embedded) = waiting.remove(&written) {
-            write(&embedded, &mut writers, common, task)?;
-            written += 1;
-        }
-    }
-    drop(jobs);
+    let sessions = Sessions::open(models, &common.providers, task.threads)?;
+    let names: Vec<&str> = sessions.providers().iter().map(|provider| provider.name()).collect();
+    task.outcome.facts.insert("providers".into(), names.join(", ").into());
+    task.outcome.warnings.extend(sessions.passed_over().iter().map(|reason| format!("not used: {reason}")));
+    let worker = |number| Worker::new(number, &sessions, common);
+    flow(jobs, task.threads, &worker, &mut |embedded| write(&embedded, &mut writers, common, task))?;
     for (writer, embedder) in writers.into_iter().zip(&common.embedders) {
         if let Some(writer) = writer {
-            task.publish(writer.finish()?, &embedder.name, shard)?;
+            task.publish(writer.finish()?, &embedder.name, spec.images.shard)?;
         }
     }
     Ok(())
+}
+
+/// How long threads had nothing to do.
+#[derive(Default)]
+pub struct Waits {
+    /// All workers, for the next job.
+    pub workers: Duration,
+    /// The thread that reads and writes, for the next answer.
+    pub driver: Duration,
+}
+
+/// Puts `jobs` through `threads` workers, each made by `open` from its number on its own thread; `sink` gets what comes back, in
+/// order.
+pub fn flow<'a>(
+    mut jobs: impl Iterator<Item = Result<Vec<ImageFile>>>,
+    threads: usize,
+    open: &(dyn Fn(usize) -> Worker<'a> + Sync),
+    sink: &mut dyn FnMut(Embedded) -> Result<()>,
+) -> Result<Waits> {
+    let threads = threads.max(1);
+    let (sender, queue) = channel::<Job>();
+    let (results, answers) = channel::<Answer>();
+    let queue = Mutex::new(queue);
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads)
+            .map(|number| {
+                let (queue, results) = (&queue, results.clone());
+                scope.spawn(move || work(queue, &results, open(number)))
+            })
+            .collect();
+        drop(results);
+        let driver = drive(&mut jobs, sender, &answers, threads * IN_FLIGHT, sink)?;
+        let workers = workers.into_iter().filter_map(|worker| worker.join().ok()).sum();
+        Ok(Waits { workers, driver })
+    })
+}
+
+/// Feeds the workers and hands on what comes back, in order. Returns how long it waited.
+fn drive(
+    jobs: &mut dyn Iterator<Item = Result<Vec<ImageFile>>>,
+    sender: Sender<Job>,
+    answers: &Receiver<Answer>,
+    in_flight: usize,
+    sink: &mut dyn FnMut(Embedded) -> Result<()>,
+) -> Result<Duration> {
+    let (mut sent, mut written) = (0, 0);
+    let mut early = BTreeMap::new();
+    let mut sender = Some(sender);
+    let mut waited = Duration::ZERO;
+    loop {
+        while let Some(open) = sender.as_ref().filter(|_| sent - written < in_flight) {
+            match jobs.next().transpose()? {
+                Some(job) => {
+                    open.send((sent, job)).map_err(|_| stopped())?;
+                    sent += 1;
+                }
+                // Workers that find the queue empty may go.
+                None => sender = None,
+            }
+        }
+        if sent == written {
+            return Ok(waited);
+        }
+        let begin = Instant::now();
+        let (number, embedded) = answers.recv().map_err(|_| stopped())??;
+        waited += begin.elapsed();
+        early.insert(number, embedded);
+        while let Some(embedded) = early.remove(&written) {
+            sink(embedded)?;
+            written += 1;
+        }
+    }
+}
+
+/// Does jobs until there are no more. Returns how long it waited for them.
+fn work(queue: &Mutex<Receiver<Job>>, results: &Sender<Answer>, mut worker: Worker) -> Duration {
+    let mut waited = Duration::ZERO;
+    loop {
+        let begin = Instant::now();
+        let next = queue.lock().map(|queue| queue.recv());
+        waited += begin.elapsed();
+        let Ok(Ok((number, files))) = next else { return waited };
+        if results.send(worker.embed(files).map(|done| (number, done))).is_err() {
+            return waited;
+        }
+    }
 }
 
 fn write(embedded: &Embedded, writers: &mut [Option<VectorWriter>], common: &Common, task: &mut Task) -> Result<()> {
@@ -133,6 +171,11 @@ fn stopped() -> Error {
     Error::Native { library: "embed", message: "a worker stopped without an answer".into() }
 }
 
+/// The files of the embedders' models, in their order.
+pub fn model_files(common: &Common, task: &Task) -> Result<Vec<PathBuf>> {
+    common.embedders.iter().map(|embedder| model_file(embedder, task)).collect()
+}
+
 fn model_file(embedder: &EmbedderSpec, task: &Task) -> Result<PathBuf> {
     let known = task.catalog.embedders.get(&embedder.name);
     let known = known
@@ -143,112 +186,44 @@ fn model_file(embedder: &EmbedderSpec, task: &Task) -> Result<PathBuf> {
     }
 }
 
-/// The kept files of a shard, in batches cut by row number.
-struct Batches {
+/// The jobs of a shard.
+pub fn jobs(spec: &Spec, common: &Common, task: &Task) -> Result<Jobs> {
+    Ok(Jobs {
+        groups: Box::new(images::read_files(&task.path(&spec.images))?),
+        kept: kept_ids(task, &spec.kept)?,
+        pending: Vec::new().into_iter(),
+        rows: JOB_IMAGES.next_multiple_of(common.batch_images.max(1)),
+    })
+}
+
+/// The kept files of a shard, in jobs cut by row number.
+pub struct Jobs {
     groups: Box<dyn Iterator<Item = Result<Vec<ImageFile>>>>,
     kept: Vec<ImageId>,
-    pending: Vec<ImageFile>,
+    pending: std::vec::IntoIter<ImageFile>,
     rows: usize,
 }
 
-impl Iterator for Batches {
+impl Iterator for Jobs {
     type Item = Result<Vec<ImageFile>>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        while self.pending.len() < self.rows {
+        let mut job = Vec::with_capacity(self.rows);
+        loop {
+            job.extend(self.pending.by_ref().take(self.rows - job.len()));
+            if job.len() == self.rows {
+                return Some(Ok(job));
+            }
             match self.groups.next() {
-                Some(Ok(group)) => {
-                    self.pending.extend(group.into_iter().filter(|file| self.kept.binary_search(&file.id).is_ok()));
+                Some(Ok(mut group)) => {
+                    group.retain(|file| self.kept.binary_search(&file.id).is_ok());
+                    self.pending = group.into_iter();
                 }
                 Some(Err(error)) => return Some(Err(error)),
-                None => break,
+                None => return (!job.is_empty()).then_some(Ok(job)),
             }
         }
-        let batch: Vec<_> = self.pending.drain(..self.rows.min(self.pending.len())).collect();
-        (!batch.is_empty()).then_some(Ok(batch))
     }
-}
-
-fn work(
-    queue: &Mutex<Receiver<(usize, Vec<ImageFile>)>>,
-    results: &Sender<Result<(usize, Embedded)>>,
-    models: &[PathBuf],
-    common: &Common,
-) {
-    let mut sessions: Option<Vec<Session>> = None;
-    loop {
-        let Ok((number, files)) = (match queue.lock() {
-            Ok(queue) => queue.recv(),
-            Err(_) => return,
-        }) else {
-            return;
-        };
-        let answer = (|| {
-            if sessions.is_none() {
-                sessions = Some(models.iter().map(|path| Session::open(path, 1)).collect::<Result<_>>()?);
-            }
-            let sessions = sessions.as_mut().map_or(&mut [][..], Vec::as_mut_slice);
-            Ok((number, embed(files, sessions, &common.embedders)?))
-        })();
-        if results.send(answer).is_err() {
-            return;
-        }
-    }
-}
-
-/// Decodes a batch once and puts it through every model.
-fn embed(files: Vec<ImageFile>, sessions: &mut [Session], embedders: &[EmbedderSpec]) -> Result<Embedded> {
-    let mut drops = Vec::new();
-    let mut ids = Vec::new();
-    let mut sha256 = Vec::new();
-    let mut pixels: Vec<Vec<f32>> = embedders.iter().map(|_| Vec::new()).collect();
-    for file in files {
-        // Ingest has checked these files against its own limits.
-        match decode::decode(&file.bytes, &ImageLimits::NONE) {
-            Ok(picture) => {
-                for (pixels, embedder) in pixels.iter_mut().zip(embedders) {
-                    let start = pixels.len();
-                    pixels.resize(start + embedder.preprocess.values(), 0.0);
-                    preprocess(picture.width, picture.height, &picture.rgb, &embedder.preprocess, &mut pixels[start..]);
-                }
-                ids.push(file.id);
-                sha256.push(file.sha256);
-            }
-            Err(dropped) => drops.push(dropped.reason),
-        }
-    }
-    let n = ids.len();
-    if n == 0 {
-        return Ok(Embedded { ids, sha256, vectors: vec![Vec::new(); embedders.len()], drops });
-    }
-    let mut vectors = Vec::new();
-    for ((session, embedder), pixels) in sessions.iter_mut().zip(embedders).zip(&pixels) {
-        let side = embedder.preprocess.crop as usize;
-        vectors.push(session.run(pixels, [n, 3, side, side], embedder.output.as_deref())?.values);
-    }
-    let faults: Vec<Option<Reason>> =
-        (0..n).map(|row| vectors.iter_mut().find_map(|all| normalise_row(all, n, row))).collect();
-    drops.extend(faults.iter().flatten());
-    let good = |row: usize| faults[row].is_none();
-    for all in &mut vectors {
-        let d = all.len() / n;
-        *all = (0..n).filter(|&row| good(row)).flat_map(|row| all[row * d..(row + 1) * d].to_vec()).collect();
-    }
-    let mut rows = 0..n;
-    ids.retain(|_| rows.next().is_some_and(good));
-    let mut rows = 0..n;
-    sha256.retain(|_| rows.next().is_some_and(good));
-    Ok(Embedded { ids, sha256, vectors, drops })
-}
-
-/// Makes row `row` of n unit-norm, or says why it cannot be.
-fn normalise_row(vectors: &mut [f32], n: usize, row: usize) -> Option<Reason> {
-    let d = vectors.len() / n;
-    let vector = &mut vectors[row * d..(row + 1) * d];
-    if vector.iter().any(|value| !value.is_finite()) {
-        return Some(Reason::NanVector);
-    }
-    (!dot::normalise(vector)).then_some(Reason::ZeroVector)
 }
 
 #[cfg(test)]

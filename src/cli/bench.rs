@@ -1,0 +1,99 @@
+//! `lvd embed --bench`: the speed of the embed stage, part by part.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use crate::cli::table::{columns, print};
+use crate::cli::{Stop, shown};
+use crate::error::Error;
+use crate::pipeline::check::{Pipeline, Step};
+use crate::pipeline::status;
+use crate::stages::embed::bench::{self, Bench};
+use crate::stages::known::Known;
+use crate::stages::task::{Place, Task};
+
+/// Measures an embed step, each part for `seconds`, and prints what was found.
+pub fn embed(
+    pipeline: &Pipeline,
+    step: &Step,
+    seconds: f64,
+    threads: usize,
+    json: bool,
+) -> std::result::Result<(), Stop> {
+    let inputs = status::inputs(pipeline, step)?.map_err(|table| {
+        let hint = format!(
+            "run its step first: lvd run {} --to {}",
+            shown(&pipeline.path),
+            table.split('/').next().unwrap_or(&table)
+        );
+        Error::usage(format!("step {:?} reads {table:?}, which is not there yet", step.name), hint)
+    })?;
+    let known = Known { catalog: &pipeline.catalog, inputs: &inputs, earlier: &BTreeMap::new() };
+    let plan = step.stage.plan("embed", &known)?;
+    let store = &pipeline.store;
+    let place = Place {
+        work: store.work.clone(),
+        step: step.name.clone(),
+        number: 0,
+        aside: store.aside(&step.name, "bench", 0),
+    };
+    let task = Task::new(&pipeline.catalog, place, threads, &|_| ());
+    let tell = |part: &str| eprintln!("measuring {}: {part}", step.name);
+    let found = bench::run(&plan, &task, Duration::from_secs_f64(seconds), &tell)?;
+    if json {
+        let text = serde_json::to_string_pretty(&found).map_err(|e| Error::data("the measurements", e))?;
+        return Ok(print(&text)?);
+    }
+    Ok(print(&text(&found))?)
+}
+
+/// The measurements for a person.
+fn text(found: &Bench) -> String {
+    let speed = |value: f64| if value < 100.0 { format!("{value:.1}") } else { format!("{value:.0}") };
+    let percent = |share: f64| format!("{:.1}%", 100.0 * share);
+    let rows: Vec<Vec<String>> = found
+        .parts
+        .iter()
+        .map(|part| {
+            vec![
+                part.part.into(),
+                part.embedder.clone().unwrap_or_default(),
+                speed(part.images_per_second),
+                percent(part.share),
+                part.gflop_per_image.map_or_else(String::new, |gflop| format!("{gflop:.2}")),
+                part.fraction_of_sgemm.map_or_else(String::new, percent),
+            ]
+        })
+        .collect();
+    let mut text = columns(&["part", "embedder", ">images/s", ">share", ">GFLOP/image", ">of sgemm"], &rows);
+    let whole = &found.pipeline;
+    let _ = write!(
+        text,
+        "\n{} threads, {} images, batches of {}; sgemm {:.0} GFLOP/s\n\
+         all together {} images/s, {} of the {} that the parts add up to\n{}\n",
+        found.threads,
+        found.images,
+        found.batch_images,
+        found.sgemm_gflops,
+        speed(whole.images_per_second),
+        percent(whole.images_per_second / whole.expected_images_per_second),
+        speed(whole.expected_images_per_second),
+        verdict(found),
+    );
+    text
+}
+
+/// Who waits for whom.
+fn verdict(found: &Bench) -> String {
+    let slowest = found.parts.iter().max_by(|a, b| a.share.total_cmp(&b.share));
+    let slowest = slowest.map_or("nothing", |part| part.part);
+    let whole = &found.pipeline;
+    let waited = format!("workers waited {:.1}% of their time for files", 100.0 * whole.workers_waited);
+    let reader = format!("the thread that reads and writes was busy {:.1}% of its own", 100.0 * whole.reader_busy);
+    if whole.workers_waited > 0.05 {
+        format!("{waited}, {reader}: reading and writing starve the rest")
+    } else {
+        format!("{waited}, {reader}: {slowest} sets the speed")
+    }
+}

@@ -1,0 +1,51 @@
+//! `lvd vectors`: a table of vectors as plain numbers.
+
+use std::path::{Path, PathBuf};
+
+use crate::cli::table::thousands;
+use crate::cli::{Stop, position, shown};
+use crate::error::{Error, Result};
+use crate::io::plain::Plain;
+use crate::io::vectors;
+use crate::pipeline::check::Pipeline;
+
+/// Writes table `STEP/EMBEDDER` to `out`, in the order of the ids.
+pub fn vectors(pipeline: &Pipeline, table: &str, out: &Path) -> std::result::Result<(), Stop> {
+    let (step, name) = table.split_once('/').unwrap_or((table, ""));
+    let step = &pipeline.steps[position(pipeline, step)?];
+    let manifest = pipeline.store.manifest(&step.name)?.ok_or_else(|| {
+        Error::usage(format!("step {:?} is not whole yet", step.name), format!("lvd run {}", shown(&pipeline.path)))
+    })?;
+    let parts = manifest.tables.get(name).map(|table| table.parts.clone()).ok_or_else(|| {
+        let known: Vec<String> = manifest.tables.keys().map(|name| format!("{}/{name}", step.name)).collect();
+        Stop::Usage(vec![Error::usage(
+            format!("there is no table {table:?}"),
+            format!("there is {}", known.join(", ")),
+        )])
+    })?;
+    if out.exists() {
+        let hint = "remove it, or choose another name";
+        return Err(Stop::Usage(vec![Error::usage(format!("{} exists", out.display()), hint)]));
+    }
+    let paths: Vec<PathBuf> = parts.iter().map(|part| pipeline.store.work.join(&part.path)).collect();
+    let rows = parts.iter().map(|part| part.rows).sum();
+    write(&paths, rows, out)?;
+    eprintln!("{} vectors in {}", thousands(rows), out.display());
+    Ok(())
+}
+
+/// Copies all parts; a file that was not finished cannot be opened as what its name says.
+fn write(paths: &[PathBuf], rows: u64, out: &Path) -> Result<()> {
+    let mut plain = None;
+    for path in paths {
+        for block in vectors::read(path)? {
+            let block = block?;
+            let plain = match &mut plain {
+                Some(plain) => plain,
+                none => none.insert(Plain::create(out, rows, block.dimension)?),
+            };
+            plain.write(block)?;
+        }
+    }
+    plain.map_or_else(|| Err(Error::usage("the table holds no vector", "lvd report FILE says why")), Plain::finish)
+}

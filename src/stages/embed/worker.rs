@@ -1,0 +1,142 @@
+//! A worker: what happens to a job of files.
+//!
+//! An image is decoded once, made ready for every model, and put through them a batch at a time, all on the calling thread.
+
+use crate::error::Result;
+use crate::io::decode::{self, ImageLimits};
+use crate::io::images::ImageFile;
+use crate::ops::dot;
+use crate::ops::preprocess::preprocess;
+use crate::stages::embed::sessions::Sessions;
+use crate::stages::embed::{Common, EmbedderSpec};
+use crate::types::{ImageId, Reason};
+
+/// The images of a job that got a vector from every embedder, and the drops.
+#[derive(Default)]
+pub struct Embedded {
+    /// The images, in the order of the job.
+    pub ids: Vec<ImageId>,
+    /// The hashes of their files.
+    pub sha256: Vec<String>,
+    /// For each embedder: n x d, unit norm.
+    pub vectors: Vec<Vec<f32>>,
+    /// The images that got none.
+    pub drops: Vec<Reason>,
+}
+
+/// Room for a batch of pixels for each model, and the sessions to put them through.
+pub struct Worker<'a> {
+    number: usize,
+    sessions: &'a Sessions,
+    embedders: &'a [EmbedderSpec],
+    pixels: Vec<Vec<f32>>,
+    batch: usize,
+}
+
+impl<'a> Worker<'a> {
+    /// Worker `number` of those that share `sessions`.
+    pub fn new(number: usize, sessions: &'a Sessions, common: &'a Common) -> Self {
+        let batch = common.batch_images.max(sessions.fixed_images().unwrap_or(1));
+        let pixels = common.embedders.iter().map(|e| vec![0.0; batch * e.preprocess.values()]).collect();
+        Self { number, sessions, embedders: &common.embedders, pixels, batch }
+    }
+
+    /// Decodes the files of a job and puts them through every model.
+    pub fn embed(&mut self, files: Vec<ImageFile>) -> Result<Embedded> {
+        let mut done = Embedded { vectors: vec![Vec::new(); self.embedders.len()], ..Embedded::default() };
+        let mut filled = 0;
+        for file in files {
+            // Ingest has checked these files against its own limits.
+            match decode::decode(&file.bytes, &ImageLimits::NONE) {
+                Ok(picture) => {
+                    for (pixels, embedder) in self.pixels.iter_mut().zip(self.embedders) {
+                        let values = embedder.preprocess.values();
+                        let room = &mut pixels[filled * values..(filled + 1) * values];
+                        preprocess(picture.width, picture.height, &picture.rgb, &embedder.preprocess, room);
+                    }
+                    done.ids.push(file.id);
+                    done.sha256.push(file.sha256);
+                    filled += 1;
+                }
+                Err(dropped) => done.drops.push(dropped.reason),
+            }
+            if filled == self.batch {
+                self.infer(filled, &mut done)?;
+                filled = 0;
+            }
+        }
+        if filled > 0 {
+            self.infer(filled, &mut done)?;
+        }
+        done.keep_usable();
+        Ok(done)
+    }
+
+    /// Runs every model on the first `images` images of the batch.
+    fn infer(&mut self, images: usize, done: &mut Embedded) -> Result<()> {
+        let run = if self.sessions.wants_full_batches() { self.batch } else { images };
+        self.sessions.with(self.number, |sessions| {
+            for (index, session) in sessions.iter_mut().enumerate() {
+                let embedder = &self.embedders[index];
+                let side = embedder.preprocess.crop as usize;
+                let pixels = &self.pixels[index][..run * embedder.preprocess.values()];
+                let vectors = session.run(pixels, [run, 3, side, side], embedder.output.as_deref())?;
+                done.vectors[index].extend(&vectors.values[..images * vectors.dimension]);
+            }
+            Ok(())
+        })
+    }
+}
+
+impl Embedded {
+    /// Makes every vector unit-norm; an image of which one cannot be leaves all tables.
+    fn keep_usable(&mut self) {
+        let n = self.ids.len();
+        let vectors = &mut self.vectors;
+        let faults: Vec<Option<Reason>> =
+            (0..n).map(|row| vectors.iter_mut().find_map(|all| normalise_row(all, n, row))).collect();
+        if faults.iter().all(Option::is_none) {
+            return;
+        }
+        self.drops.extend(faults.iter().flatten());
+        let good = |row: usize| faults[row].is_none();
+        for all in vectors {
+            let d = all.len() / n;
+            *all = (0..n).filter(|&row| good(row)).flat_map(|row| all[row * d..(row + 1) * d].to_vec()).collect();
+        }
+        let mut rows = 0..n;
+        self.ids.retain(|_| rows.next().is_some_and(good));
+        let mut rows = 0..n;
+        self.sha256.retain(|_| rows.next().is_some_and(good));
+    }
+}
+
+/// Makes row `row` of n unit-norm, or says why it cannot be.
+fn normalise_row(vectors: &mut [f32], n: usize, row: usize) -> Option<Reason> {
+    let d = vectors.len() / n;
+    let vector = &mut vectors[row * d..(row + 1) * d];
+    if vector.iter().any(|value| !value.is_finite()) {
+        return Some(Reason::NanVector);
+    }
+    (!dot::normalise(vector)).then_some(Reason::ZeroVector)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_without_a_usable_vector_leaves_all_tables() {
+        let mut done = Embedded {
+            ids: (0..4).map(|row| ImageId::new(1, 0, row)).collect(),
+            sha256: ["a", "b", "c", "d"].map(str::to_owned).into(),
+            vectors: vec![vec![3.0, 4.0, 0.0, 0.0, 1.0, 0.0, 0.0, 2.0], vec![-2.0, 1.0, f32::NAN, 4.0]],
+            drops: vec![Reason::Broken],
+        };
+        done.keep_usable();
+        assert_eq!(done.ids, [ImageId::new(1, 0, 0), ImageId::new(1, 0, 3)]);
+        assert_eq!(done.sha256, ["a", "d"]);
+        assert_eq!(done.vectors, [vec![0.6, 0.8, 0.0, 1.0], vec![-1.0, 1.0]]);
+        assert_eq!(done.drops, [Reason::Broken, Reason::ZeroVector, Reason::NanVector]);
+    }
+}
