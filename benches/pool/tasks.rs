@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use lvd::io::row;
 use lvd::io::vectors;
-use lvd::native::codes::Codes;
+use lvd::native::codes::{Codes, Depth};
 use lvd::ops::dot::dot;
 use lvd::ops::hash::Draw;
 use lvd::ops::top_k::TopK;
@@ -160,7 +160,7 @@ pub fn exact(folder: &Path, queries: usize, floor: f32) -> Result<()> {
             let block = block?;
             let (base, none) = (Codes::new(&block.values, d), vec![f32::INFINITY; block.ids.len()]);
             tops.par_chunks_mut(16).zip(chosen.par_chunks(16)).for_each(|(tops, chosen)| {
-                base.scan(&codes, (chosen, &floors), (0..block.ids.len(), &none), &mut |q, row| {
+                base.scan(&codes, (chosen, &floors), (0..block.ids.len(), &none), Depth::Full, &mut |q, row| {
                     let (similarity, id) = (dot(&values[q as usize * d..][..d], block.row(row)), block.ids[row]);
                     if similarity >= floor && row_of(id) != ids[q as usize] {
                         tops[(q - chosen[0]) as usize].push(Neighbour { similarity, id });

@@ -1,8 +1,9 @@
 //! Runs: vectors sorted by their cells, a file a task, so that the rows of any range of cells are one slice of each run.
 //!
 //! A vector is written once. Little-endian, in this order: magic, version, d, rows, cells, areas of adjacency; where each cell begins
-//! (u64, cells + 1); pairs of regions that some row ties together (u32, u32); ids (u64); settled (u8); where each row's probes begin (u32,
-//! rows + 1); probes (u16); vectors (fp16). Only `lvd` itself reads them, between two phases.
+//! (u64, cells + 1); pairs of regions that some row ties together (u32, u32); ids (u64); settled (u8); where the bytes of each row's probes
+//! begin (u32, rows + 1); probes, ascending, each as what it is more than the one before, in bytes of seven bits; vectors (fp16).
+//! Only `lvd` itself reads them, between two phases.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -17,11 +18,11 @@ use crate::error::{Error, Result};
 use crate::ops::near_pairs::Rows;
 use crate::types::ImageId;
 
-const MAGIC: [u8; 8] = *b"lvd-run1";
+const MAGIC: [u8; 8] = *b"lvd-run2";
 /// Bytes before where the cells begin: magic, d, rows, cells, ties.
 const HEAD: u64 = 40;
 
-/// Writes `rows`, sorted by cell, of `cells` cells (65,536 at most), as a run at `path`; `ties` are pairs of regions that hold a row and a cell it probes.
+/// Writes `rows`, sorted by cell, of `cells` cells, as a run at `path`; `ties` are pairs of regions that hold a row and a cell it probes.
 pub fn write(path: &Path, rows: &Rows, d: usize, cells: u32, ties: &[(u32, u32)]) -> Result<()> {
     assert!(rows.cells.is_sorted(), "a run is sorted by cell");
     let file = File::create_new(path).map_err(Error::io(path))?;
@@ -42,12 +43,15 @@ pub fn write(path: &Path, rows: &Rows, d: usize, cells: u32, ties: &[(u32, u32)]
         put(&id.0.to_le_bytes())?;
     }
     put(&rows.settled.iter().map(|&settled| u8::from(settled)).collect::<Vec<u8>>())?;
-    for &start in &rows.probe_starts {
+    let (mut starts, mut probes) = (vec![0], Vec::new());
+    for bounds in rows.probe_starts.windows(2) {
+        pack(&rows.probes[bounds[0]..bounds[1]], &mut probes);
+        starts.push(probes.len());
+    }
+    for start in starts {
         put(&u32::try_from(start).map_err(|e| Error::data(path, e))?.to_le_bytes())?;
     }
-    for &probe in &rows.probes {
-        put(&u16::try_from(probe).map_err(|e| Error::data(path, e))?.to_le_bytes())?;
-    }
+    put(&probes)?;
     let mut bytes = Vec::with_capacity(2 * d);
     for vector in rows.halves.chunks(d.max(1)) {
         bytes.clear();
@@ -68,7 +72,7 @@ pub struct Run {
     pub ties: Vec<(u32, u32)>,
     rows: u64,
     cells: u64,
-    probes: u64,
+    probe_bytes: u64,
 }
 
 impl Run {
@@ -83,12 +87,12 @@ impl Run {
         let number = |at: usize| u64::from_le_bytes(head[8 * at..8 * at + 8].try_into().expect("eight bytes"));
         let [d, rows, cells, ties] = [number(1), number(2), number(3), number(4)];
         let mut run =
-            Self { path: path.into(), d: usize::try_from(d).unwrap_or(0), ties: Vec::new(), rows, cells, probes: 0 };
+            Self { path: path.into(), d: usize::try_from(d).unwrap_or(0), ties: Vec::new(), rows, cells, probe_bytes: 0 };
         let ties = run.numbers::<4>(&file, run.ties_at(), 2 * ties)?;
         run.ties =
             ties.chunks_exact(2).map(|pair| (u32::from_le_bytes(pair[0]), u32::from_le_bytes(pair[1]))).collect();
         let end = run.numbers::<4>(&file, run.probe_starts_at() + 4 * rows, 1)?;
-        run.probes = u64::from(u32::from_le_bytes(end[0]));
+        run.probe_bytes = u64::from(u32::from_le_bytes(end[0]));
         Ok(run)
     }
 
@@ -119,13 +123,15 @@ impl Run {
         let starts = self.numbers::<4>(&file, self.probe_starts_at() + 4 * rows.start, count + 1)?;
         let starts: Vec<u32> = starts.into_iter().map(u32::from_le_bytes).collect();
         let (first, last) = (starts[0], starts[starts.len() - 1]);
-        let probes = self.numbers::<2>(&file, self.probes_at() + 2 * u64::from(first), u64::from(last - first))?;
+        let probes = self.numbers::<1>(&file, self.probes_at() + u64::from(first), u64::from(last - first))?;
         if to.probe_starts.is_empty() {
             to.probe_starts.push(0);
         }
-        let base = to.probes.len();
-        to.probe_starts.extend(starts[1..].iter().map(|&start| base + (start - first) as usize));
-        to.probes.extend(probes.into_iter().map(|probe| u32::from(u16::from_le_bytes(probe))));
+        for bounds in starts.windows(2) {
+            let packed = &probes[(bounds[0] - first) as usize..(bounds[1] - first) as usize];
+            unpack(packed.as_flattened(), &mut to.probes);
+            to.probe_starts.push(to.probes.len());
+        }
         let d = self.d as u64;
         let begin = to.halves.len();
         let length = usize::try_from(count * d).map_err(|e| Error::data(&self.path, e))?;
@@ -167,7 +173,37 @@ impl Run {
     }
 
     fn vectors_at(&self) -> u64 {
-        self.probes_at() + 2 * self.probes
+        self.probes_at() + self.probe_bytes
+    }
+}
+
+/// Appends probes as differences, seven bits a byte, the lowest first; the highest bit says that more follow.
+fn pack(probes: &[u32], to: &mut Vec<u8>) {
+    let mut sorted = probes.to_vec();
+    sorted.sort_unstable();
+    let mut last = 0;
+    for probe in sorted {
+        let mut more = probe - last;
+        last = probe;
+        while more > 0x7f {
+            to.push(more.to_le_bytes()[0] | 0x80);
+            more >>= 7;
+        }
+        to.push(more.to_le_bytes()[0]);
+    }
+}
+
+/// Appends the probes that [`pack`] made bytes of.
+fn unpack(bytes: &[u8], to: &mut Vec<u32>) {
+    let (mut last, mut more, mut shift) = (0, 0, 0);
+    for &byte in bytes {
+        more |= u32::from(byte & 0x7f) << shift;
+        shift += 7;
+        if byte < 0x80 {
+            last += more;
+            to.push(last);
+            (more, shift) = (0, 0);
+        }
     }
 }
 
@@ -185,7 +221,7 @@ mod tests {
             settled: vec![false, true, false, false, true],
             halves: (0..15u8).map(f16::from).collect(),
             probe_starts: vec![0, 1, 1, 3, 3, 4],
-            probes: vec![7, 8, 9, 0],
+            probes: vec![7, 70_000, 9, 200],
         };
         write(&path, &rows, 3, 5, &[(0, 1), (1, 0)])?;
         let run = Run::open(&path)?;
@@ -196,7 +232,7 @@ mod tests {
         run.read(0..1, 0..1, &mut back)?;
         assert_eq!(back.ids, [12, 13, 14, 10].map(ImageId));
         assert_eq!((back.cells, back.settled), (vec![2, 2, 3, 0], vec![false, false, true, false]));
-        assert_eq!((back.probe_starts, back.probes), (vec![0, 2, 2, 3, 4], vec![8, 9, 0, 7]));
+        assert_eq!((back.probe_starts, back.probes), (vec![0, 2, 2, 3, 4], vec![9, 70_000, 200, 7]));
         assert_eq!(back.halves, [6, 7, 8, 9, 10, 11, 12, 13, 14, 0, 1, 2].map(|x: u8| f16::from(x)));
         assert!(matches!(Run::open(&folder.path().join("none")), Err(Error::Io { .. })));
         Ok(())

@@ -6,16 +6,24 @@
 
 mod kernel;
 
+use std::cell::RefCell;
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 pub use kernel::name as kernel_name;
 
-use super::wide::widest;
+use self::kernel::{Hits, Operands, Store};
+use super::wide::wide;
 use crate::ops::dot::dot;
 
 /// Rows of codes that lie interleaved: a vector register holds four codes of each.
 pub const LANES: usize = 16;
-/// Base rows of one block of a scan: with it, the products of 64 queries stay in the second-level cache.
+/// Codes of a sketch.
+pub const SKETCH: usize = 128;
+/// How many standard deviations a sketch may be off before it misses a pair: one in 700 just at the floor, fewer above.
+const DEVIATIONS: f32 = 3.0;
+/// Base rows of one block of a scan.
 const SPAN: usize = 1024;
 
 /// Four codes of each of [`LANES`] rows.
@@ -29,6 +37,16 @@ impl Default for Line {
     }
 }
 
+/// How much of the codes a scan looks at first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// All of them: no pair is missed.
+    Full,
+    /// The first [`SKETCH`], then all of them where these are near enough. For vectors that were turned in a random way
+    /// ([`crate::ops::rotate`]), of which any part is like the whole.
+    Sketch,
+}
+
 /// Vectors as codes: `x` is about `scale * code`, a scale a row.
 #[derive(Clone, Debug, Default)]
 pub struct Codes {
@@ -39,13 +57,26 @@ pub struct Codes {
     plain: Vec<i8>,
     /// Groups of [`LANES`] rows, a line for every four codes, each plus 128.
     packed: Vec<Line>,
-    /// What the codes of each row are multiplied with.
+    /// What the codes of each row are multiplied with; zeros fill up the last group.
     scales: Vec<f32>,
     /// How far a product with a row's codes may be off, in cosine: the errors of two rows add up.
     slack: Vec<f32>,
     /// 128 times the sum of each row's codes: what the offset of the packed codes adds to a product.
     offsets: Vec<i32>,
+    /// The same of the first [`SKETCH`] codes.
+    sketch_offsets: Vec<i32>,
 }
+
+/// What a scan needs again and again.
+#[derive(Default)]
+struct Scratch {
+    floors: Vec<f32>,
+    slack: Vec<f32>,
+    thresholds: Vec<f32>,
+    hits: Vec<(u32, u32)>,
+}
+
+thread_local!(static SCRATCH: RefCell<Scratch> = RefCell::default());
 
 impl Codes {
     /// Codes of `vectors`: row-major, `d` wide, of unit norm (fp16 rounding is allowed for).
@@ -61,22 +92,24 @@ impl Codes {
             width,
             plain: vec![0; rows * width],
             packed: vec![Line::default(); rows.div_ceil(LANES) * width / 4],
-            scales: vec![0.0; rows],
+            scales: vec![0.0; rows.next_multiple_of(LANES)],
             slack: vec![0.0; rows],
             offsets: vec![0; rows],
+            sketch_offsets: vec![0; rows],
         };
         codes
             .packed
             .par_chunks_mut(width / 4)
             .zip(codes.plain.par_chunks_mut(LANES * width))
             .zip(codes.scales.par_chunks_mut(LANES).zip(codes.slack.par_chunks_mut(LANES)))
-            .zip(codes.offsets.par_chunks_mut(LANES))
+            .zip(codes.offsets.par_chunks_mut(LANES).zip(codes.sketch_offsets.par_chunks_mut(LANES)))
             .zip(vectors.par_chunks(LANES * d))
             .with_min_len(64)
-            .for_each(|((((packed, plain), (scales, slack)), offsets), vectors)| {
+            .for_each(|((((packed, plain), (scales, slack)), (offsets, sketch_offsets)), vectors)| {
                 for (row, (vector, codes)) in vectors.chunks(d).zip(plain.chunks_mut(width)).enumerate() {
-                    (scales[row], slack[row]) = widest(|| encode(vector, &mut codes[..d]));
-                    offsets[row] = 128 * codes.iter().map(|&code| i32::from(code)).sum::<i32>();
+                    (scales[row], slack[row]) = encode(vector, &mut codes[..d]);
+                    let offset = |codes: &[i8]| 128 * codes.iter().map(|&code| i32::from(code)).sum::<i32>();
+                    (offsets[row], sketch_offsets[row]) = (offset(codes), offset(&codes[..SKETCH.min(width)]));
                 }
                 pack(plain, width, packed);
             });
@@ -90,32 +123,25 @@ impl Codes {
     }
 
     /// The integer products of rows of `queries` with `rows` of these codes, rounded out to whole groups: row `i` of `out` has
-    /// those of query `i`, beginning at the group of the first row.
+    /// those of query `i`, beginning at the group of the first row. Returns the length of a row.
     ///
     /// # Panics
     /// When the widths differ, or a row is not there.
-    pub fn products(&self, queries: &Self, chosen: &[u32], rows: &std::ops::Range<usize>, out: &mut Vec<i32>) -> usize {
-        assert_eq!(self.width, queries.width, "codes of one width");
-        assert!(rows.start <= rows.end && rows.end <= self.rows, "{rows:?} of {} rows", self.rows);
-        let groups = rows.start / LANES..rows.end.div_ceil(LANES);
+    pub fn products(&self, queries: &Self, chosen: &[u32], rows: &Range<usize>, out: &mut Vec<i32>) -> usize {
+        let groups = self.groups(rows);
         let stride = groups.len() * LANES;
         out.resize(chosen.len() * stride, 0);
-        let lines = self.width / 4;
-        let packed = &self.packed[groups.start * lines..groups.end * lines];
-        let codes: Vec<&[i8]> =
-            chosen.iter().map(|&row| &queries.plain[row as usize * self.width..][..self.width]).collect();
-        let offsets: Vec<i32> = chosen.iter().map(|&row| queries.offsets[row as usize]).collect();
-        kernel::products(&codes, &offsets, packed, self.width, out);
+        self.multiply(queries, chosen, &groups, Depth::Full, &mut Store { out, stride });
         stride
     }
 
-    /// Estimates of the cosines behind integer products: what to multiply those of `query` and `row` with.
+    /// Estimates of the cosines behind integer products: what to multiply those of a row with.
     #[must_use]
     pub fn scale(&self, row: usize) -> f32 {
         self.scales[row]
     }
 
-    /// [`Codes::scale`] of every row.
+    /// [`Codes::scale`] of every row, and zeros to a whole group.
     #[must_use]
     pub fn scales(&self) -> &[f32] {
         &self.scales
@@ -127,88 +153,171 @@ impl Codes {
         &self,
         queries: &Self,
         (chosen, query_floors): (&[u32], &[f32]),
-        (rows, row_floors): (std::ops::Range<usize>, &[f32]),
+        (rows, row_floors): (Range<usize>, &[f32]),
+        depth: Depth,
         found: &mut impl FnMut(u32, usize),
     ) {
-        thread_local!(static PRODUCTS: std::cell::RefCell<Vec<i32>> = const { std::cell::RefCell::new(Vec::new()) });
-        PRODUCTS.with_borrow_mut(|products| {
-            let mut start = rows.start;
-            while start < rows.end {
-                let span = start..rows.end.min((start / LANES * LANES) + SPAN);
-                let stride = self.products(queries, chosen, &span, products);
-                for (&query, products) in chosen.iter().zip(products.chunks(stride.max(1))) {
-                    let q = query as usize;
-                    let (scale, least) = (queries.scales[q], query_floors[q] - queries.slack[q]);
-                    let products = &products[span.start % LANES..][..span.len()];
-                    let lanes = Lanes {
-                        scales: &self.scales[span.clone()],
-                        slack: &self.slack[span.clone()],
-                        floors: &row_floors[span.clone()],
-                    };
-                    widest(|| {
-                        lanes.over(products, scale, least, queries.slack[q], |row| found(query, span.start + row));
-                    });
+        let depth = if self.width > SKETCH { depth } else { Depth::Full };
+        // Taken out, for `found` may scan too.
+        let mut scratch = SCRATCH.take();
+        let mut start = rows.start;
+        while start < rows.end {
+            let span = start..rows.end.min((start / LANES * LANES) + SPAN);
+            let groups = self.groups(&span);
+            scratch.hits.clear();
+            self.thresholds(queries, (chosen, query_floors), (&span, row_floors), depth, &mut scratch);
+            let scales = &self.scales[groups.start * LANES..groups.end * LANES];
+            let Scratch { thresholds, hits, .. } = &mut scratch;
+            self.multiply(queries, chosen, &groups, depth, &mut Hits { scales, thresholds, hits });
+            for &(query, row) in &*hits {
+                let (query, row) = (chosen[query as usize], groups.start * LANES + row as usize);
+                if span.contains(&row) {
+                    let floor = query_floors[query as usize].min(row_floors[row]);
+                    if self.most(queries, query as usize, row) >= floor {
+                        found(query, row);
+                    }
                 }
-                start = span.end;
             }
-        });
+            start = span.end;
+        }
+        SCRATCH.set(scratch);
     }
-}
 
-/// What is known of the base rows of a scan.
-struct Lanes<'a> {
-    scales: &'a [f32],
-    slack: &'a [f32],
-    floors: &'a [f32],
-}
-
-impl Lanes<'_> {
-    /// Calls `found` for the rows whose estimate, with both slacks, reaches the query's floor (`least` is that less the query's
-    /// slack) or their own.
-    #[inline]
-    fn over(&self, products: &[i32], scale: f32, least: f32, query_slack: f32, mut found: impl FnMut(usize)) {
-        let reaches = |lane: usize| {
-            #[expect(clippy::cast_precision_loss, reason = "the slack allows for it")]
-            let estimate = products[lane] as f32 * (scale * self.scales[lane]) + self.slack[lane];
-            u8::from(estimate >= least) | u8::from(estimate + query_slack >= self.floors[lane])
-        };
-        for start in (0..products.len()).step_by(LANES) {
-            let end = (start + LANES).min(products.len());
-            let mut any = 0;
-            for lane in start..end {
-                any |= reaches(lane);
-            }
-            if any > 0 {
-                (start..end).filter(|&lane| reaches(lane) > 0).for_each(&mut found);
+    /// What a product, times the row's scale, has to reach for each of the chosen queries and the groups of a span.
+    fn thresholds(
+        &self,
+        queries: &Self,
+        (chosen, query_floors): (&[u32], &[f32]),
+        (span, row_floors): (&Range<usize>, &[f32]),
+        depth: Depth,
+        scratch: &mut Scratch,
+    ) {
+        let Scratch { floors, slack, thresholds, .. } = scratch;
+        floors.clear();
+        slack.clear();
+        thresholds.clear();
+        for group in self.groups(span) {
+            let rows = span.start.max(group * LANES)..span.end.min((group + 1) * LANES);
+            floors.push(row_floors[rows.clone()].iter().copied().fold(f32::INFINITY, f32::min));
+            slack.push(self.slack[rows].iter().copied().fold(0.0, f32::max));
+        }
+        let gain = if depth == Depth::Sketch { ratio(self.width, SKETCH) } else { 1.0 };
+        for &query in chosen {
+            let q = query as usize;
+            let (floor, own, inverse) = (query_floors[q], queries.slack[q], 1.0 / (queries.scales[q] * gain));
+            let groups = floors.iter().zip(&*slack);
+            match depth {
+                Depth::Full => {
+                    thresholds.extend(groups.map(|(&other, &slack)| (floor.min(other) - own - slack) * inverse));
+                }
+                Depth::Sketch => thresholds.extend(groups.map(|(&other, _)| {
+                    let floor = floor.min(other);
+                    (floor - sketch_slack(self.width, floor)) * inverse
+                })),
             }
         }
     }
+
+    /// The most that the cosine of a query and a row can be.
+    fn most(&self, queries: &Self, query: usize, row: usize) -> f32 {
+        let (a, b) = (&queries.plain[query * self.width..][..self.width], &self.plain[row * self.width..][..self.width]);
+        let product = product(a, b);
+        #[expect(clippy::cast_precision_loss, reason = "the slack allows for it")]
+        let estimate = product as f32 * (queries.scales[query] * self.scales[row]);
+        estimate + queries.slack[query] + self.slack[row]
+    }
+
+    /// The groups that hold `rows`.
+    fn groups(&self, rows: &Range<usize>) -> Range<usize> {
+        assert!(rows.start <= rows.end && rows.end <= self.rows, "{rows:?} of {} rows", self.rows);
+        rows.start / LANES..rows.end.div_ceil(LANES)
+    }
+
+    fn multiply(
+        &self,
+        queries: &Self,
+        chosen: &[u32],
+        groups: &Range<usize>,
+        depth: Depth,
+        sink: &mut impl kernel::Sink,
+    ) {
+        assert_eq!(self.width, queries.width, "codes of one width");
+        let lines = self.width / 4;
+        let (used, offsets) = match depth {
+            Depth::Full => (lines, &queries.offsets),
+            Depth::Sketch => (SKETCH / 4, &queries.sketch_offsets),
+        };
+        let codes: Vec<&[i8]> =
+            chosen.iter().map(|&row| &queries.plain[row as usize * self.width..][..self.width]).collect();
+        let offsets: Vec<i32> = chosen.iter().map(|&row| offsets[row as usize]).collect();
+        let packed = &self.packed[groups.start * lines..groups.end * lines];
+        kernel::multiply(&Operands { codes: &codes, offsets: &offsets, packed, lines, used }, sink);
+    }
 }
 
-/// Codes of one vector; its scale, and the bound of the error.
-#[inline(always)]
-#[expect(clippy::inline_always, reason = "compiled for the widest vectors only where it is inlined")]
-fn encode(vector: &[f32], codes: &mut [i8]) -> (f32, f32) {
-    let largest = vector.iter().fold(0.0f32, |largest, x| if x.abs() > largest { x.abs() } else { largest });
-    if largest == 0.0 || !largest.is_finite() {
-        return (0.0, f32::NAN);
+/// Whether a scan by sketches is less work than one by all codes, where vectors of `width` numbers have the mean cosine `mean` and
+/// those from `floor` on are wanted: some twenty-fifth may need the second look, which costs as much as ten whole products.
+#[must_use]
+pub fn sketch_pays(width: usize, floor: f32, mean: f32) -> bool {
+    let slack = sketch_slack(width, floor);
+    // The estimates of unlike pairs are spread by the sketch and by the pairs themselves.
+    let spread = (slack / DEVIATIONS).hypot(0.05);
+    width >= 2 * SKETCH && mean < floor - slack - 1.75 * spread
+}
+
+/// How much less than a cosine `s` its estimate from a sketch of vectors of `width` numbers may be. For a random rotation the
+/// estimate's variance is (1 - m/d) (1 + s^2) / m, of m numbers out of d.
+fn sketch_slack(width: usize, s: f32) -> f32 {
+    DEVIATIONS * ((1.0 - ratio(SKETCH, width)).max(0.0) * (1.0 + s * s) / ratio(SKETCH, 1)).sqrt()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "dimensions are small")]
+fn ratio(a: usize, b: usize) -> f32 {
+    a as f32 / b as f32
+}
+
+wide! {
+    fn product(a: &[i8], b: &[i8]) -> i32 {
+        a.iter().zip(b).map(|(&a, &b)| i32::from(i16::from(a) * i16::from(b))).sum()
     }
-    let (scale, inverse) = (largest / 127.0, 127.0 / largest);
-    let mut squares = 0.0;
-    for (&x, code) in vector.iter().zip(codes.iter_mut()) {
-        #[expect(clippy::cast_possible_truncation, reason = "rounded to -127 ..= 127")]
-        let rounded = (x * inverse).round_ties_even().clamp(-127.0, 127.0) as i8;
-        *code = rounded;
-        let error = x - scale * f32::from(rounded);
-        squares += error * error;
+}
+
+wide! {
+    /// Codes of one vector; its scale, and the bound of the error.
+    fn encode(vector: &[f32], codes: &mut [i8]) -> (f32, f32) {
+        let mut lanes = [0.0f32; LANES];
+        for some in vector.chunks(LANES) {
+            for (largest, x) in lanes.iter_mut().zip(some) {
+                *largest = if x.abs() > *largest { x.abs() } else { *largest };
+            }
+        }
+        let largest = lanes.iter().fold(0.0f32, |largest, &x| if x > largest { x } else { largest });
+        // A NaN is passed over above, and makes the squares one.
+        let squares = dot(vector, vector);
+        if largest == 0.0 || !squares.is_finite() {
+            return (0.0, f32::NAN);
+        }
+        let (scale, inverse) = (largest / 127.0, 127.0 / largest);
+        let mut errors = [0.0f32; LANES];
+        for (some, codes) in vector.chunks(LANES).zip(codes.chunks_mut(LANES)) {
+            for ((&x, code), errors) in some.iter().zip(codes).zip(&mut errors) {
+                #[expect(clippy::cast_possible_truncation, reason = "rounded to -127 ..= 127")]
+                let rounded = (x * inverse).round_ties_even() as i32;
+                #[expect(clippy::cast_possible_truncation, reason = "clamped")]
+                let clamped = rounded.clamp(-127, 127) as i8;
+                *code = clamped;
+                let error = x - scale * f32::from(clamped);
+                *errors += error * error;
+            }
+        }
+        #[expect(clippy::cast_precision_loss, reason = "dimensions are small")]
+        let rounding = 4.0 * vector.len() as f32 * f32::EPSILON;
+        // |ab - a'b'| <= |a'| |b - b'| + |b| |a - a'|: with norms up to 1.002 and e the norm of a row's error, a row adds at
+        // most 1.002 e + e^2. The sum over both rows covers the product of the two errors, since 2 e f <= e^2 + f^2.
+        let error = errors.iter().sum::<f32>().sqrt();
+        let norm = squares.sqrt().max(1.002);
+        (scale, norm * error + error * error + rounding)
     }
-    #[expect(clippy::cast_precision_loss, reason = "dimensions are small")]
-    let rounding = 4.0 * vector.len() as f32 * f32::EPSILON;
-    // |ab - a'b'| <= |a'| |b - b'| + |b| |a - a'|: with norms up to 1.002 and e the norm of a row's error, a row adds at most
-    // 1.002 e + e^2. The sum over both rows covers the product of the two errors, since 2 e f <= e^2 + f^2.
-    let error = squares.sqrt();
-    let norm = dot(vector, vector).sqrt().max(1.002);
-    (scale, norm * error + error * error + rounding)
 }
 
 /// Interleaves up to [`LANES`] rows.
@@ -225,6 +334,7 @@ mod tests {
     use super::*;
     use crate::ops::dot::normalise;
     use crate::ops::hash::Draw;
+    use crate::ops::rotate::Rotation;
 
     fn units(n: usize, d: usize, seed: u64) -> Vec<f32> {
         let draw = Draw::new(seed, "codes");
@@ -247,7 +357,7 @@ mod tests {
                 let rows = m / 3..m;
                 let mut found = Vec::new();
                 let mut take = |query, row| found.push((query, row));
-                base.scan(&queries, (&chosen, &query_floors), (rows.clone(), &row_floors), &mut take);
+                base.scan(&queries, (&chosen, &query_floors), (rows.clone(), &row_floors), Depth::Full, &mut take);
                 let mut extra = found.len();
                 for &q in &chosen {
                     for row in rows.clone() {
@@ -263,12 +373,35 @@ mod tests {
     }
 
     #[test]
+    fn sketches_of_turned_vectors_miss_next_to_nothing() {
+        const D: usize = 384;
+        let rotation = Rotation::new(D, 5);
+        let mut vectors = units(3000, D, 4);
+        // Pairs at cosines from the floor on: a vector, and what it is turned into.
+        for pair in vectors.chunks_exact_mut(2 * D) {
+            let (a, b) = pair.split_at_mut(D);
+            let along = dot(a, b);
+            a.iter().zip(b.iter_mut()).for_each(|(a, b)| *b -= along * a);
+            assert!(normalise(b));
+            a.iter().zip(b.iter_mut()).for_each(|(a, b)| *b = 0.62 * a + (1.0f32 - 0.62 * 0.62).sqrt() * *b);
+        }
+        vectors.chunks_mut(D).for_each(|vector| rotation.apply(vector));
+        let codes = Codes::new(&vectors, D);
+        let (chosen, floors): (Vec<u32>, _) = ((0..3000).collect(), vec![0.6; 3000]);
+        let mut found = 0;
+        codes.scan(&codes, (&chosen, &floors), (0..3000, &floors), Depth::Sketch, &mut |a, b| {
+            found += usize::from(a as usize / 2 == b / 2 && a as usize % 2 < b % 2);
+        });
+        assert!((1495..=1500).contains(&found), "{found} of 1500");
+    }
+
+    #[test]
     fn a_pair_that_only_one_end_wants_is_found() {
         let vectors = units(2, 64, 3);
         let codes = Codes::new(&vectors, 64);
         for (floors, expected) in [([-1.0, 2.0], 1), ([2.0, -1.0], 1), ([2.0, 2.0], 0)] {
             let mut found = 0;
-            codes.scan(&codes, (&[0], &floors), (1..2, &floors), &mut |_, _| found += 1);
+            codes.scan(&codes, (&[0], &floors), (1..2, &floors), Depth::Full, &mut |_, _| found += 1);
             assert_eq!(found, expected);
         }
     }
@@ -276,6 +409,6 @@ mod tests {
     #[test]
     fn what_is_no_vector_is_found_by_nobody() {
         let codes = Codes::new(&[0.0, 0.0, 1.0, 0.0], 2);
-        codes.scan(&codes, (&[1], &[-1.0, -1.0]), (0..1, &[-1.0, -1.0]), &mut |_, _| panic!("found"));
+        codes.scan(&codes, (&[1], &[-1.0, -1.0]), (0..1, &[-1.0, -1.0]), Depth::Full, &mut |_, _| panic!("found"));
     }
 }

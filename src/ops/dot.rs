@@ -6,12 +6,13 @@
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
-use crate::native::wide::widest;
+use crate::native::wide::wide;
 
 const LANES: usize = 16;
 
 /// Folds `term` over both slices in the fixed order: shared by the sums below, so that there is one order.
-#[inline]
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "compiled for wide vectors only where it is inlined")]
 fn fold(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
     assert_eq!(a.len(), b.len(), "vectors must have one length");
     let mut sums = [0.0f32; LANES];
@@ -35,16 +36,20 @@ fn fold(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
     sums[0]
 }
 
-/// The dot product of two vectors of one length.
-#[must_use]
-pub fn dot(a: &[f32], b: &[f32]) -> f32 {
-    widest(|| fold(a, b, |a, b| a * b))
+wide! {
+    /// The dot product of two vectors of one length.
+    #[must_use]
+    pub fn dot(a: &[f32], b: &[f32]) -> f32 {
+        fold(a, b, |a, b| a * b)
+    }
 }
 
-/// The squared Euclidean distance of two vectors of one length.
-#[must_use]
-pub fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
-    widest(|| fold(a, b, |a, b| (a - b) * (a - b)))
+wide! {
+    /// The squared Euclidean distance of two vectors of one length.
+    #[must_use]
+    pub fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
+        fold(a, b, |a, b| (a - b) * (a - b))
+    }
 }
 
 /// The cosine of two vectors of any norm; 0 when one of them is zero.

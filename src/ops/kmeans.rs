@@ -12,7 +12,7 @@ use super::dot::normalise;
 use super::hash::Draw;
 use crate::error::{Error, Result};
 use crate::native::exact::{nearest_of, squares};
-use crate::native::wide::widest;
+use crate::native::wide::wide;
 
 /// How the first centroids are chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -152,12 +152,7 @@ fn means(points: &[f32], d: usize, members: &Members) -> Vec<f32> {
             // Four points at once, added in their order: memory is asked for four rows instead of one.
             let (fours, rest) = members.as_chunks::<4>();
             for four in fours {
-                let [first, second, third, fourth] = four.each_ref().map(point);
-                widest(|| {
-                    for ((((sum, a), b), c), d) in sums.iter_mut().zip(first).zip(second).zip(third).zip(fourth) {
-                        *sum = *sum + f64::from(*a) + f64::from(*b) + f64::from(*c) + f64::from(*d);
-                    }
-                });
+                add(sums, four.each_ref().map(point));
             }
             for point in rest.iter().map(point) {
                 sums.iter_mut().zip(point).for_each(|(sum, &x)| *sum += f64::from(x));
@@ -172,6 +167,15 @@ fn means(points: &[f32], d: usize, members: &Members) -> Vec<f32> {
         },
     );
     centroids
+}
+
+wide! {
+    fn add(sums: &mut [f64], four: [&[f32]; 4]) {
+        let [first, second, third, fourth] = four;
+        for ((((sum, a), b), c), d) in sums.iter_mut().zip(first).zip(second).zip(third).zip(fourth) {
+            *sum = *sum + f64::from(*a) + f64::from(*b) + f64::from(*c) + f64::from(*d);
+        }
+    }
 }
 
 /// Gives each empty cluster half of another one; returns how many there were.

@@ -13,5 +13,6 @@ pub mod likeness;
 pub mod near_pairs;
 pub mod preprocess;
 pub mod ranking;
+pub mod rotate;
 pub mod top_k;
 pub mod union_find;

@@ -12,8 +12,9 @@ use half::slice::HalfFloatSliceExt;
 use rayon::prelude::*;
 
 use super::dot::dot;
+use super::rotate::Rotation;
 use super::top_k::TopK;
-use crate::native::codes::Codes;
+use crate::native::codes::{Codes, Depth, sketch_pays};
 use crate::types::{ImageId, Neighbour};
 
 /// Queries of one piece of parallel work.
@@ -63,14 +64,57 @@ pub struct Block {
     ids: Vec<ImageId>,
     halves: Vec<f16>,
     codes: Codes,
+    /// Whether the codes are of turned vectors.
+    turned: bool,
     cells: Vec<Cell>,
-    /// (cell, row): that the row probes the cell; ascending.
-    probes: Vec<(u32, u32)>,
+    /// For each row the index of its cell.
+    homes: Vec<u32>,
+    /// The rows that probe each cell.
+    probes: Probes,
     /// The cosine that each row's neighbours must reach: the floor, or that of its k-th so far.
     floors: Vec<f32>,
     tops: Vec<Mutex<TopK>>,
     /// Rows that were left out, with the row they are equal to.
     equals: Vec<Pair>,
+}
+
+/// Rows by the cells that they probe.
+struct Probes {
+    /// Where the rows of each cell begin, and the end of the last.
+    starts: Vec<u32>,
+    rows: Vec<u32>,
+}
+
+impl Probes {
+    /// Of the cells that each row probes. Counted, not sorted.
+    fn new<'a>(targets: impl Iterator<Item = &'a [u32]> + Clone) -> Self {
+        let cells = targets.clone().flatten().max().map_or(0, |&last| last as usize + 1);
+        let mut starts = vec![0u32; cells + 1];
+        for &target in targets.clone().flatten() {
+            starts[target as usize + 1] += 1;
+        }
+        for cell in 0..cells {
+            starts[cell + 1] += starts[cell];
+        }
+        let mut places = starts.clone();
+        let mut rows = vec![0; starts[cells] as usize];
+        for (row, targets) in targets.enumerate() {
+            for &target in targets {
+                let place = &mut places[target as usize];
+                rows[*place as usize] = row_number(row);
+                *place += 1;
+            }
+        }
+        Self { starts, rows }
+    }
+
+    /// The rows that probe `cell`, ascending.
+    fn of(&self, cell: u32) -> &[u32] {
+        match self.starts.get(cell as usize..cell as usize + 2) {
+            Some(&[begin, end]) => &self.rows[begin as usize..end as usize],
+            _ => &[],
+        }
+    }
 }
 
 /// The rows of a cell: those that are not settled, then those that are.
@@ -79,8 +123,8 @@ struct Cell {
     rows: Range<usize>,
     /// The first settled row.
     fresh: usize,
-    /// The cells that its rows probe; ascending.
-    targets: Vec<u32>,
+    /// The mean of its vectors: the product of two means is the mean cosine between two cells.
+    mean: Vec<f32>,
 }
 
 impl Cell {
@@ -96,19 +140,31 @@ struct Piece<'a> {
     chosen: Vec<u32>,
     base: &'a Block,
     rows: Range<usize>,
-    /// Base rows that were compared with these queries already; ascending.
-    done: &'a [(u32, u32)],
-    /// Compare only with rows after the query: within a cell.
-    triangle: bool,
+    seen: Seen,
+    depth: Depth,
+}
+
+/// Which pairs of a piece another one compares.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    /// None.
+    Never,
+    /// Those with rows before the query: within a cell.
+    Before,
+    /// Those with rows before the query that probe its cell: between cells of one block.
+    ProbingBefore,
+    /// Those with rows that probe the query's cell: the way back between two blocks.
+    Probing,
 }
 
 impl Block {
-    /// Prepares rows of width `d`.
+    /// Prepares rows of width `d`. With a rotation, cells that are far from each other are compared by sketches of the turned
+    /// vectors, which miss a pair in thousands; without, every pair is found.
     ///
     /// # Panics
     /// When the columns have different lengths.
     #[must_use]
-    pub fn new(rows: &Rows, d: usize, near: Near) -> Self {
+    pub fn new(rows: &Rows, d: usize, near: Near, rotation: Option<&Rotation>) -> Self {
         let n = rows.ids.len();
         assert!(
             rows.cells.len() == n && rows.settled.len() == n && rows.halves.len() == n * d,
@@ -158,32 +214,39 @@ impl Block {
         }
         drop(vectors);
         let mut cells: Vec<Cell> = Vec::new();
-        let mut probes = Vec::new();
+        let mut homes = Vec::with_capacity(m);
         for (row, &from) in sources.iter().enumerate() {
             let number = rows.cells[from];
             if cells.last().is_none_or(|cell| cell.number != number) {
-                cells.push(Cell { number, rows: row..row, fresh: row, targets: Vec::new() });
+                cells.push(Cell { number, rows: row..row, fresh: row, mean: vec![0.0; d] });
             }
-            let targets = &rows.probes[rows.probe_starts[from]..rows.probe_starts[from + 1]];
             if let Some(cell) = cells.last_mut() {
                 cell.rows.end = row + 1;
                 cell.fresh += usize::from(!rows.settled[from]);
-                cell.targets.extend(targets);
             }
-            probes.extend(targets.iter().map(|&target| (target, u32::try_from(row).expect("fewer than 2^32 rows"))));
+            homes.push(row_number(cells.len() - 1));
         }
-        probes.par_sort_unstable();
+        let targets = |row: usize| &rows.probes[rows.probe_starts[row]..rows.probe_starts[row + 1]];
+        let probes = Probes::new(sources.iter().map(|&row| targets(row)));
         cells.par_iter_mut().for_each(|cell| {
-            cell.targets.sort_unstable();
-            cell.targets.dedup();
+            #[expect(clippy::cast_precision_loss, reason = "a cell has few rows")]
+            let share = 1.0 / cell.rows.len() as f32;
+            for vector in chosen[cell.rows.start * d..cell.rows.end * d].chunks(d) {
+                cell.mean.iter_mut().zip(vector).for_each(|(mean, x)| *mean += share * x);
+            }
         });
+        if let Some(rotation) = rotation {
+            chosen.par_chunks_mut(64 * d).for_each(|some| some.chunks_mut(d).for_each(|vector| rotation.apply(vector)));
+        }
         Self {
             near,
             d,
             ids: sources.iter().map(|&row| rows.ids[row]).collect(),
             codes: Codes::new(&chosen, d),
+            turned: rotation.is_some(),
             halves,
             cells,
+            homes,
             probes,
             floors: vec![near.floor; m],
             tops: (0..m).map(|_| Mutex::new(TopK::new(near.k))).collect(),
@@ -193,24 +256,17 @@ impl Block {
 
     /// Compares the rows of this block with each other. Returns how many products were computed.
     pub fn within(&mut self) -> u64 {
-        let mut pieces = Vec::new();
-        for cell in &self.cells {
-            let fresh: Vec<u32> = (cell.rows.start..cell.fresh).map(row_number).collect();
-            pieces.extend(fresh.chunks(PIECE).map(|chosen| Piece {
-                queries: self,
-                chosen: chosen.to_vec(),
-                base: self,
-                rows: chosen[0] as usize + 1..cell.rows.end,
-                done: &[],
-                triangle: true,
-            }));
-        }
         let this = &*self;
-        let between = |(a, one)| {
-            neighbours(one, this, a + 1).into_iter().flat_map(|other| across(this, one, this, other)).collect()
+        let between = |cell: &Cell| {
+            let fresh: Vec<u32> = (cell.rows.start..cell.fresh).map(row_number).collect();
+            let depth = this.depth(cell, this, cell);
+            let own = fresh.chunks(PIECE).map(|chosen| {
+                let rows = chosen[0] as usize + 1..cell.rows.end;
+                Piece { queries: this, chosen: chosen.to_vec(), base: this, rows, seen: Seen::Before, depth }
+            });
+            own.chain(this.pieces(this.probing(cell.number), this, cell, Seen::ProbingBefore)).collect()
         };
-        let others: Vec<Vec<Piece>> = self.cells.par_iter().enumerate().map(between).collect();
-        pieces.extend(others.into_iter().flatten());
+        let pieces: Vec<Vec<Piece>> = self.cells.par_iter().map(between).collect();
         let products = compare(&pieces);
         self.raise();
         products
@@ -219,10 +275,16 @@ impl Block {
     /// Compares the rows of this block with those of another, which holds later cells, or later rows of this one's last.
     pub fn with(&mut self, other: &mut Self) -> u64 {
         let (here, there) = (&*self, &*other);
-        let between =
-            |one| neighbours(one, there, 0).into_iter().flat_map(move |cell| across(here, one, there, cell)).collect();
-        let pieces: Vec<Vec<Piece>> = here.cells.par_iter().map(between).collect();
-        let pieces: Vec<Piece> = pieces.into_iter().flatten().collect();
+        let forth = here.cells.par_iter().map(|cell| there.pieces(there.probing(cell.number), here, cell, Seen::Never));
+        let back = there.cells.par_iter().map(|cell| {
+            // A cell that was cut: all its rows are compared.
+            let same = here.cells.iter().find(|own| own.number == cell.number).map(|own| own.rows.clone());
+            let rows = same.into_iter().flatten().map(row_number);
+            let mut pieces = here.pieces(rows, there, cell, Seen::Never);
+            pieces.extend(here.pieces(here.probing(cell.number), there, cell, Seen::Probing));
+            pieces
+        });
+        let pieces: Vec<Vec<Piece>> = forth.chain(back).collect();
         let products = compare(&pieces);
         self.raise();
         other.raise();
@@ -272,65 +334,60 @@ impl Block {
         top.push(Neighbour { similarity, id });
     }
 
-    /// The rows of `cell` that probe `target`.
-    fn probing(&self, cell: &Cell, target: u32) -> &[(u32, u32)] {
-        let begin = self.probes.partition_point(|&probe| probe < (target, row_number(cell.rows.start)));
-        let end = begin + self.probes[begin..].partition_point(|&probe| probe < (target, row_number(cell.rows.end)));
-        &self.probes[begin..end]
+    /// The rows that probe the cell `target`, ascending.
+    fn probing(&self, target: u32) -> impl Iterator<Item = u32> {
+        self.probes.of(target).iter().copied()
     }
-}
 
-/// The cells of `other` from the one at `first` on that are to be compared with `cell`: those that its rows probe, and
-/// those whose rows probe it.
-fn neighbours<'a>(cell: &Cell, other: &'a Block, first: usize) -> Vec<&'a Cell> {
-    let cells = other.cells.get(first..).unwrap_or_default();
-    let (Some(low), Some(high)) = (cells.first(), cells.last()) else { return Vec::new() };
-    let index = |number: u32| cells.binary_search_by_key(&number, |cell| cell.number).ok();
-    let begin = cell.targets.partition_point(|&target| target < low.number);
-    let there = cell.targets[begin..].iter().take_while(|&&target| target <= high.number);
-    let mut found: Vec<usize> = there.filter_map(|&target| index(target)).chain(index(cell.number)).collect();
-    let begin = other.probes.partition_point(|&probe| probe < (cell.number, row_number(low.rows.start)));
-    let back = other.probes[begin..].iter().take_while(|&&(target, _)| target == cell.number);
-    found.extend(back.map(|&(_, row)| cells.partition_point(|cell| cell.rows.end <= row as usize)));
-    found.sort_unstable();
-    found.dedup();
-    found.into_iter().map(|index| &cells[index]).collect()
-}
+    /// Whether a row probes the cell `target`.
+    fn probes(&self, row: usize, target: u32) -> bool {
+        self.probes.of(target).binary_search(&row_number(row)).is_ok()
+    }
 
-/// The pieces of work between two cells: the rows of each that probe the other, or all if that is less work.
-fn across<'a>(a: &'a Block, one: &Cell, b: &'a Block, other: &Cell) -> Vec<Piece<'a>> {
-    let (forth, back) = (a.probing(one, other.number), b.probing(other, one.number));
-    let whole = one.rows.len() * other.rows.len();
-    let mut pieces = Vec::new();
-    let mut add =
-        |queries: &'a Block, from: &Cell, chosen: Vec<u32>, base: &'a Block, to: &Cell, done: &'a [(u32, u32)]| {
-            let fresh = chosen.partition_point(|&row| (row as usize) < from.fresh);
-            for (chosen, settled) in [(&chosen[..fresh], false), (&chosen[fresh..], true)] {
-                let rows = to.for_settled(settled);
-                if !rows.is_empty() {
-                    pieces.extend(chosen.chunks(PIECE).map(|chosen| Piece {
-                        queries,
-                        chosen: chosen.to_vec(),
-                        base,
-                        rows: rows.clone(),
-                        done,
-                        triangle: false,
-                    }));
-                }
+    /// The pieces of work between some rows of this block, ascending, and a cell of `base`.
+    fn pieces<'a>(
+        &'a self,
+        rows: impl Iterator<Item = u32>,
+        base: &'a Self,
+        cell: &Cell,
+        seen: Seen,
+    ) -> Vec<Piece<'a>> {
+        // By whether they are settled, and by how they are compared, which rows of one cell have in common.
+        let mut chosen: [[Vec<u32>; 2]; 2] = Default::default();
+        let mut last = None;
+        for row in rows {
+            let home = self.homes[row as usize];
+            let depth = match last {
+                Some((known, depth)) if known == home => depth,
+                _ => self.depth(&self.cells[home as usize], base, cell),
+            };
+            last = Some((home, depth));
+            let settled = row as usize >= self.cells[home as usize].fresh;
+            chosen[usize::from(settled)][usize::from(depth == Depth::Sketch)].push(row);
+        }
+        let mut pieces = Vec::new();
+        for (settled, chosen) in [false, true].into_iter().zip(chosen) {
+            let rows = cell.for_settled(settled);
+            for (depth, chosen) in [Depth::Full, Depth::Sketch].into_iter().zip(chosen) {
+                let some = chosen.chunks(PIECE).filter(|_| !rows.is_empty());
+                pieces.extend(some.map(|chosen| {
+                    Piece { queries: self, chosen: chosen.to_vec(), base, rows: rows.clone(), seen, depth }
+                }));
             }
-        };
-    if one.number == other.number || forth.len() * other.rows.len() + back.len() * one.rows.len() >= whole {
-        add(a, one, one.rows.clone().map(row_number).collect(), b, other, &[]);
-    } else {
-        add(a, one, forth.iter().map(|&(_, row)| row).collect(), b, other, &[]);
-        add(b, other, back.iter().map(|&(_, row)| row).collect(), a, one, forth);
+        }
+        pieces
     }
-    pieces
+
+    /// How rows of two cells are compared: by sketches where few of them are near enough to need a second look.
+    fn depth(&self, one: &Cell, base: &Self, other: &Cell) -> Depth {
+        let pays = || sketch_pays(self.d, self.near.floor, dot(&one.mean, &other.mean));
+        if self.turned && base.turned && pays() { Depth::Sketch } else { Depth::Full }
+    }
 }
 
 /// Compares every piece, in parallel; returns the number of products.
-fn compare(pieces: &[Piece]) -> u64 {
-    pieces.par_iter().map(Piece::compare).sum()
+fn compare(pieces: &[Vec<Piece>]) -> u64 {
+    pieces.par_iter().flatten().map(Piece::compare).sum()
 }
 
 impl Piece<'_> {
@@ -340,10 +397,9 @@ impl Piece<'_> {
         let mut current = u32::MAX;
         let near = self.queries.near;
         let queries = (&self.chosen[..], &self.queries.floors[..]);
-        self.base.codes.scan(&self.queries.codes, queries, (self.rows.clone(), &self.base.floors), &mut |q, r| {
-            if (self.triangle && r <= q as usize)
-                || (!self.done.is_empty() && self.done.binary_search_by_key(&row_number(r), |&(_, row)| row).is_ok())
-            {
+        let rows = (self.rows.clone(), &self.base.floors[..]);
+        self.base.codes.scan(&self.queries.codes, queries, rows, self.depth, &mut |q, r| {
+            if self.is_seen(q as usize, r) {
                 return;
             }
             if current != q {
@@ -358,6 +414,20 @@ impl Piece<'_> {
             }
         });
         (self.chosen.len() * self.rows.len()) as u64
+    }
+
+    /// Whether another piece compares this pair.
+    fn is_seen(&self, query: usize, row: usize) -> bool {
+        let probing = || {
+            let home = &self.queries.cells[self.queries.homes[query] as usize];
+            self.base.probes(row, home.number)
+        };
+        match self.seen {
+            Seen::Never => false,
+            Seen::Before => row <= query,
+            Seen::ProbingBefore => row < query && probing(),
+            Seen::Probing => probing(),
+        }
     }
 }
 
@@ -469,7 +539,7 @@ mod tests {
             let rows = take(&rows(400, cells, seed), |_| true);
             let expected = oracle(&rows);
             assert!(expected.len() > 300, "{} pairs", expected.len());
-            let mut block = Block::new(&rows, D, NEAR);
+            let mut block = Block::new(&rows, D, NEAR, None);
             block.within();
             assert_eq!(found(vec![block]), expected, "seed {seed}");
         }
@@ -485,7 +555,7 @@ mod tests {
         // The second cut goes through a cell.
         let halves =
             [take(&rows, |row| row < 100), take(&rows, |row| (100..150).contains(&row)), take(&rows, |row| row >= 150)];
-        let mut blocks: Vec<Block> = halves.iter().map(|rows| Block::new(rows, D, NEAR)).collect();
+        let mut blocks: Vec<Block> = halves.iter().map(|rows| Block::new(rows, D, NEAR, None)).collect();
         for i in 0..3 {
             let (left, right) = blocks.split_at_mut(i + 1);
             left[i].within();
@@ -508,7 +578,7 @@ mod tests {
             probe_starts: vec![0; n + 1],
             probes: Vec::new(),
         };
-        let mut block = Block::new(&rows, D, NEAR);
+        let mut block = Block::new(&rows, D, NEAR, None);
         assert_eq!((block.rows(), block.within()), (1, 0));
         assert_eq!(block.into_pairs().filter(|pair| pair.neighbour == ImageId(0)).count(), n - 1);
     }

@@ -1,28 +1,137 @@
 //! Integer products of rows of codes with packed groups of sixteen: one kernel for 512-bit VNNI, one for AVX2, one for any
-//! processor. All give the same integers. A group stays in the first-level cache while all rows pass by.
+//! processor. All give the same integers. A group stays in the first-level cache while all rows pass by, and products
+//! are used where they arise, in registers ([`Sink`]).
 
 use std::sync::LazyLock;
 
 use super::{LANES, Line};
 
-/// Products of rows of signed codes with packed groups (codes plus 128), less each row's offset; `width` codes a row.
-type Kernel = fn(codes: &[&[i8]], offsets: &[i32], packed: &[Line], width: usize, out: &mut [i32]);
+/// Rows of signed codes, and groups of packed ones (codes plus 128).
+#[derive(Clone, Copy)]
+pub struct Operands<'a> {
+    /// The rows: four codes a line that is used, at least.
+    pub codes: &'a [&'a [i8]],
+    /// What each row's products are too large by, since packed codes are.
+    pub offsets: &'a [i32],
+    /// The groups.
+    pub packed: &'a [Line],
+    /// Lines a group.
+    pub lines: usize,
+    /// Lines of each group that are multiplied: the first.
+    pub used: usize,
+}
 
-static FASTEST: LazyLock<(&str, Kernel)> =
-    LazyLock::new(|| *all().last().expect("the portable kernel is always there"));
+/// Where the products of a row with a group go.
+pub trait Sink {
+    /// Takes sixteen products.
+    fn take(&mut self, row: usize, group: usize, products: &[i32; LANES]);
+
+    /// Takes sixteen products out of a register.
+    ///
+    /// # Safety
+    /// The processor has AVX-512.
+    #[cfg(target_arch = "x86_64")]
+    unsafe fn take_register(&mut self, row: usize, group: usize, products: std::arch::x86_64::__m512i);
+}
+
+/// Stores all products, row after row.
+pub struct Store<'a> {
+    /// A place for each product.
+    pub out: &'a mut [i32],
+    /// Places a row.
+    pub stride: usize,
+}
+
+/// Notes where a product, times the scale of the packed row, reaches a threshold.
+pub struct Hits<'a> {
+    /// A scale for each packed row, whole groups.
+    pub scales: &'a [f32],
+    /// A threshold for each row and group.
+    pub thresholds: &'a [f32],
+    /// Numbers of a row and of a packed row.
+    pub hits: &'a mut Vec<(u32, u32)>,
+}
+
+impl Hits<'_> {
+    fn groups(&self) -> usize {
+        self.scales.len() / LANES
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "blocks are small")]
+    fn note(&mut self, row: usize, group: usize, mut mask: u16) {
+        while mask != 0 {
+            self.hits.push((row as u32, (group * LANES) as u32 + mask.trailing_zeros()));
+            mask &= mask - 1;
+        }
+    }
+}
+
+impl Sink for Store<'_> {
+    fn take(&mut self, row: usize, group: usize, products: &[i32; LANES]) {
+        self.out[row * self.stride + group * LANES..][..LANES].copy_from_slice(products);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn take_register(&mut self, row: usize, group: usize, products: std::arch::x86_64::__m512i) {
+        let places = &mut self.out[row * self.stride + group * LANES..][..LANES];
+        // SAFETY: sixteen places, as just cut; the store needs no alignment.
+        unsafe { std::arch::x86_64::_mm512_storeu_si512(places.as_mut_ptr().cast(), products) };
+    }
+}
+
+impl Sink for Hits<'_> {
+    fn take(&mut self, row: usize, group: usize, products: &[i32; LANES]) {
+        let threshold = self.thresholds[row * self.groups() + group];
+        let mut mask = 0;
+        for (lane, (&product, &scale)) in products.iter().zip(&self.scales[group * LANES..]).enumerate() {
+            #[expect(clippy::cast_precision_loss, reason = "the threshold allows for it")]
+            let reaches = product as f32 * scale >= threshold;
+            mask |= u16::from(reaches) << lane;
+        }
+        self.note(row, group, mask);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn take_register(&mut self, row: usize, group: usize, products: std::arch::x86_64::__m512i) {
+        use std::arch::x86_64::{_CMP_GE_OQ, _mm512_cmp_ps_mask, _mm512_cvtepi32_ps, _mm512_loadu_ps, _mm512_mul_ps, _mm512_set1_ps};
+        let threshold = self.thresholds[row * self.groups() + group];
+        let scales = &self.scales[group * LANES..][..LANES];
+        // SAFETY: sixteen scales, as just cut; the load needs no alignment.
+        let scales = unsafe { _mm512_loadu_ps(scales.as_ptr()) };
+        let scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(products), scales);
+        let mask = _mm512_cmp_ps_mask::<_CMP_GE_OQ>(scaled, _mm512_set1_ps(threshold));
+        if mask != 0 {
+            self.note(row, group, mask);
+        }
+    }
+}
+
+/// What a processor can run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kernel {
+    Portable,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Vnni,
+}
+
+static FASTEST: LazyLock<Kernel> = LazyLock::new(|| *all().last().expect("the portable kernel is always there"));
 
 /// The kernels that this processor can run, the fastest last.
-fn all() -> Vec<(&'static str, Kernel)> {
-    let mut kernels: Vec<(&'static str, Kernel)> = vec![("portable", portable)];
+fn all() -> Vec<Kernel> {
+    let mut kernels = vec![Kernel::Portable];
     #[cfg(target_arch = "x86_64")]
     {
         if is_x86_feature_detected!("avx2") {
-            // SAFETY: the processor has AVX2, as just asked.
-            kernels.push(("avx2", |c, o, p, w, out| unsafe { x86::avx2(c, o, p, w, out) }));
+            kernels.push(Kernel::Avx2);
         }
         if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vnni") {
-            // SAFETY: the processor has AVX-512 with VNNI, as just asked.
-            kernels.push(("avx512-vnni", |c, o, p, w, out| unsafe { x86::vnni(c, o, p, w, out) }));
+            kernels.push(Kernel::Vnni);
         }
     }
     kernels
@@ -31,30 +140,45 @@ fn all() -> Vec<(&'static str, Kernel)> {
 /// The name of the kernel that is used.
 #[must_use]
 pub fn name() -> &'static str {
-    FASTEST.0
+    match *FASTEST {
+        Kernel::Portable => "portable",
+        #[cfg(target_arch = "x86_64")]
+        Kernel::Avx2 => "avx2",
+        #[cfg(target_arch = "x86_64")]
+        Kernel::Vnni => "avx512-vnni",
+    }
 }
 
-/// Products with the fastest kernel; `out` is a row of products a row of codes.
-pub fn products(codes: &[&[i8]], offsets: &[i32], packed: &[Line], width: usize, out: &mut [i32]) {
-    let groups = packed.len() / (width / 4);
-    assert!(width.is_multiple_of(4) && packed.len() == groups * (width / 4), "whole groups of codes");
-    assert!(codes.len() == offsets.len() && codes.iter().all(|row| row.len() == width), "whole rows of codes");
-    assert!(out.len() == codes.len() * groups * LANES, "a place a product");
-    (FASTEST.1)(codes, offsets, packed, width, out);
+/// Products of all rows with all groups, by the fastest kernel.
+pub fn multiply(operands: &Operands, sink: &mut impl Sink) {
+    by(*FASTEST, operands, sink);
 }
 
-fn portable(codes: &[&[i8]], offsets: &[i32], packed: &[Line], width: usize, out: &mut [i32]) {
-    let lines = width / 4;
-    let stride = packed.len() / lines * LANES;
-    for (group, packed) in packed.chunks(lines).enumerate() {
-        for ((codes, &offset), out) in codes.iter().zip(offsets).zip(out.chunks_mut(stride)) {
+fn by(kernel: Kernel, operands: &Operands, sink: &mut impl Sink) {
+    let &Operands { codes, offsets, packed, lines, used } = operands;
+    assert!(used <= lines && lines > 0 && packed.len().is_multiple_of(lines), "whole groups of codes");
+    assert!(codes.len() == offsets.len() && codes.iter().all(|row| row.len() >= 4 * used), "whole rows of codes");
+    match kernel {
+        Kernel::Portable => portable(operands, sink),
+        // SAFETY: `all` named the kernel because the processor has its instructions; the lengths were just asserted.
+        #[cfg(target_arch = "x86_64")]
+        Kernel::Avx2 => unsafe { x86::avx2(operands, sink) },
+        // SAFETY: the same.
+        #[cfg(target_arch = "x86_64")]
+        Kernel::Vnni => unsafe { x86::vnni(operands, sink) },
+    }
+}
+
+fn portable(operands: &Operands, sink: &mut impl Sink) {
+    for (group, packed) in operands.packed.chunks(operands.lines).enumerate() {
+        for (row, (codes, &offset)) in operands.codes.iter().zip(operands.offsets).enumerate() {
             let mut sums = [-offset; LANES];
-            for (line, codes) in packed.iter().zip(codes.chunks(4)) {
+            for (line, codes) in packed[..operands.used].iter().zip(codes.chunks(4)) {
                 for (sum, four) in sums.iter_mut().zip(line.0.chunks(4)) {
                     *sum += four.iter().zip(codes).map(|(&a, &b)| i32::from(a) * i32::from(b)).sum::<i32>();
                 }
             }
-            out[group * LANES..][..LANES].copy_from_slice(&sums);
+            sink.take(row, group, &sums);
         }
     }
 }
@@ -64,7 +188,7 @@ mod x86 {
     #[allow(clippy::wildcard_imports, reason = "intrinsics have names of their own")]
     use std::arch::x86_64::*;
 
-    use super::{LANES, Line};
+    use super::{LANES, Line, Operands, Sink};
 
     /// Rows of a tile at most.
     const ROWS: usize = 8;
@@ -73,27 +197,25 @@ mod x86 {
 
     /// Tiles of about eight rows by two groups, or of few rows by four: enough sums in registers to hide what each waits for.
     #[target_feature(enable = "avx512f,avx512vnni")]
-    pub unsafe fn vnni(codes: &[&[i8]], offsets: &[i32], packed: &[Line], width: usize, out: &mut [i32]) {
-        let lines = width / 4;
-        let stride = packed.len() / lines * LANES;
+    pub unsafe fn vnni(operands: &Operands, sink: &mut impl Sink) {
+        let &Operands { codes, packed, lines, .. } = operands;
         // Tiles of nearly equal heights: a low one at the end would wait for itself.
-        let rows = codes.len().div_ceil(codes.len().div_ceil(ROWS).max(1)).max(1);
+        let height = codes.len().div_ceil(codes.len().div_ceil(ROWS).max(1)).max(1);
         for (block, packed) in packed.chunks(GROUPS * lines).enumerate() {
-            let groups = packed.len() / lines;
-            let first = block * GROUPS;
-            let tiles = codes.chunks(rows).zip(offsets.chunks(rows)).zip(out.chunks_mut(rows * stride));
-            for ((codes, offsets), out) in tiles {
-                // SAFETY: the caller's processor has the instructions, and the lengths were asserted by `products`.
+            for row in (0..codes.len()).step_by(height) {
+                let rows = row..codes.len().min(row + height);
+                // SAFETY: the caller's processor has the instructions, and the lengths were asserted.
                 unsafe {
-                    if rows <= 3 && groups == GROUPS {
-                        vnni_rows::<GROUPS>(codes, offsets, packed, out, stride, first);
+                    if height <= 3 && packed.len() == GROUPS * lines {
+                        vnni_rows::<GROUPS>(operands, rows, packed, block * GROUPS, sink);
                         continue;
                     }
                     for (pair, packed) in packed.chunks(2 * lines).enumerate() {
+                        let group = block * GROUPS + 2 * pair;
                         if packed.len() == 2 * lines {
-                            vnni_rows::<2>(codes, offsets, packed, out, stride, first + 2 * pair);
+                            vnni_rows::<2>(operands, rows.clone(), packed, group, sink);
                         } else {
-                            vnni_rows::<1>(codes, offsets, packed, out, stride, first + 2 * pair);
+                            vnni_rows::<1>(operands, rows.clone(), packed, group, sink);
                         }
                     }
                 }
@@ -104,24 +226,23 @@ mod x86 {
     #[inline]
     #[target_feature(enable = "avx512f,avx512vnni")]
     unsafe fn vnni_rows<const G: usize>(
-        codes: &[&[i8]],
-        offsets: &[i32],
+        operands: &Operands,
+        rows: std::ops::Range<usize>,
         packed: &[Line],
-        out: &mut [i32],
-        stride: usize,
         group: usize,
+        sink: &mut impl Sink,
     ) {
         // SAFETY: handed on from the caller.
         unsafe {
-            match codes.len() {
-                8 => vnni_tile::<8, G>(codes, offsets, packed, out, stride, group),
-                7 => vnni_tile::<7, G>(codes, offsets, packed, out, stride, group),
-                6 => vnni_tile::<6, G>(codes, offsets, packed, out, stride, group),
-                5 => vnni_tile::<5, G>(codes, offsets, packed, out, stride, group),
-                4 => vnni_tile::<4, G>(codes, offsets, packed, out, stride, group),
-                3 => vnni_tile::<3, G>(codes, offsets, packed, out, stride, group),
-                2 => vnni_tile::<2, G>(codes, offsets, packed, out, stride, group),
-                1 => vnni_tile::<1, G>(codes, offsets, packed, out, stride, group),
+            match rows.len() {
+                8 => vnni_tile::<8, G>(operands, rows.start, packed, group, sink),
+                7 => vnni_tile::<7, G>(operands, rows.start, packed, group, sink),
+                6 => vnni_tile::<6, G>(operands, rows.start, packed, group, sink),
+                5 => vnni_tile::<5, G>(operands, rows.start, packed, group, sink),
+                4 => vnni_tile::<4, G>(operands, rows.start, packed, group, sink),
+                3 => vnni_tile::<3, G>(operands, rows.start, packed, group, sink),
+                2 => vnni_tile::<2, G>(operands, rows.start, packed, group, sink),
+                1 => vnni_tile::<1, G>(operands, rows.start, packed, group, sink),
                 _ => {}
             }
         }
@@ -129,39 +250,37 @@ mod x86 {
 
     #[target_feature(enable = "avx512f,avx512vnni")]
     unsafe fn vnni_tile<const R: usize, const G: usize>(
-        codes: &[&[i8]],
-        offsets: &[i32],
+        operands: &Operands,
+        row: usize,
         packed: &[Line],
-        out: &mut [i32],
-        stride: usize,
         group: usize,
+        sink: &mut impl Sink,
     ) {
         let lines = packed.len() / G;
-        let rows: [*const i8; R] = std::array::from_fn(|row| codes[row].as_ptr());
+        let codes: [*const i8; R] = std::array::from_fn(|r| operands.codes[row + r].as_ptr());
         let mut sums = [[_mm512_setzero_si512(); G]; R];
-        for (row, sums) in sums.iter_mut().enumerate() {
-            *sums = [_mm512_set1_epi32(-offsets[row]); G];
+        for (sums, &offset) in sums.iter_mut().zip(&operands.offsets[row..row + R]) {
+            *sums = [_mm512_set1_epi32(-offset); G];
         }
-        // SAFETY: `packed` is `G` groups of `lines` lines of 64 bytes, each row has four codes a line, and `out` has `stride`
-        // places a row, of which those of the groups lie within: asserted by `products`.
+        // SAFETY: `packed` is `G` groups of `lines` lines of 64 bytes, of which `used` are used, and each row has four codes
+        // for each of these: asserted by `by`.
         unsafe {
             let base = packed.as_ptr();
-            for line in 0..lines {
+            for line in 0..operands.used {
                 let mut held = [_mm512_setzero_si512(); G];
                 for (g, held) in held.iter_mut().enumerate() {
                     *held = _mm512_load_si512(base.add(g * lines + line).cast());
                 }
-                for row in 0..R {
-                    let query = _mm512_set1_epi32(rows[row].add(4 * line).cast::<i32>().read_unaligned());
+                for r in 0..R {
+                    let query = _mm512_set1_epi32(codes[r].add(4 * line).cast::<i32>().read_unaligned());
                     for g in 0..G {
-                        sums[row][g] = _mm512_dpbusd_epi32(sums[row][g], held[g], query);
+                        sums[r][g] = _mm512_dpbusd_epi32(sums[r][g], held[g], query);
                     }
                 }
             }
-            for (row, sums) in sums.iter().enumerate() {
+            for (r, sums) in sums.iter().enumerate() {
                 for (g, &sum) in sums.iter().enumerate() {
-                    let place = row * stride + (group + g) * LANES;
-                    _mm512_storeu_si512(out.as_mut_ptr().add(place).cast(), sum);
+                    sink.take_register(row + r, group + g, sum);
                 }
             }
         }
@@ -169,22 +288,18 @@ mod x86 {
 
     /// Two rows by a group: eight registers of sums, each with two partial sums for four rows of the group.
     #[target_feature(enable = "avx2")]
-    pub unsafe fn avx2(codes: &[&[i8]], offsets: &[i32], packed: &[Line], width: usize, out: &mut [i32]) {
-        let lines = width / 4;
-        let groups = packed.len() / lines;
+    pub unsafe fn avx2(operands: &Operands, sink: &mut impl Sink) {
+        let &Operands { codes, offsets, packed, lines, used } = operands;
         for (group, packed) in packed.chunks(lines).enumerate() {
             let base = packed.as_ptr().cast::<u8>();
             for row in (0..codes.len()).step_by(2) {
-                // SAFETY: the caller's processor has the instructions, and the lengths were asserted by `products`.
+                let mut take = |r: usize, sums: &[__m256i; 4]| sink.take(row + r, group, &added(sums, offsets[row + r]));
+                // SAFETY: the caller's processor has the instructions, and the lengths were asserted.
                 unsafe {
                     if row + 2 <= codes.len() {
-                        avx2_tile(&[codes[row].as_ptr(), codes[row + 1].as_ptr()], base, width, |r, sums| {
-                            store(sums, offsets[row + r], &mut out[((row + r) * groups + group) * LANES..][..LANES]);
-                        });
+                        avx2_tile(&[codes[row].as_ptr(), codes[row + 1].as_ptr()], base, used, &mut take);
                     } else {
-                        avx2_tile(&[codes[row].as_ptr()], base, width, |_, sums| {
-                            store(sums, offsets[row], &mut out[(row * groups + group) * LANES..][..LANES]);
-                        });
+                        avx2_tile(&[codes[row].as_ptr()], base, used, &mut take);
                     }
                 }
             }
@@ -196,20 +311,20 @@ mod x86 {
     unsafe fn avx2_tile<const R: usize>(
         rows: &[*const i8; R],
         base: *const u8,
-        width: usize,
-        mut done: impl FnMut(usize, &[__m256i; 4]),
+        used: usize,
+        take: &mut impl FnMut(usize, &[__m256i; 4]),
     ) {
         let mut sums = [[_mm256_setzero_si256(); 4]; R];
-        // SAFETY: `base` begins a group of `width` codes a row, and each row has `width` codes, a multiple of 4.
+        // SAFETY: `base` begins a group of at least `used` lines, and each row has four codes for each.
         unsafe {
-            for four in 0..width / 4 {
+            for line in 0..used {
                 let mut held = [_mm256_setzero_si256(); 4];
                 for (quarter, held) in held.iter_mut().enumerate() {
-                    let bytes = _mm_loadu_si128(base.add(four * 4 * LANES + 16 * quarter).cast());
+                    let bytes = _mm_loadu_si128(base.add(line * 4 * LANES + 16 * quarter).cast());
                     *held = _mm256_cvtepu8_epi16(bytes);
                 }
                 for row in 0..R {
-                    let query = _mm_cvtsi32_si128(rows[row].add(4 * four).cast::<i32>().read_unaligned());
+                    let query = _mm_cvtsi32_si128(rows[row].add(4 * line).cast::<i32>().read_unaligned());
                     let query = _mm256_broadcastq_epi64(_mm_cvtepi8_epi16(query));
                     for quarter in 0..4 {
                         let products = _mm256_madd_epi16(held[quarter], query);
@@ -218,21 +333,21 @@ mod x86 {
                 }
             }
         }
-        sums.iter().enumerate().for_each(|(row, sums)| done(row, sums));
+        sums.iter().enumerate().for_each(|(row, sums)| take(row, sums));
     }
 
     /// Adds neighbouring partial sums.
     #[inline]
     #[target_feature(enable = "avx2")]
-    fn store(sums: &[__m256i; 4], offset: i32, out: &mut [i32]) {
-        for (&sums, out) in sums.iter().zip(out.chunks_mut(4)) {
+    fn added(sums: &[__m256i; 4], offset: i32) -> [i32; LANES] {
+        let mut products = [-offset; LANES];
+        for (&sums, products) in sums.iter().zip(products.chunks_mut(4)) {
             let mut halves = [0i32; 8];
             // SAFETY: eight numbers of 4 bytes fill the register.
             unsafe { _mm256_storeu_si256(halves.as_mut_ptr().cast(), sums) };
-            for (out, pair) in out.iter_mut().zip(halves.chunks(2)) {
-                *out = pair[0] + pair[1] - offset;
-            }
+            products.iter_mut().zip(halves.chunks(2)).for_each(|(product, pair)| *product += pair[0] + pair[1]);
         }
+        products
     }
 }
 
@@ -245,7 +360,9 @@ mod tests {
     fn every_kernel_gives_the_integers_of_a_plain_sum() {
         let draw = Draw::new(1, "kernel");
         let byte = |i: usize| i32::try_from(draw.bits(i as u64) % 255).expect("small") - 127;
-        for (rows, groups, width) in [(1, 1, 4), (3, 2, 8), (8, 5, 512), (23, 3, 12), (2, 1, 2048)] {
+        for (rows, groups, width, used) in
+            [(1, 1, 4, 4), (3, 6, 8, 8), (8, 5, 512, 128), (23, 3, 12, 8), (2, 9, 2048, 2048), (5, 4, 64, 64)]
+        {
             let code = |row: usize, k: usize| i8::try_from(byte(row * width + k)).expect("a code");
             let value = |row: usize, k: usize| byte(1_000_000 + row * width + k);
             let codes: Vec<Vec<i8>> = (0..rows).map(|row| (0..width).map(|k| code(row, k)).collect()).collect();
@@ -257,15 +374,28 @@ mod tests {
                 }
             }
             let offsets: Vec<i32> =
-                codes.iter().map(|row| 128 * row.iter().map(|&c| i32::from(c)).sum::<i32>()).collect();
+                codes.iter().map(|row| 128 * row[..used].iter().map(|&c| i32::from(c)).sum::<i32>()).collect();
             let codes: Vec<&[i8]> = codes.iter().map(Vec::as_slice).collect();
-            for (name, kernel) in all() {
+            let operands =
+                Operands { codes: &codes, offsets: &offsets, packed: &packed, lines: width / 4, used: used / 4 };
+            let expected = |row: usize, base: usize| -> i32 {
+                (0..used).map(|k| i32::from(codes[row][k]) * value(base, k)).sum()
+            };
+            let scales: Vec<f32> = (0u8..).take(groups * LANES).map(|i| 0.5 + f32::from(i) / 256.0).collect();
+            let thresholds: Vec<f32> = (0u8..).take(rows * groups).map(|i| 40.0 * f32::from(i) - 300.0).collect();
+            for kernel in all() {
                 let mut out = vec![7; rows * groups * LANES];
-                kernel(&codes, &offsets, &packed, width, &mut out);
+                by(kernel, &operands, &mut Store { out: &mut out, stride: groups * LANES });
+                let mut hits = Vec::new();
+                by(kernel, &operands, &mut Hits { scales: &scales, thresholds: &thresholds, hits: &mut hits });
                 for (place, &product) in out.iter().enumerate() {
                     let (row, base) = (place / (groups * LANES), place % (groups * LANES));
-                    let expected: i32 = (0..width).map(|k| i32::from(codes[row][k]) * value(base, k)).sum();
-                    assert_eq!(product, expected, "{name}: {rows} x {groups} x {width}, row {row}, base {base}");
+                    let sum = expected(row, base);
+                    assert_eq!(product, sum, "{kernel:?}: {rows} x {groups} x {width}, row {row}, base {base}");
+                    #[expect(clippy::cast_precision_loss, reason = "what the kernels do")]
+                    let reaches = sum as f32 * scales[base] >= thresholds[row * groups + base / LANES];
+                    let (row, base) = (u32::try_from(row).expect("few"), u32::try_from(base).expect("few"));
+                    assert_eq!(hits.iter().filter(|&&hit| hit == (row, base)).count(), usize::from(reaches));
                 }
             }
         }

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::{BASE_ROWS, QUERY_ROWS, ROUNDOFF, SCAN, any, as_f32, row_number, rows, with_products};
-use crate::native::wide::widest;
+use crate::native::wide::wide;
 use crate::ops::dot::dot;
 
 /// The nearest rows of each query, best first.
@@ -66,7 +66,7 @@ fn knn_block(queries: &[f32], base: &[f32], d: usize, rows: &mut [u32], similari
     for (block, base) in base.chunks(BASE_ROWS * d).enumerate() {
         with_products(queries, base, d, |products| {
             for (best, products) in best.iter_mut().zip(products.chunks(base.len() / d)) {
-                widest(|| best.offer(products, row_number(block * BASE_ROWS)));
+                offer(best, products, row_number(block * BASE_ROWS));
             }
         });
     }
@@ -77,6 +77,12 @@ fn knn_block(queries: &[f32], base: &[f32], d: usize, rows: &mut [u32], similari
             rows[i * k + j] = row;
             similarities[i * k + j] = similarity;
         }
+    }
+}
+
+wide! {
+    fn offer(best: &mut Candidates, products: &[f32], first: u32) {
+        best.offer(products, first);
     }
 }
 
@@ -98,7 +104,8 @@ impl Candidates {
     }
 
     /// Takes the products of the rows from `first` on.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "compiled for wide vectors only where it is inlined")]
     fn offer(&mut self, products: &[f32], first: u32) {
         let (chunks, rest) = products.as_chunks::<SCAN>();
         for (row, products) in (first..).step_by(SCAN).zip(chunks) {

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::{BASE_ROWS, QUERY_ROWS, ROUNDOFF, SCAN, as_f32, row_number, rows, with_products};
-use crate::native::wide::widest;
+use crate::native::wide::wide;
 use crate::ops::dot::{dot, squared_distance};
 
 /// Scores of which only the least is looked at, unless it is among the best.
@@ -55,7 +55,7 @@ fn nearest_block(
         let halves = &half_squares[block * BASE_ROWS..][..centroids.len() / d];
         with_products(points, centroids, d, |products| {
             for (best, products) in best.iter_mut().zip(products.chunks_mut(halves.len())) {
-                widest(|| best.offer(products, halves, row_number(block * BASE_ROWS)));
+                offer(best, products, halves, row_number(block * BASE_ROWS));
             }
         });
     }
@@ -65,6 +65,12 @@ fn nearest_block(
         if let Some(nearest) = decided.map(|&(_, row)| (row, distance(row))).min_by(|a, b| a.1.total_cmp(&b.1)) {
             *found = nearest;
         }
+    }
+}
+
+wide! {
+    fn offer(best: &mut Closest, products: &mut [f32], halves: &[f32], first: u32) {
+        best.offer(products, halves, first);
     }
 }
 
@@ -83,7 +89,8 @@ impl Closest {
         Self { margin: 4.0 * as_f32(d) * ROUNDOFF * scale, least: f32::INFINITY, found: Vec::new() }
     }
 
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "compiled for wide vectors only where it is inlined")]
     fn offer(&mut self, products: &mut [f32], halves: &[f32], first: u32) {
         // The least score of each stretch tells which stretches need a second look: one or two of them.
         let mut leasts = [f32::INFINITY; BASE_ROWS / STRETCH];

@@ -11,6 +11,7 @@ use crate::io::runs::Run;
 use crate::ops::forest::spanning_forest;
 use crate::ops::histogram::Histogram;
 use crate::ops::near_pairs::{Block, Near, Pair, Rows};
+use crate::ops::rotate::Rotation;
 use crate::stages::known::Part;
 use crate::stages::task::Task;
 use crate::table;
@@ -44,6 +45,9 @@ pub struct Common {
     pub held_rows: u64,
 }
 
+/// Seed of the rotation: what is compared does not depend on the pipeline's.
+const ROTATION: u64 = 1;
+
 /// Rows that are read together: some cells, or a piece of one large cell.
 #[derive(Clone, Debug)]
 struct Slice {
@@ -52,10 +56,24 @@ struct Slice {
     rows: Range<u64>,
 }
 
+/// How blocks are compared.
+struct Looking {
+    d: usize,
+    near: Near,
+    rotation: Option<Rotation>,
+}
+
 /// Joins the regions in `group`.
 pub fn run(group: &Range<u32>, common: &Common, task: &mut Task) -> Result<()> {
     let runs = common.runs.iter().map(|part| Run::open(&task.path(part))).collect::<Result<Vec<_>>>()?;
+    let d = runs.first().map_or(0, |run| run.d);
+    if runs.iter().any(|run| run.d != d) {
+        return Err(Error::usage("vectors of different dimensions", "embed the sources again with one model"));
+    }
     let near = Near { k: common.neighbours, floor: common.floor };
+    // One cell: every pair is wanted, and none may be missed.
+    let rotation = (common.regions.last() > Some(&1)).then(|| Rotation::new(d, ROTATION));
+    let looking = Looking { d, near, rotation };
     let mut slices = Vec::new();
     for region in group.clone() {
         slices.extend(cut(&runs, common.cells_of(region))?);
@@ -75,7 +93,7 @@ pub fn run(group: &Range<u32>, common: &Common, task: &mut Task) -> Result<()> {
         let mut rows = 0;
         while first < own && (held.is_empty() || rows + slices[first].len() <= common.held_rows) {
             rows += slices[first].len();
-            let mut block = load(&runs, &slices[first], near)?;
+            let mut block = load(&runs, &slices[first], &looking)?;
             products += block.within();
             for earlier in &mut held {
                 products += earlier.with(&mut block);
@@ -84,13 +102,13 @@ pub fn run(group: &Range<u32>, common: &Common, task: &mut Task) -> Result<()> {
             first += 1;
         }
         // The next rows are read while these are compared.
-        let mut next = slices.get(first).map(|slice| load(&runs, slice, near));
+        let mut next = slices.get(first).map(|slice| load(&runs, slice, &looking));
         for after in first + 1..=slices.len() {
             let Some(block) = next.take() else { break };
             let mut block = block?;
             let (compared, loaded) = rayon::join(
                 || held.iter_mut().map(|held| held.with(&mut block)).sum::<u64>(),
-                || slices.get(after).map(|slice| load(&runs, slice, near)),
+                || slices.get(after).map(|slice| load(&runs, slice, &looking)),
             );
             products += compared;
             next = loaded;
@@ -182,7 +200,7 @@ fn cut(runs: &[Run], cells: Range<u32>) -> Result<Vec<Slice>> {
 }
 
 /// Reads a slice out of all runs.
-fn load(runs: &[Run], slice: &Slice, near: Near) -> Result<Block> {
+fn load(runs: &[Run], slice: &Slice, looking: &Looking) -> Result<Block> {
     let mut rows = Rows::default();
     let mut before = 0;
     for run in runs {
@@ -193,9 +211,5 @@ fn load(runs: &[Run], slice: &Slice, near: Near) -> Result<Block> {
         run.read(slice.cells.clone(), first + begin..first + end, &mut rows)?;
         before += last - first;
     }
-    let d = runs.first().map_or(0, |run| run.d);
-    if runs.iter().any(|run| run.d != d) {
-        return Err(Error::usage("vectors of different dimensions", "embed the sources again with one model"));
-    }
-    Ok(Block::new(&rows, d, near))
+    Ok(Block::new(&rows, looking.d, looking.near, looking.rotation.as_ref()))
 }

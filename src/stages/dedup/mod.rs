@@ -257,7 +257,7 @@ impl Dedup {
             probes += outcome.counters.get("probes").copied().unwrap_or(0);
         }
         // A vector in half precision and twice as codes, its probes, and what else is known of it.
-        let a_row = 4 * dimension + 8 * probes / sizes.iter().sum::<u64>().max(1) + 120;
+        let a_row = 4 * dimension + 4 * probes / sizes.iter().sum::<u64>().max(1) + 120;
         let held_rows = u64::from(self.memory_mib) * (1 << 20) / a_row;
         let mut groups: Vec<(u64, std::ops::Range<u32>)> = Vec::new();
         for (region, rows) in (0u32..).zip(sizes) {

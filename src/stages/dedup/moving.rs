@@ -31,20 +31,25 @@ pub fn run(members: &[Member], common: &Common, task: &mut Task) -> Result<()> {
     let mut rows = Rows { probe_starts: vec![0], ..Rows::default() };
     let mut d = 0;
     for member in members {
-        for block in member.shard.blocks(task)? {
+        let mut blocks = member.shard.blocks(task)?;
+        let mut next = blocks.next();
+        while let Some(block) = next.take() {
             let block = block?;
             d = block.dimension;
             let n = block.ids.len();
-            let assigned = match &cells {
+            let assign = || match &cells {
                 Some(cells) => cells.assign(&block.values, tuned.margin),
                 None => Assigned { cells: vec![0; n], starts: vec![0; n + 1], probes: Vec::new() },
             };
+            // The next block is read meanwhile.
+            let (assigned, (halves, read)) = rayon::join(assign, || (to_f16(&block.values), blocks.next()));
+            next = read;
             for row in 0..n {
                 rows.probes.extend(assigned.of(row).iter().map(|&(cell, _)| cell));
                 rows.probe_starts.push(rows.probes.len());
             }
             rows.cells.extend(assigned.cells);
-            rows.halves.extend(to_f16(&block.values));
+            rows.halves.extend(halves);
             rows.settled.extend(std::iter::repeat_n(member.settled, n));
             rows.ids.extend(block.ids);
             (task.progress)(n as u64);
@@ -61,16 +66,17 @@ pub fn run(members: &[Member], common: &Common, task: &mut Task) -> Result<()> {
     let rows = sorted(&rows, d);
     let region = |cell: u32| common.regions.partition_point(|&first| first <= cell) - 1;
     let mut by_region = vec![0u64; common.regions.len() - 1];
-    let mut ties = std::collections::BTreeSet::new();
+    let regions: Vec<usize> = (0..common.regions[by_region.len()]).map(region).collect();
+    let mut tied = vec![vec![false; by_region.len()]; by_region.len()];
     for (row, &cell) in rows.cells.iter().enumerate() {
-        let home = region(cell);
+        let home = regions[cell as usize];
         by_region[home] += 1;
         for &probe in &rows.probes[rows.probe_starts[row]..rows.probe_starts[row + 1]] {
-            ties.insert((home, region(probe)));
+            tied[home][regions[probe as usize]] = true;
         }
     }
-    let number = |region| u32::try_from(region).unwrap_or(u32::MAX);
-    let ties: Vec<(u32, u32)> = ties.into_iter().map(|(from, to)| (number(from), number(to))).collect();
+    let tied = (0u32..).zip(&tied).flat_map(|(from, to)| (0u32..).zip(to).map(move |(to, &tied)| (from, to, tied)));
+    let ties: Vec<(u32, u32)> = tied.filter(|tie| tie.2).map(|(from, to, _)| (from, to)).collect();
     task.outcome.notes.insert("rows_by_region".into(), serde_json::json!(by_region));
     task.outcome.notes.insert("dimension".into(), d.into());
     let facts = &mut task.outcome.facts;

@@ -16,8 +16,8 @@ use crate::stages::task::Task;
 /// Training vectors a cell.
 const TRAINING_ROWS: u64 = 16;
 /// Cells for the square root of the number of vectors.
-const CELLS_A_ROOT: u64 = 5;
-/// Cells at most: their centroids are held by every task and trained on 16 vectors each, and runs number them by 16 bits.
+const CELLS_A_ROOT: u64 = 3;
+/// Cells at most: their centroids are held by every task and trained on 16 vectors each.
 const CELLS_AT_MOST: u64 = 65_536;
 /// Images by which recall is measured.
 const QUERIES: u64 = 2048;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::io::vectors::{self, Vectors};
-use crate::native::codes::Codes;
+use crate::native::codes::{Codes, Depth};
 use crate::ops::cells::Cells;
 use crate::ops::dot::dot;
 use crate::ops::top_k::TopK;
@@ -55,27 +55,28 @@ pub fn run(members: &[Member], common: &Common, task: &mut Task) -> Result<()> {
     let homes = cells.assign(&queries.values, WIDEST);
     let mut writer = task.rows("needs")?;
     for member in members {
-        for block in member.shard.blocks(task)? {
+        let mut blocks = member.shard.blocks(task)?;
+        let mut next = blocks.next();
+        while let Some(block) = next.take() {
             let block = block?;
             let rows = block.ids.len();
             let (base, row_floors) = (Codes::new(&block.values, block.dimension), vec![f32::INFINITY; rows]);
-            let near: Vec<Vec<(u32, Neighbour)>> = chosen
-                .par_chunks(8)
-                .map(|chosen| {
-                    let mut tops: Vec<TopK> = chosen.iter().map(|_| TopK::new(common.neighbours)).collect();
-                    base.scan(&codes, (chosen, &query_floors), (0..rows, &row_floors), &mut |query, row| {
-                        let (q, id) = (query as usize, block.ids[row]);
-                        let similarity = dot(queries.row(q), block.row(row));
-                        if similarity >= common.floor && id != queries.ids[q] {
-                            tops[(query - chosen[0]) as usize].push(Neighbour { similarity, id });
-                        }
-                    });
-                    let found = chosen.iter().zip(tops);
-                    found
-                        .flat_map(|(&query, top)| top.into_sorted().into_iter().map(move |near| (query, near)))
-                        .collect()
-                })
-                .collect();
+            let look = |chosen: &[u32]| -> Vec<(u32, Neighbour)> {
+                let mut tops: Vec<TopK> = chosen.iter().map(|_| TopK::new(common.neighbours)).collect();
+                base.scan(&codes, (chosen, &query_floors), (0..rows, &row_floors), Depth::Full, &mut |query, row| {
+                    let (q, id) = (query as usize, block.ids[row]);
+                    let similarity = dot(queries.row(q), block.row(row));
+                    if similarity >= common.floor && id != queries.ids[q] {
+                        tops[(query - chosen[0]) as usize].push(Neighbour { similarity, id });
+                    }
+                });
+                let found = chosen.iter().zip(tops);
+                found.flat_map(|(&query, top)| top.into_sorted().into_iter().map(move |near| (query, near))).collect()
+            };
+            // The next block is read meanwhile.
+            let (near, read): (Vec<Vec<(u32, Neighbour)>>, _) =
+                rayon::join(|| chosen.par_chunks(64).map(look).collect(), || blocks.next());
+            next = read;
             let near: Vec<(u32, Neighbour)> = near.into_iter().flatten().collect();
             let row_of = |id: ImageId| block.ids.binary_search(&id).expect("a row of this block, in order of ids");
             let found: Vec<f32> = near.iter().flat_map(|(_, near)| block.row(row_of(near.id))).copied().collect();
