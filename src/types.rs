@@ -1,7 +1,8 @@
-//! The few words every room shares: image ids, neighbours, and the reasons for which a row is dropped.
+//! The few words every room shares: image ids, neighbours, rows of cells, and the reasons for which a row is dropped.
 //!
 //! No behaviour beyond packing and naming lives here.
 
+use half::f16;
 use serde::{Deserialize, Serialize};
 
 /// The identity of an image in a work folder: data set (16 bits), shard (24 bits) and row of the *input* (24 bits),
@@ -78,6 +79,23 @@ impl Ord for Neighbour {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         other.similarity.total_cmp(&self.similarity).then(self.id.cmp(&other.id))
     }
+}
+
+/// Rows of some cells, as they come from storage.
+#[derive(Clone, Debug, Default)]
+pub struct CellRows {
+    /// Which image each row belongs to.
+    pub ids: Vec<ImageId>,
+    /// The cell of each row; ascending.
+    pub cells: Vec<u32>,
+    /// Whether a row is compared only with rows that are not settled.
+    pub settled: Vec<bool>,
+    /// The vectors, n x d.
+    pub halves: Vec<f16>,
+    /// Where each row's probes begin, and the end of the last.
+    pub probe_starts: Vec<usize>,
+    /// The cells that each row probes beside its own.
+    pub probes: Vec<u32>,
 }
 
 /// Why a row did not go on. The names are what reports and the `failed` table show.

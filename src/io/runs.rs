@@ -15,15 +15,14 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 
 use crate::error::{Error, Result};
-use crate::ops::near_pairs::Rows;
-use crate::types::ImageId;
+use crate::types::{CellRows, ImageId};
 
 const MAGIC: [u8; 8] = *b"lvd-run2";
 /// Bytes before where the cells begin: magic, d, rows, cells, ties.
 const HEAD: u64 = 40;
 
 /// Writes `rows`, sorted by cell, of `cells` cells, as a run at `path`; `ties` are pairs of regions that hold a row and a cell it probes.
-pub fn write(path: &Path, rows: &Rows, d: usize, cells: u32, ties: &[(u32, u32)]) -> Result<()> {
+pub fn write(path: &Path, rows: &CellRows, d: usize, cells: u32, ties: &[(u32, u32)]) -> Result<()> {
     assert!(rows.cells.is_sorted(), "a run is sorted by cell");
     let file = File::create_new(path).map_err(Error::io(path))?;
     let mut out = BufWriter::with_capacity(1 << 20, file);
@@ -86,8 +85,14 @@ impl Run {
         }
         let number = |at: usize| u64::from_le_bytes(head[8 * at..8 * at + 8].try_into().expect("eight bytes"));
         let [d, rows, cells, ties] = [number(1), number(2), number(3), number(4)];
-        let mut run =
-            Self { path: path.into(), d: usize::try_from(d).unwrap_or(0), ties: Vec::new(), rows, cells, probe_bytes: 0 };
+        let mut run = Self {
+            path: path.into(),
+            d: usize::try_from(d).unwrap_or(0),
+            ties: Vec::new(),
+            rows,
+            cells,
+            probe_bytes: 0,
+        };
         let ties = run.numbers::<4>(&file, run.ties_at(), 2 * ties)?;
         run.ties =
             ties.chunks_exact(2).map(|pair| (u32::from_le_bytes(pair[0]), u32::from_le_bytes(pair[1]))).collect();
@@ -105,7 +110,7 @@ impl Run {
     }
 
     /// Appends the rows at `rows` of the cells `cells` (which hold them all) to `to`.
-    pub fn read(&self, cells: Range<u32>, rows: Range<u64>, to: &mut Rows) -> Result<()> {
+    pub fn read(&self, cells: Range<u32>, rows: Range<u64>, to: &mut CellRows) -> Result<()> {
         if rows.is_empty() {
             return Ok(());
         }
@@ -215,7 +220,7 @@ mod tests {
     fn any_slice_of_a_run_comes_back() -> Result<()> {
         let folder = tempfile::tempdir().map_err(Error::io("a temporary folder"))?;
         let path = folder.path().join("run");
-        let rows = Rows {
+        let rows = CellRows {
             ids: (10..15).map(ImageId).collect(),
             cells: vec![0, 2, 2, 2, 3],
             settled: vec![false, true, false, false, true],
@@ -227,7 +232,7 @@ mod tests {
         let run = Run::open(&path)?;
         assert_eq!((run.d, &run.ties[..]), (3, &[(0, 1), (1, 0)][..]));
         assert_eq!(run.starts(1..5)?, [1, 1, 4, 5, 5]);
-        let mut back = Rows::default();
+        let mut back = CellRows::default();
         run.read(2..4, 2..5, &mut back)?;
         run.read(0..1, 0..1, &mut back)?;
         assert_eq!(back.ids, [12, 13, 14, 10].map(ImageId));

@@ -220,7 +220,8 @@ impl Codes {
 
     /// The most that the cosine of a query and a row can be.
     fn most(&self, queries: &Self, query: usize, row: usize) -> f32 {
-        let (a, b) = (&queries.plain[query * self.width..][..self.width], &self.plain[row * self.width..][..self.width]);
+        let (a, b) =
+            (&queries.plain[query * self.width..][..self.width], &self.plain[row * self.width..][..self.width]);
         let product = product(a, b);
         #[expect(clippy::cast_precision_loss, reason = "the slack allows for it")]
         let estimate = product as f32 * (queries.scales[query] * self.scales[row]);

@@ -15,27 +15,10 @@ use super::dot::dot;
 use super::rotate::Rotation;
 use super::top_k::TopK;
 use crate::native::codes::{Codes, Depth, sketch_pays};
-use crate::types::{ImageId, Neighbour};
+use crate::types::{CellRows, ImageId, Neighbour};
 
 /// Queries of one piece of parallel work.
 const PIECE: usize = 64;
-
-/// Rows of some cells, as they come from storage.
-#[derive(Clone, Debug, Default)]
-pub struct Rows {
-    /// Which image each row belongs to.
-    pub ids: Vec<ImageId>,
-    /// The cell of each row; ascending.
-    pub cells: Vec<u32>,
-    /// Whether a row is compared only with rows that are not settled.
-    pub settled: Vec<bool>,
-    /// The vectors, n x d.
-    pub halves: Vec<f16>,
-    /// Where each row's probes begin, and the end of the last.
-    pub probe_starts: Vec<usize>,
-    /// The cells that each row probes beside its own.
-    pub probes: Vec<u32>,
-}
 
 /// A near pair: `id` has `neighbour` among its k nearest.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -159,12 +142,12 @@ enum Seen {
 
 impl Block {
     /// Prepares rows of width `d`. With a rotation, cells that are far from each other are compared by sketches of the turned
-    /// vectors, which miss a pair in thousands; without, every pair is found.
+    /// vectors, which miss one pair in hundreds just at the floor; without, every pair is found.
     ///
     /// # Panics
     /// When the columns have different lengths.
     #[must_use]
-    pub fn new(rows: &Rows, d: usize, near: Near, rotation: Option<&Rotation>) -> Self {
+    pub fn new(rows: &CellRows, d: usize, near: Near, rotation: Option<&Rotation>) -> Self {
         let n = rows.ids.len();
         assert!(
             rows.cells.len() == n && rows.settled.len() == n && rows.halves.len() == n * d,
@@ -370,8 +353,13 @@ impl Block {
             let rows = cell.for_settled(settled);
             for (depth, chosen) in [Depth::Full, Depth::Sketch].into_iter().zip(chosen) {
                 let some = chosen.chunks(PIECE).filter(|_| !rows.is_empty());
-                pieces.extend(some.map(|chosen| {
-                    Piece { queries: self, chosen: chosen.to_vec(), base, rows: rows.clone(), seen, depth }
+                pieces.extend(some.map(|chosen| Piece {
+                    queries: self,
+                    chosen: chosen.to_vec(),
+                    base,
+                    rows: rows.clone(),
+                    seen,
+                    depth,
                 }));
             }
         }
@@ -450,11 +438,11 @@ mod tests {
     const NEAR: Near = Near { k: 5, floor: 0.6 };
 
     /// Vectors around a few directions, some of them equal, in random cells with random probes.
-    fn rows(n: usize, cells: u32, seed: u64) -> Rows {
+    fn rows(n: usize, cells: u32, seed: u64) -> CellRows {
         let draw = Draw::new(seed, "near");
         #[expect(clippy::cast_possible_truncation, reason = "random numbers")]
         let number = |i: u64| draw.unit(i) as f32 - 0.5;
-        let mut rows = Rows { probe_starts: vec![0], ..Rows::default() };
+        let mut rows = CellRows { probe_starts: vec![0], ..CellRows::default() };
         for i in 0..n as u64 {
             let source = if i % 9 == 0 { 0 } else { i };
             let cloud = 1_000_000 + source % 6 * 100;
@@ -474,10 +462,10 @@ mod tests {
         rows
     }
 
-    fn take(rows: &Rows, wanted: impl Fn(usize) -> bool) -> Rows {
+    fn take(rows: &CellRows, wanted: impl Fn(usize) -> bool) -> CellRows {
         let mut order: Vec<usize> = (0..rows.ids.len()).filter(|&row| wanted(row)).collect();
         order.sort_by_key(|&row| (rows.cells[row], row));
-        let mut taken = Rows { probe_starts: vec![0], ..Rows::default() };
+        let mut taken = CellRows { probe_starts: vec![0], ..CellRows::default() };
         for row in order {
             taken.ids.push(rows.ids[row]);
             taken.cells.push(rows.cells[row]);
@@ -490,7 +478,7 @@ mod tests {
     }
 
     /// Who is whose neighbour, by every pair: rows that are equal to an earlier one of their cell are linked to it alone.
-    fn oracle(rows: &Rows) -> BTreeSet<(ImageId, ImageId)> {
+    fn oracle(rows: &CellRows) -> BTreeSet<(ImageId, ImageId)> {
         let n = rows.ids.len();
         let vector = |row: usize| to_f32(&rows.halves[row * D..(row + 1) * D]);
         let probes = |row: usize| &rows.probes[rows.probe_starts[row]..rows.probe_starts[row + 1]];
@@ -570,7 +558,7 @@ mod tests {
     fn a_block_of_one_vector_many_times_is_compared_in_no_time() {
         let one = rows(1, 1, 9);
         let n = 200_000usize;
-        let rows = Rows {
+        let rows = CellRows {
             ids: (0..n as u64).map(ImageId).collect(),
             cells: vec![0; n],
             settled: vec![false; n],

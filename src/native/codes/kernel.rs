@@ -97,7 +97,9 @@ impl Sink for Hits<'_> {
     #[inline]
     #[target_feature(enable = "avx512f")]
     unsafe fn take_register(&mut self, row: usize, group: usize, products: std::arch::x86_64::__m512i) {
-        use std::arch::x86_64::{_CMP_GE_OQ, _mm512_cmp_ps_mask, _mm512_cvtepi32_ps, _mm512_loadu_ps, _mm512_mul_ps, _mm512_set1_ps};
+        use std::arch::x86_64::{
+            _CMP_GE_OQ, _mm512_cmp_ps_mask, _mm512_cvtepi32_ps, _mm512_loadu_ps, _mm512_mul_ps, _mm512_set1_ps,
+        };
         let threshold = self.thresholds[row * self.groups() + group];
         let scales = &self.scales[group * LANES..][..LANES];
         // SAFETY: sixteen scales, as just cut; the load needs no alignment.
@@ -293,7 +295,8 @@ mod x86 {
         for (group, packed) in packed.chunks(lines).enumerate() {
             let base = packed.as_ptr().cast::<u8>();
             for row in (0..codes.len()).step_by(2) {
-                let mut take = |r: usize, sums: &[__m256i; 4]| sink.take(row + r, group, &added(sums, offsets[row + r]));
+                let mut take =
+                    |r: usize, sums: &[__m256i; 4]| sink.take(row + r, group, &added(sums, offsets[row + r]));
                 // SAFETY: the caller's processor has the instructions, and the lengths were asserted.
                 unsafe {
                     if row + 2 <= codes.len() {
@@ -378,9 +381,8 @@ mod tests {
             let codes: Vec<&[i8]> = codes.iter().map(Vec::as_slice).collect();
             let operands =
                 Operands { codes: &codes, offsets: &offsets, packed: &packed, lines: width / 4, used: used / 4 };
-            let expected = |row: usize, base: usize| -> i32 {
-                (0..used).map(|k| i32::from(codes[row][k]) * value(base, k)).sum()
-            };
+            let expected =
+                |row: usize, base: usize| -> i32 { (0..used).map(|k| i32::from(codes[row][k]) * value(base, k)).sum() };
             let scales: Vec<f32> = (0u8..).take(groups * LANES).map(|i| 0.5 + f32::from(i) / 256.0).collect();
             let thresholds: Vec<f32> = (0u8..).take(rows * groups).map(|i| 40.0 * f32::from(i) - 300.0).collect();
             for kernel in all() {

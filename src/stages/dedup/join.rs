@@ -10,12 +10,12 @@ use crate::io::row::RowWriter;
 use crate::io::runs::Run;
 use crate::ops::forest::spanning_forest;
 use crate::ops::histogram::Histogram;
-use crate::ops::near_pairs::{Block, Near, Pair, Rows};
+use crate::ops::near_pairs::{Block, Near, Pair};
 use crate::ops::rotate::Rotation;
 use crate::stages::known::Part;
 use crate::stages::task::Task;
 use crate::table;
-use crate::types::ImageId;
+use crate::types::{CellRows, ImageId};
 
 /// Rows of a block, but for what is over in its last cell.
 const BLOCK_ROWS: u64 = 32_768;
@@ -201,7 +201,7 @@ fn cut(runs: &[Run], cells: Range<u32>) -> Result<Vec<Slice>> {
 
 /// Reads a slice out of all runs.
 fn load(runs: &[Run], slice: &Slice, looking: &Looking) -> Result<Block> {
-    let mut rows = Rows::default();
+    let mut rows = CellRows::default();
     let mut before = 0;
     for run in runs {
         let starts = run.starts(slice.cells.clone())?;

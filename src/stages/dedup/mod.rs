@@ -80,7 +80,7 @@ pub struct Dedup {
     /// The share of the pairs over `edge_floor` that the cells are to find, 0.5 to 1. How far images look follows from it, by
     /// measuring the exact neighbours of 2,048 of them; the report has the margin and the recall on these.
     pub recall: f64,
-    /// Vectors a cell, at least: there are five cells for the square root of the number of vectors, or fewer. More make fewer
+    /// Vectors a cell, at least: there are three cells for the square root of the number of vectors, or fewer. More make fewer
     /// cells, which find more and compare more.
     pub cell_images: u32,
     /// Memory for the vectors that a join task holds, in MiB. Less makes more tasks, each of which reads the rest.

@@ -7,10 +7,10 @@ use crate::error::Result;
 use crate::io::runs;
 use crate::ops::cells::{Assigned, PROBES};
 use crate::ops::dot::to_f16;
-use crate::ops::near_pairs::Rows;
 use crate::stages::dedup::{Member, train, tune};
 use crate::stages::known::{Part, Table};
 use crate::stages::task::Task;
+use crate::types::CellRows;
 
 #[derive(Serialize, Deserialize)]
 pub struct Common {
@@ -28,7 +28,7 @@ pub struct Common {
 pub fn run(members: &[Member], common: &Common, task: &mut Task) -> Result<()> {
     let cells = common.cells.as_ref().map(|part| train::read(part, task)).transpose()?;
     let tuned = tune::margin(&common.needs, &common.planted, common.neighbours, common.recall, task)?;
-    let mut rows = Rows { probe_starts: vec![0], ..Rows::default() };
+    let mut rows = CellRows { probe_starts: vec![0], ..CellRows::default() };
     let mut d = 0;
     for member in members {
         let mut blocks = member.shard.blocks(task)?;
@@ -84,6 +84,13 @@ pub fn run(members: &[Member], common: &Common, task: &mut Task) -> Result<()> {
         facts.insert("margin".into(), tuned.margin.into());
         facts.insert("measured_pairs".into(), tuned.pairs.into());
         facts.insert("measured_recall".into(), tuned.recall.into());
+        if let Some(recall) = tuned.recall.filter(|&recall| recall < common.recall) {
+            let warning = format!(
+                "cells find {recall:.4} of the measured pairs, {} were wanted: raise `cell_images`, or `exact_up_to`",
+                common.recall
+            );
+            task.outcome.warnings.insert(warning);
+        }
     }
     let aside = task.aside("run");
     runs::write(&aside, &rows, d, common.regions[common.regions.len() - 1], &ties)?;
@@ -91,11 +98,11 @@ pub fn run(members: &[Member], common: &Common, task: &mut Task) -> Result<()> {
 }
 
 /// The same rows in the order of their cells.
-fn sorted(rows: &Rows, d: usize) -> Rows {
+fn sorted(rows: &CellRows, d: usize) -> CellRows {
     let mut order: Vec<u32> = (0..).take(rows.ids.len()).collect();
     order.sort_by_key(|&row| (rows.cells[row as usize], row));
     let order: Vec<usize> = order.into_iter().map(|row| row as usize).collect();
-    let mut to = Rows { probe_starts: vec![0], ..Rows::default() };
+    let mut to = CellRows { probe_starts: vec![0], ..CellRows::default() };
     for &row in &order {
         to.probes.extend(&rows.probes[rows.probe_starts[row]..rows.probe_starts[row + 1]]);
         to.probe_starts.push(to.probes.len());

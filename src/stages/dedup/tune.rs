@@ -17,6 +17,10 @@ use crate::types::{ImageId, Neighbour};
 
 /// The widest margin that is tried.
 pub const WIDEST: f32 = 0.6;
+/// Rows that are looked at before what the queries still look for is raised.
+const LOOK_ROWS: usize = 1024;
+/// Exact products for each neighbour wanted, after which a query stops looking in a block: what is left is as near as what it has.
+const LOOKS: usize = 16;
 /// Pairs from which on the measurement is taken as it is.
 const ENOUGH: usize = 200;
 
@@ -51,9 +55,10 @@ pub fn run(members: &[Member], common: &Common, task: &mut Task) -> Result<()> {
     }
     let codes = Codes::new(&queries.values, queries.dimension.max(1));
     let chosen: Vec<u32> = (0..).take(queries.ids.len()).collect();
-    let query_floors = vec![common.floor; chosen.len()];
     let homes = cells.assign(&queries.values, WIDEST);
-    let mut writer = task.rows("needs")?;
+    // The nearest so far of each query, with what each needs, and what a nearer one has to reach.
+    let mut nearest: Vec<Vec<(Neighbour, f32)>> = vec![Vec::new(); chosen.len()];
+    let mut floors = vec![common.floor; chosen.len()];
     for member in members {
         let mut blocks = member.shard.blocks(task)?;
         let mut next = blocks.next();
@@ -63,13 +68,25 @@ pub fn run(members: &[Member], common: &Common, task: &mut Task) -> Result<()> {
             let (base, row_floors) = (Codes::new(&block.values, block.dimension), vec![f32::INFINITY; rows]);
             let look = |chosen: &[u32]| -> Vec<(u32, Neighbour)> {
                 let mut tops: Vec<TopK> = chosen.iter().map(|_| TopK::new(common.neighbours)).collect();
-                base.scan(&codes, (chosen, &query_floors), (0..rows, &row_floors), Depth::Full, &mut |query, row| {
-                    let (q, id) = (query as usize, block.ids[row]);
-                    let similarity = dot(queries.row(q), block.row(row));
-                    if similarity >= common.floor && id != queries.ids[q] {
-                        tops[(query - chosen[0]) as usize].push(Neighbour { similarity, id });
+                let (mut floors, mut looks) = (floors.clone(), vec![0; chosen.len()]);
+                for start in (0..rows).step_by(LOOK_ROWS) {
+                    let some = start..rows.min(start + LOOK_ROWS);
+                    base.scan(&codes, (chosen, &floors), (some, &row_floors), Depth::Full, &mut |query, row| {
+                        let (q, id, place) = (query as usize, block.ids[row], (query - chosen[0]) as usize);
+                        looks[place] += 1;
+                        let similarity = dot(queries.row(q), block.row(row));
+                        if similarity >= floors[q] && id != queries.ids[q] {
+                            tops[place].push(Neighbour { similarity, id });
+                        }
+                    });
+                    for ((&query, top), &looks) in chosen.iter().zip(&tops).zip(&looks) {
+                        let floor = &mut floors[query as usize];
+                        *floor = top.least().map_or(*floor, |least| floor.max(least));
+                        if looks > LOOKS * common.neighbours {
+                            *floor = f32::INFINITY;
+                        }
                     }
-                });
+                }
                 let found = chosen.iter().zip(tops);
                 found.flat_map(|(&query, top)| top.into_sorted().into_iter().map(move |near| (query, near))).collect()
             };
@@ -84,10 +101,23 @@ pub fn run(members: &[Member], common: &Common, task: &mut Task) -> Result<()> {
             for (row, (query, near)) in near.into_iter().enumerate() {
                 let q = query as usize;
                 let need = Cells::need((homes.cells[q], homes.of(q)), (theirs.cells[row], theirs.of(row)));
-                writer.push(Need { id: queries.ids[q], neighbour: near.id, similarity: near.similarity, need })?;
+                nearest[q].push((near, need));
+            }
+            for (nearest, floor) in nearest.iter_mut().zip(&mut floors) {
+                nearest.sort_by(|a, b| a.0.cmp(&b.0));
+                nearest.truncate(common.neighbours);
+                if let Some((kth, _)) = nearest.get(common.neighbours - 1) {
+                    *floor = kth.similarity;
+                }
             }
             task.outcome.rows_in += rows as u64;
             (task.progress)(rows as u64);
+        }
+    }
+    let mut writer = task.rows("needs")?;
+    for (&id, nearest) in queries.ids.iter().zip(&nearest) {
+        for &(Neighbour { similarity, id: neighbour }, need) in nearest {
+            writer.push(Need { id, neighbour, similarity, need })?;
         }
     }
     task.outcome.rows_out = task.outcome.rows_in;
