@@ -168,7 +168,7 @@ impl Codes {
             self.thresholds(queries, (chosen, query_floors), (&span, row_floors), depth, &mut scratch);
             let scales = &self.scales[groups.start * LANES..groups.end * LANES];
             let Scratch { thresholds, hits, .. } = &mut scratch;
-            self.multiply(queries, chosen, &groups, depth, &mut Hits { scales, thresholds, hits });
+            self.multiply(queries, chosen, &groups, depth, &mut Hits { scales, thresholds, found: hits });
             for &(query, row) in &*hits {
                 let (query, row) = (chosen[query as usize], groups.start * LANES + row as usize);
                 if span.contains(&row) {

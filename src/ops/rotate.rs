@@ -28,8 +28,10 @@ impl Rotation {
     pub fn new(d: usize, seed: u64) -> Self {
         let piece = 1 << d.max(1).trailing_zeros();
         // Enough rounds that every number has a share in every other.
-        let reached = |rounds: &u32| (piece.max(2) as u64).saturating_pow(*rounds) >= d as u64;
-        let rounds = (1..).find(reached).unwrap_or(1);
+        let mut rounds = 1;
+        while (piece.max(2) as u64).saturating_pow(rounds) < d as u64 {
+            rounds += 1;
+        }
         let draw = Draw::new(seed, "rotation");
         let round = |round: u32| {
             let draw = draw.within(u64::from(round));

@@ -49,7 +49,7 @@ pub struct Hits<'a> {
     /// A threshold for each row and group.
     pub thresholds: &'a [f32],
     /// Numbers of a row and of a packed row.
-    pub hits: &'a mut Vec<(u32, u32)>,
+    pub found: &'a mut Vec<(u32, u32)>,
 }
 
 impl Hits<'_> {
@@ -60,7 +60,7 @@ impl Hits<'_> {
     #[expect(clippy::cast_possible_truncation, reason = "blocks are small")]
     fn note(&mut self, row: usize, group: usize, mut mask: u16) {
         while mask != 0 {
-            self.hits.push((row as u32, (group * LANES) as u32 + mask.trailing_zeros()));
+            self.found.push((row as u32, (group * LANES) as u32 + mask.trailing_zeros()));
             mask &= mask - 1;
         }
     }
@@ -104,8 +104,8 @@ impl Sink for Hits<'_> {
         let scales = &self.scales[group * LANES..][..LANES];
         // SAFETY: sixteen scales, as just cut; the load needs no alignment.
         let scales = unsafe { _mm512_loadu_ps(scales.as_ptr()) };
-        let scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(products), scales);
-        let mask = _mm512_cmp_ps_mask::<_CMP_GE_OQ>(scaled, _mm512_set1_ps(threshold));
+        let products = _mm512_mul_ps(_mm512_cvtepi32_ps(products), scales);
+        let mask = _mm512_cmp_ps_mask::<_CMP_GE_OQ>(products, _mm512_set1_ps(threshold));
         if mask != 0 {
             self.note(row, group, mask);
         }
@@ -389,7 +389,7 @@ mod tests {
                 let mut out = vec![7; rows * groups * LANES];
                 by(kernel, &operands, &mut Store { out: &mut out, stride: groups * LANES });
                 let mut hits = Vec::new();
-                by(kernel, &operands, &mut Hits { scales: &scales, thresholds: &thresholds, hits: &mut hits });
+                by(kernel, &operands, &mut Hits { scales: &scales, thresholds: &thresholds, found: &mut hits });
                 for (place, &product) in out.iter().enumerate() {
                     let (row, base) = (place / (groups * LANES), place % (groups * LANES));
                     let sum = expected(row, base);

@@ -67,16 +67,16 @@ pub fn run(members: &[Member], common: &Common, task: &mut Task) -> Result<()> {
     let region = |cell: u32| common.regions.partition_point(|&first| first <= cell) - 1;
     let mut by_region = vec![0u64; common.regions.len() - 1];
     let regions: Vec<usize> = (0..common.regions[by_region.len()]).map(region).collect();
-    let mut tied = vec![vec![false; by_region.len()]; by_region.len()];
+    let mut meets = vec![vec![false; by_region.len()]; by_region.len()];
     for (row, &cell) in rows.cells.iter().enumerate() {
         let home = regions[cell as usize];
         by_region[home] += 1;
         for &probe in &rows.probes[rows.probe_starts[row]..rows.probe_starts[row + 1]] {
-            tied[home][regions[probe as usize]] = true;
+            meets[home][regions[probe as usize]] = true;
         }
     }
-    let tied = (0u32..).zip(&tied).flat_map(|(from, to)| (0u32..).zip(to).map(move |(to, &tied)| (from, to, tied)));
-    let ties: Vec<(u32, u32)> = tied.filter(|tie| tie.2).map(|(from, to, _)| (from, to)).collect();
+    let pairs = (0u32..).zip(&meets).flat_map(|(from, row)| (0u32..).zip(row).map(move |(to, &met)| (from, to, met)));
+    let ties: Vec<(u32, u32)> = pairs.filter(|pair| pair.2).map(|(from, to, _)| (from, to)).collect();
     task.outcome.notes.insert("rows_by_region".into(), serde_json::json!(by_region));
     task.outcome.notes.insert("dimension".into(), d.into());
     let facts = &mut task.outcome.facts;

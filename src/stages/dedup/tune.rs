@@ -104,7 +104,7 @@ pub fn run(members: &[Member], common: &Common, task: &mut Task) -> Result<()> {
                 nearest[q].push((near, need));
             }
             for (nearest, floor) in nearest.iter_mut().zip(&mut floors) {
-                nearest.sort_by(|a, b| a.0.cmp(&b.0));
+                nearest.sort_by_key(|&(near, _)| near);
                 nearest.truncate(common.neighbours);
                 if let Some((kth, _)) = nearest.get(common.neighbours - 1) {
                     *floor = kth.similarity;
