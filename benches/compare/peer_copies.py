@@ -86,7 +86,7 @@ def hashes(folder):
 def table(folder):
     import pyarrow.dataset as ds
 
-    return ds.dataset(sorted(str(path) for path in pathlib.Path(folder).glob("*.parquet")), format="parquet").to_table()
+    return ds.dataset(sorted(str(path) for path in pathlib.Path(folder).glob("part-*.parquet")), format="parquet").to_table()
 
 
 def names_by_id(work):
