@@ -221,7 +221,10 @@ impl Session {
                 .with_log_level(ort::logging::LogLevel::Error)?
                 .commit_from_file(path)
         };
-        let inner = open().map_err(|error| Error::data(path, format!("not a model that can be run: {error}")))?;
+        let inner = open().map_err(|error| match provider {
+            Provider::Cpu => Error::data(path, format!("not a model that can be run: {error}")),
+            _ => native(&error),
+        })?;
         let inputs: Vec<_> = inner.inputs().iter().map(Port::new).collect();
         let outputs = inner.outputs().iter().map(Port::new).collect();
         match inputs.as_slice() {
