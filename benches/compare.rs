@@ -27,8 +27,8 @@ fn main() {
                 k: number(k),
                 iterations: number(iterations),
                 seed: number(seed) as u64,
-                spherical: false,
                 init: Init::Random,
+                ..KMeans::default()
             };
             kmeans(points, number(d), &params, out);
         }
@@ -58,7 +58,7 @@ fn knn(queries: &str, base: &str, d: usize, k: usize, out: &str) {
 fn kmeans(points: &str, d: usize, params: &KMeans, out: &str) {
     let points = read(points);
     let start = Instant::now();
-    let trained = train(&points, d, params, &mut |_, _| {}).expect("points to train on");
+    let trained = train(&points, d, params).expect("points to train on");
     let (seconds, iterations) = (start.elapsed().as_secs_f64(), trained.potentials.len());
     println!("seconds={seconds} iterations={iterations} repairs={}", trained.empty_repairs);
     write(out, trained.centroids.iter().flat_map(|x| x.to_le_bytes()));

@@ -25,7 +25,10 @@ fn everything_wrong_is_found_with_its_place() {
     let steps = |text: &str| format!("{SOURCE}{EMBEDDER}[steps.ingest]\n[steps.embed]\n{text}");
     for (text, expected) in [
         ("[sources.web]\nfolder = \"pool/weeb\"\n".to_owned(), ".toml:1: sources.web: "),
-        (format!("{SOURCE}[embedders.x]\nmodel = \"nothing.onnx\"\nresize = 9\n"), ".toml:3: embedders.x: model "),
+        (
+            format!("{SOURCE}[embedders.x]\nmodel = \"nothing.onnx\"\nresize = 9\n"),
+            ".toml:4: embedders.x.model: model ",
+        ),
         (steps("[steps.dedup]\nthreshhold = 0.6\n"), ".toml:9: steps.dedup.threshhold: unknown field `threshhold`"),
         (steps("[steps.dedup]\nthreshold = \"high\"\n"), ".toml:9: steps.dedup.threshold: invalid type"),
         (steps("[steps.dedup]\nthreshold = 1.6\n"), ".toml:9: steps.dedup.threshold: a cosine of 1.6"),
@@ -36,6 +39,11 @@ fn everything_wrong_is_found_with_its_place() {
         (steps("[steps.dedup]\nthreshold = 0.7\nreferences = [\"web\"]\n"), "is a pool source, expected reference"),
         (steps("[steps.cluster]\nclusters = [100000]\n"), "too few for 100000 clusters"),
         (steps("[steps.cluster]\nclusters = [10, 10]\n"), "ever fewer clusters"),
+        (steps("[steps.cluster]\nclusters = [10]\nsplits = 3\n"), "cannot be split evenly"),
+        (steps("[steps.cluster]\nclusters = [10, 5]\nresamplings = [1]\n"), "1 numbers for 2 levels"),
+        (steps("[steps.retrieve]\nrecall = 0.2\nsets = {}\n"), "steps.retrieve.recall"),
+        (steps("[steps.sample]\ntarget = 10\nquotas = { wobb = 3 }\n"), "there is no source \"wobb\""),
+        (format!("scale = 0.0\n{SOURCE}"), ".toml:1: scale: a scale of 0"),
         (steps("[steps.sample]\ntarget = 1000000\n"), "1000000 images of"),
         (steps("[steps.export]\n"), "needs a sample step above it"),
         (steps("[steps.frob]\n"), "stage \"frob\" does not exist"),

@@ -4,7 +4,7 @@ mod common;
 
 use std::os::unix::fs::symlink;
 
-use common::{cell, parquet_files, rows, run, shared_data};
+use common::{cell, run, shared_data, table};
 
 #[test]
 fn the_likes_of_leopards_are_leopards() {
@@ -37,16 +37,8 @@ fn the_likes_of_leopards_are_leopards() {
     std::fs::write(&file, text).expect("the file is written");
     run(&["run", &file.to_string_lossy()]);
     let work = folder.path().join("work");
-    let of = |step: &str| -> Vec<_> {
-        let parts = parquet_files(&work.join(step));
-        let parts = parts.iter().filter(|path| path.parent() == Some(&work.join(step)));
-        parts
-            .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("part-")))
-            .flat_map(|path| rows(path))
-            .collect()
-    };
-    let images = of("ingest");
-    let retrieved = of("retrieve");
+    let images = table(&work.join("ingest"));
+    let retrieved = table(&work.join("retrieve"));
     assert_eq!(images.len(), 64);
     assert!(retrieved.len() >= 3, "{}", retrieved.len());
     for row in &retrieved {

@@ -64,7 +64,8 @@ pub fn join(folder: &Path, settings: &str) -> Result<()> {
         let mut outcomes = Vec::new();
         for (number, spec) in plan.tasks.iter().enumerate() {
             let aside = step.join(format!("tmp-{}-{number}", phase.name));
-            let place = Place { work: folder.into(), step: "dedup".into(), number, aside };
+            let checkpoint = step.join("checkpoint");
+            let place = Place { work: folder.into(), step: "dedup".into(), number, aside, checkpoint };
             let mut task = Task::new(&catalog, place, rayon::current_num_threads(), &|_| {});
             let order = Order { common: &plan.common, knobs: &plan.knobs, spec };
             lvd::stages::run(StageKind::Dedup, phase.name, order, &mut task)?;

@@ -107,7 +107,8 @@ pub fn run(inputs: &Inputs, settings: &Settings, tell: &(dyn Fn(Event) + Sync)) 
     check(settings)?;
     let pool = inputs.pool()?;
     // It reads parts by the names in manifests, and publishes nothing.
-    let place = Place { work: inputs.work.into(), step: inputs.step.into(), number: 0, aside: inputs.work.into() };
+    let unused = || inputs.work.to_path_buf();
+    let place = Place { work: unused(), step: inputs.step.into(), number: 0, aside: unused(), checkpoint: unused() };
     let task = Task::new(inputs.catalog, place, inputs.threads, &|_| ());
     let sample = Sample::draw(&pool.shards, settings.images, inputs.catalog.seed, &task)?;
     let originals = sample.vectors(&pool.shards, &task)?;

@@ -37,6 +37,7 @@ pub fn embed(
         step: step.name.clone(),
         number: 0,
         aside: store.aside(&step.name, "bench", 0),
+        checkpoint: store.checkpoint(&step.name, "bench", "none"),
     };
     let task = Task::new(&pipeline.catalog, place, threads, &|_| ());
     let tell = |part: &str| eprintln!("measuring {}: {part}", step.name);

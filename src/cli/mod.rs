@@ -8,6 +8,7 @@ mod bench;
 mod calibrate;
 mod doctor;
 mod example;
+mod forecast;
 mod plan;
 mod progress;
 mod report;
@@ -103,7 +104,10 @@ fn dispatch(command: Command) -> Result<(), Stop> {
             eprintln!("{}: {} steps, no fault found", pipeline.path.display(), pipeline.steps.len());
             Ok(())
         }
-        Command::Plan { file, json } => plan::plan(&load(&file, None)?, json),
+        Command::Plan { file, json } => {
+            let pipeline = check::load(&file.pipeline, &file.set, file.work.as_deref()).map_err(Stop::Usage)?;
+            plan::plan(&pipeline, json)
+        }
         Command::Status { file, json } => plan::status(&load(&file, None)?, json),
         Command::Report { file, step, format } => report::report(&load(&file, None)?, step.as_deref(), &format),
         Command::Calibrate(args) => calibrate::calibrate(&load(&args.file, None)?, &args),
@@ -143,7 +147,10 @@ fn load(file: &FileArgs, run: Option<&RunArgs>) -> Result<Pipeline, Stop> {
     if let Some(run) = run {
         use_threads(run.threads);
     }
-    check::load(&file.pipeline, &file.set, file.work.as_deref()).map_err(Stop::Usage)
+    let mut pipeline = check::load(&file.pipeline, &file.set, file.work.as_deref()).map_err(Stop::Usage)?;
+    // What is there to plan by is not enough for anything else.
+    let missing = std::mem::take(&mut pipeline.missing);
+    if missing.is_empty() { Ok(pipeline) } else { Err(Stop::Usage(missing)) }
 }
 
 /// Gives rayon its threads, once a process.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::cli::Stop;
+use crate::cli::forecast::{Portion, composition};
 use crate::cli::table::{columns, print, thousands};
 use crate::error::{Error, Result};
 use crate::io::publish;
@@ -23,11 +24,15 @@ struct Standing {
     why: String,
 }
 
-/// Prints what `run` would do.
+/// Prints what `run` would do, and what the data set would be made of.
 pub fn plan(pipeline: &Pipeline, as_json: bool) -> std::result::Result<(), Stop> {
     let standings = standings(pipeline)?;
+    let portions = composition(pipeline);
     if as_json {
-        return json_lines(&standings);
+        return json_text(&json!({"steps": as_values(&standings), "composition": portions}));
+    }
+    for missing in &pipeline.missing {
+        eprintln!("not there yet: {missing}");
     }
     let rows: Vec<Vec<String>> = standings
         .iter()
@@ -46,14 +51,33 @@ pub fn plan(pipeline: &Pipeline, as_json: bool) -> std::result::Result<(), Stop>
             vec![standing.step.clone(), standing.stage.into(), what, standing.why.clone()]
         })
         .collect();
-    Ok(print(&columns(&["step", "stage", "what", "why"], &rows))?)
+    let mut text = columns(&["step", "stage", "what", "why"], &rows);
+    if !portions.is_empty() {
+        text.push_str(&composed(&portions));
+    }
+    Ok(print(&text)?)
+}
+
+/// The portions of the data set as a table with its sum.
+fn composed(portions: &[Portion]) -> String {
+    let row = |portion: &Portion| {
+        let found = portion.found.map_or("-".to_owned(), thousands);
+        let set = portion.seed_set.clone().unwrap_or_else(|| "-".into());
+        let seeds = if portion.seeds > 0 { thousands(portion.seeds) } else { "-".into() };
+        vec![set, portion.how.into(), seeds, found, thousands(portion.images)]
+    };
+    let mut rows: Vec<Vec<String>> = portions.iter().map(row).collect();
+    let total = portions.iter().map(|portion| portion.images).sum();
+    rows.push(vec!["all".into(), String::new(), String::new(), String::new(), thousands(total)]);
+    let table = columns(&["seed set", "how", ">its images", ">looked for", ">in the data set"], &rows);
+    format!("\nThe data set, by the arithmetic of the file (at most):\n{table}")
 }
 
 /// Prints how far the steps are.
 pub fn status(pipeline: &Pipeline, as_json: bool) -> std::result::Result<(), Stop> {
     let standings = standings(pipeline)?;
     if as_json {
-        return json_lines(&standings);
+        return json_text(&json!(as_values(&standings)));
     }
     let rows: Vec<Vec<String>> = standings
         .iter()
@@ -68,14 +92,13 @@ pub fn status(pipeline: &Pipeline, as_json: bool) -> std::result::Result<(), Sto
     Ok(print(&columns(&["step", "state", "phase", ">tasks done", ""], &rows))?)
 }
 
-fn json_lines(standings: &[Standing]) -> std::result::Result<(), Stop> {
-    let all: Vec<Value> = standings
-        .iter()
-        .map(|s| {
-            json!({"step": s.step, "stage": s.stage, "state": s.state, "phase": s.phase, "tasks": s.tasks, "to_run": s.to_run, "why": s.why})
-        })
-        .collect();
-    let text = serde_json::to_string_pretty(&all).map_err(|e| Error::data("the plan", e))?;
+fn as_values(standings: &[Standing]) -> Vec<Value> {
+    let value = |s: &Standing| json!({"step": s.step, "stage": s.stage, "state": s.state, "phase": s.phase, "tasks": s.tasks, "to_run": s.to_run, "why": s.why});
+    standings.iter().map(value).collect()
+}
+
+fn json_text(value: &Value) -> std::result::Result<(), Stop> {
+    let text = serde_json::to_string_pretty(value).map_err(|e| Error::data("the plan", e))?;
     Ok(print(&text)?)
 }
 
@@ -91,6 +114,10 @@ fn standings(pipeline: &Pipeline) -> Result<Vec<Standing>> {
             to_run: 0,
             why,
         };
+        if !pipeline.missing.is_empty() {
+            standings.push(blank("waiting", "not everything it needs is there yet".into()));
+            continue;
+        }
         let unsettled = |name: &String| standings.iter().any(|known| known.step == *name && known.state != "done");
         let inputs = step.stage.inputs();
         let upstream = inputs.iter().map(|name| name.split('/').next().unwrap_or(name).to_owned()).find(unsettled);

@@ -13,6 +13,7 @@ use crate::io::publish;
 use crate::io::row;
 use crate::pipeline::check::Pipeline;
 use crate::pipeline::report::{HistogramBin, Summary, TaskReport};
+use crate::stages::sample::Balance;
 
 /// Widest bar of a histogram, in characters.
 const BAR: u64 = 40;
@@ -114,6 +115,7 @@ fn detail(pipeline: &Pipeline, summary: &Summary) -> Result<String> {
     lines.push(vec!["bytes".into(), bytes(summary.bytes)]);
     lines.push(vec!["peak memory".into(), bytes(summary.peak_memory_bytes)]);
     text.push_str(&columns(&["", ">"], &lines));
+    text.push_str(&balance(pipeline, summary)?);
     for warning in &summary.warnings {
         let _ = writeln!(text, "warning: {warning}");
     }
@@ -125,6 +127,30 @@ fn detail(pipeline: &Pipeline, summary: &Summary) -> Result<String> {
         text.push_str(&histogram(bins));
     }
     Ok(text)
+}
+
+/// How even the draw of a sample step is.
+fn balance(pipeline: &Pipeline, summary: &Summary) -> Result<String> {
+    let tables = pipeline.store.manifest(&summary.step)?.map(|manifest| manifest.tables).unwrap_or_default();
+    let parts = tables.get("balance").filter(|_| summary.stage == "sample").map_or(&[][..], |table| &table.parts);
+    let mut lines = Vec::new();
+    for part in parts {
+        for batch in row::read::<Balance>(&pipeline.store.work.join(&part.path))? {
+            lines.extend(batch?.into_iter().map(|row| {
+                vec![
+                    row.over,
+                    row.draw,
+                    thousands(row.images),
+                    thousands(row.groups),
+                    format!("{:.3}", row.entropy),
+                    format!("{:.3}", row.kl_to_uniform),
+                    format!("{:.3}", row.tail_covered),
+                ]
+            }));
+        }
+    }
+    let names = ["even over", "draw", ">images", ">groups", ">entropy, bits", ">KL to uniform", ">tail covered"];
+    Ok(if lines.is_empty() { String::new() } else { format!("\n{}\n", columns(&names, &lines)) })
 }
 
 /// The bins of one histogram from the first to the last that holds something.

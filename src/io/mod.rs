@@ -1,6 +1,7 @@
 //! Files and the network: Parquet shards, image sources, HTTP, decoding. Nothing here knows what a pipeline is.
 
 pub mod centroids;
+pub mod checkpoint;
 pub mod decode;
 pub mod download;
 pub mod fetch;

@@ -1,18 +1,29 @@
-//! k-means by Lloyd's iterations (Lloyd 1982) on a block of points in memory, started from random points or by greedy
-//! k-means++ (Arthur and Vassilvitskii 2007, section 2.2 and the remark on several candidates in its section 7).
+//! k-means by Lloyd's iterations (Lloyd 1982), started from random points, by greedy k-means++ (Arthur and Vassilvitskii
+//! 2007, section 2.2 and the remark on several candidates in its section 7) or by k-means|| (Bahmani et al. 2012), once or several times,
+//! and resampled (Vo et al. 2024, section 3.2).
 //!
-//! Equal to the bit on any number of threads: points are assigned one by one, and each cluster's sum is taken in f64 in the
-//! order of its points.
+//! Equal to the bit on any number of threads, and whether points are held or read anew for each pass: points are assigned one by
+//! one, and each cluster's sum is taken in f64 in the order of its points. What was reached can be kept after every
+//! round, and gone on from ([`State`]).
 
 mod init;
+mod lloyd;
+mod points;
+mod resample;
 
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use super::dot::normalise;
 use super::hash::Draw;
 use crate::error::{Error, Result};
-use crate::native::exact::{nearest_of, squares};
-use crate::native::wide::wide;
+
+pub use points::{Block, Held, Points};
+pub use resample::nearest_members;
+
+/// Points a centroid that first centroids are chosen from, where there are more; fewer will do for random ones.
+const START_POINTS: usize = 64;
+const RANDOM_POINTS: usize = 4;
 
 /// How the first centroids are chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,8 +32,11 @@ pub enum Init {
     #[default]
     Random,
     /// Points drawn one by one by their squared distance from those before, the best of 2 + ln k candidates each time.
-    /// Costs about as much as `2 + ln k` further iterations, and computes them more slowly.
+    /// Costs about as much as `2 + ln k` rounds over 64 k points, and computes them more slowly.
     PlusPlus,
+    /// About 5 k points drawn by squared distance in five rounds, and k of them by k-means++. Costs about as much as five rounds over
+    /// 64 k points.
+    Parallel,
 }
 
 /// What to train.
@@ -30,14 +44,60 @@ pub enum Init {
 pub struct KMeans {
     /// Clusters; no more than points.
     pub k: usize,
-    /// Rounds of assignment and update; fewer are made when an assignment repeats.
+    /// Rounds of assignment and update at most; fewer are made when the centroids stay as they are.
     pub iterations: usize,
+    /// Rounds also end when one lowers the potential by no more than this share of it.
+    pub tolerance: f64,
+    /// Runs from different first centroids; the one of least potential counts.
+    pub starts: usize,
     /// Of the first centroids and of repairs.
     pub seed: u64,
     /// Whether centroids are scaled to norm 1 after each update (for points of norm 1: clustering by cosine).
     pub spherical: bool,
     /// The choice of first centroids.
     pub init: Init,
+    /// Further runs, each on the points nearest to the centroids of the one before.
+    pub resamplings: usize,
+    /// How many of these nearest points a centroid.
+    pub nearest: usize,
+}
+
+impl Default for KMeans {
+    fn default() -> Self {
+        Self {
+            k: 1,
+            iterations: 20,
+            tolerance: 0.0,
+            starts: 1,
+            seed: 0,
+            spherical: false,
+            init: Init::Random,
+            resamplings: 0,
+            nearest: 1,
+        }
+    }
+}
+
+/// How far training is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// Runs that are over, of the first and the resampled ones.
+    pub runs: usize,
+    /// Starts of this run that are over.
+    pub starts: usize,
+    /// Rounds of this start that are over.
+    pub rounds: usize,
+    /// Whether nothing is to be gained by further rounds of this start.
+    pub settled: bool,
+    /// The sum of squared distances before the update of each round, of this start.
+    pub potentials: Vec<f64>,
+    /// The last potential of the best start of this run, and of the run before where none is over.
+    pub best_potential: f64,
+    /// How often an empty cluster was given half of another one.
+    pub empty_repairs: u64,
+    /// Centroids of the last run that is over, of the best start, and of this start: `k` rows of `d` numbers each, or nothing yet.
+    #[serde(skip)]
+    pub centroids: [Vec<f32>; 3],
 }
 
 /// What training found.
@@ -45,183 +105,124 @@ pub struct KMeans {
 pub struct Trained {
     /// `k` rows of `d` numbers.
     pub centroids: Vec<f32>,
-    /// The sum of squared distances before the update of each iteration.
+    /// The sum of squared distances before the update of each round of the last start.
     pub potentials: Vec<f64>,
+    /// The last potential of the start that counts, over the points of the last run.
+    pub potential: f64,
     /// How often an empty cluster was given half of another one.
     pub empty_repairs: u64,
 }
 
-/// Trains on `points` (row-major, `d` wide), telling `progress` each iteration's number, from 1, and potential.
+/// Trains on points in memory, row-major, `d` wide. See [`fit`].
+pub fn train(points: &[f32], d: usize, params: &KMeans) -> Result<Trained> {
+    fit(&Held::new(points, d), params, State::default(), &mut |_| Ok(()))
+}
+
+/// Trains from `state` on: from the start, or where it was when `keep` last saw it, which is after every round.
 ///
 /// An empty cluster takes the centroid of another one, drawn with a chance in proportion to its points less one (FAISS's
-/// rule); the two are pushed apart by 1/1024 of every coordinate, with alternating signs. Cost an iteration: 2 n k d operations.
+/// rule); the two are pushed apart by 1/1024 of every coordinate, with alternating signs. Cost a round: 2 n k d operations.
 ///
 /// # Errors
-/// When there are fewer points than clusters, or a point holds a NaN or an infinity.
-///
-/// # Panics
-/// When the length is not a multiple of `d`.
-pub fn train(points: &[f32], d: usize, params: &KMeans, progress: &mut dyn FnMut(usize, f64)) -> Result<Trained> {
-    assert!(d > 0 && points.len().is_multiple_of(d), "{} numbers are not rows of {d}", points.len());
-    let (n, k) = (points.len() / d, params.k);
+/// When there are fewer points than clusters, a point holds a NaN or an infinity, or `keep` fails.
+pub fn fit(
+    points: &dyn Points,
+    params: &KMeans,
+    mut state: State,
+    keep: &mut dyn FnMut(&State) -> Result<()>,
+) -> Result<Trained> {
+    let (n, k) = (points.count(), params.k);
     if k == 0 || n < k {
         return Err(Error::usage(
             format!("{n} points are too few for {k} clusters"),
             "lower the number of clusters to between 1 and the number of points",
         ));
     }
-    if let Some(bad) = points.par_chunks(d).position_first(|point| point.iter().any(|x| !x.is_finite())) {
-        return Err(Error::usage(
-            format!("point {bad} of {n} holds a NaN or an infinity"),
-            "leave such vectors out before clustering",
-        ));
-    }
-    let mut centroids = match params.init {
-        Init::Random => init::random(points, d, params),
-        Init::PlusPlus => init::plus_plus(points, d, params),
-    };
-    let mut trained = Trained { centroids: Vec::new(), potentials: Vec::new(), empty_repairs: 0 };
-    let mut members = Members::default();
-    let squares = squares(points, d);
-    for iteration in 1..=params.iterations {
-        let assigned = nearest_of(points, &squares, &centroids, d);
-        let potential = assigned.iter().map(|&(_, distance)| f64::from(distance)).sum();
-        trained.potentials.push(potential);
-        progress(iteration, potential);
-        let assigned: Vec<u32> = assigned.into_iter().map(|(cluster, _)| cluster).collect();
-        if assigned == members.assigned {
+    let seeds = Draw::new(params.seed, "kmeans/runs");
+    while state.runs <= params.resamplings {
+        // The very first start has the seed itself.
+        let run = state.runs;
+        let seed = |start: usize| match (run, start) {
+            (0, 0) => params.seed,
+            _ => seeds.within(run as u64).bits(start as u64),
+        };
+        let of_start = |start| KMeans { seed: seed(start), ..*params };
+        let fewer;
+        let points = if run == 0 {
+            points
+        } else {
+            fewer = nearest_members(points, &state.centroids[0], params.nearest)?;
+            &fewer
+        };
+        if points.count() < k {
+            // Too many clusters are nearly empty to be trained on their nearest members: what was found stands.
             break;
         }
-        members = Members::new(assigned, k);
-        centroids = means(points, d, &members);
-        trained.empty_repairs += repair(&mut centroids, d, &mut members.sizes(), params.seed, iteration);
+        while state.starts < params.starts.max(1) {
+            lloyd(points, &of_start(state.starts), &mut state, keep)?;
+            let potential = state.potentials.last().copied().unwrap_or(0.0);
+            let [_, best, this] = &mut state.centroids;
+            if best.is_empty() || potential < state.best_potential {
+                state.best_potential = potential;
+                *best = std::mem::take(this);
+            }
+            this.clear();
+            (state.starts, state.rounds, state.settled) = (state.starts + 1, 0, false);
+        }
+        (state.runs, state.starts) = (state.runs + 1, 0);
+        state.centroids[0] = std::mem::take(&mut state.centroids[1]);
+        keep(&state)?;
+    }
+    let State { potentials, best_potential, empty_repairs, centroids: [centroids, ..], .. } = state;
+    Ok(Trained { centroids, potentials, potential: best_potential, empty_repairs })
+}
+
+/// The rounds of one start, from where `state` is.
+fn lloyd(
+    points: &dyn Points,
+    params: &KMeans,
+    state: &mut State,
+    keep: &mut dyn FnMut(&State) -> Result<()>,
+) -> Result<()> {
+    let d = points.dimension();
+    if state.rounds == 0 {
+        state.potentials.clear();
+        state.centroids[2] = first_centroids(points, params)?;
+    }
+    while state.rounds < params.iterations && !state.settled {
+        let lloyd::Round { potential, mut means, mut sizes } = lloyd::round(points, &state.centroids[2])?;
+        let before = state.potentials.last().copied();
+        state.rounds += 1;
+        state.potentials.push(potential);
+        state.empty_repairs += lloyd::repair(&mut means, d, &mut sizes, params.seed, state.rounds);
         if params.spherical {
             // A mean of zero stays as it is: its points lie opposite to each other, and no direction is theirs.
-            centroids.par_chunks_mut(d).for_each(|centroid| _ = normalise(centroid));
+            means.par_chunks_mut(d).for_each(|centroid| _ = normalise(centroid));
         }
+        let gain = |before: f64| before - potential <= params.tolerance * before;
+        state.settled = means == state.centroids[2] || params.tolerance > 0.0 && before.is_some_and(gain);
+        state.centroids[2] = means;
+        keep(state)?;
     }
-    trained.centroids = centroids;
-    Ok(trained)
+    Ok(())
 }
 
-/// The points of each cluster, in order.
-#[derive(Default)]
-struct Members {
-    assigned: Vec<u32>,
-    /// Where each cluster begins in `order`, and the end of the last.
-    starts: Vec<usize>,
-    order: Vec<u32>,
-}
-
-impl Members {
-    fn new(assigned: Vec<u32>, k: usize) -> Self {
-        let mut starts = vec![0; k + 1];
-        for &cluster in &assigned {
-            starts[cluster as usize + 1] += 1;
-        }
-        for cluster in 0..k {
-            starts[cluster + 1] += starts[cluster];
-        }
-        let mut next = starts.clone();
-        let mut order = vec![0; assigned.len()];
-        for (point, &cluster) in (0u32..).zip(&assigned) {
-            order[next[cluster as usize]] = point;
-            next[cluster as usize] += 1;
-        }
-        Self { assigned, starts, order }
-    }
-
-    fn of(&self, cluster: usize) -> &[u32] {
-        &self.order[self.starts[cluster]..self.starts[cluster + 1]]
-    }
-
-    fn sizes(&self) -> Vec<usize> {
-        self.starts.windows(2).map(|ends| ends[1] - ends[0]).collect()
-    }
-}
-
-/// The mean of each cluster, summed in f64 in the order of its points; zeros for an empty one.
-fn means(points: &[f32], d: usize, members: &Members) -> Vec<f32> {
-    let mut centroids = vec![0.0; (members.starts.len() - 1) * d];
-    centroids.par_chunks_mut(d).enumerate().for_each_init(
-        || vec![0.0f64; d],
-        |sums, (cluster, centroid)| {
-            let members = members.of(cluster);
-            sums.fill(0.0);
-            let point = |&point: &u32| &points[point as usize * d..][..d];
-            // Four points at once, added in their order: memory is asked for four rows instead of one.
-            let (fours, rest) = members.as_chunks::<4>();
-            for four in fours {
-                add(sums, four.each_ref().map(point));
-            }
-            for point in rest.iter().map(point) {
-                sums.iter_mut().zip(point).for_each(|(sum, &x)| *sum += f64::from(x));
-            }
-            #[expect(clippy::cast_precision_loss, reason = "no cluster has 2^53 points")]
-            let count = members.len().max(1) as f64;
-            for (mean, &sum) in centroid.iter_mut().zip(sums.iter()) {
-                #[expect(clippy::cast_possible_truncation, reason = "centroids are f32")]
-                let rounded = (sum / count) as f32;
-                *mean = rounded;
-            }
-        },
-    );
-    centroids
-}
-
-wide! {
-    fn add(sums: &mut [f64], four: [&[f32]; 4]) {
-        let [first, second, third, fourth] = four;
-        for ((((sum, a), b), c), d) in sums.iter_mut().zip(first).zip(second).zip(third).zip(fourth) {
-            *sum = *sum + f64::from(*a) + f64::from(*b) + f64::from(*c) + f64::from(*d);
-        }
-    }
-}
-
-/// Gives each empty cluster half of another one; returns how many there were.
-fn repair(centroids: &mut [f32], d: usize, sizes: &mut [usize], seed: u64, iteration: usize) -> u64 {
-    const STEP: f32 = 1.0 / 1024.0;
-    let draw = Draw::new(seed, "kmeans/repair").within(iteration as u64);
-    let (mut repairs, mut counter) = (0, 0);
-    for empty in 0..sizes.len() {
-        if sizes[empty] > 0 {
-            continue;
-        }
-        let spare: usize = sizes.iter().map(|size| size.saturating_sub(1)).sum();
-        if spare == 0 {
-            // Fewer different points than clusters: nothing is left to share.
-            break;
-        }
-        #[expect(
-            clippy::cast_precision_loss,
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a draw"
-        )]
-        let mut left = (draw.unit(counter) * spare as f64) as usize;
-        counter += 1;
-        let donor = sizes.iter().position(|size| {
-            let here = left < size.saturating_sub(1);
-            left = left.saturating_sub(size.saturating_sub(1));
-            here
-        });
-        let donor = donor.expect("the draw is below the sum of the spare points");
-        for i in 0..d {
-            let (up, down) = (centroids[donor * d + i] * (1.0 + STEP), centroids[donor * d + i] * (1.0 - STEP));
-            let (to_empty, to_donor) = if i % 2 == 0 { (up, down) } else { (down, up) };
-            centroids[empty * d + i] = to_empty;
-            centroids[donor * d + i] = to_donor;
-        }
-        sizes[empty] = sizes[donor] / 2;
-        sizes[donor] -= sizes[empty];
-        repairs += 1;
-    }
-    repairs
+/// The first centroids, chosen among all points, or among some of them a centroid where there are more.
+fn first_centroids(points: &dyn Points, params: &KMeans) -> Result<Vec<f32>> {
+    let (n, d) = (points.count(), points.dimension());
+    let each = if params.init == Init::Random { RANDOM_POINTS } else { START_POINTS };
+    let wanted = params.k.saturating_mul(each);
+    let draw = Draw::new(params.seed, "kmeans/start");
+    #[expect(clippy::cast_precision_loss, reason = "a share")]
+    let share = wanted as f64 / n as f64;
+    let some = points::gather(points, |row| n <= wanted || draw.unit(row as u64) < share)?;
+    Ok(init::start(&some, d, params))
 }
 
 #[cfg(test)]
 mod tests {
     use super::init::random;
+    use super::lloyd::repair;
     use super::*;
     use crate::native::exact::nearest;
     use crate::ops::dot::squared_distance;
@@ -229,7 +230,7 @@ mod tests {
     const D: usize = 12;
 
     fn params(k: usize, init: Init) -> KMeans {
-        KMeans { k, iterations: 25, seed: 1, spherical: false, init }
+        KMeans { k, iterations: 25, seed: 1, init, ..KMeans::default() }
     }
 
     /// `n` points in `clusters` tight, far-apart clouds; point i lies in cloud i % clusters.
@@ -247,7 +248,7 @@ mod tests {
     #[test]
     fn plus_plus_finds_far_apart_clouds() {
         let points = clouds(3000, 30);
-        let trained = train(&points, D, &params(30, Init::PlusPlus), &mut |_, _| {}).expect("trained");
+        let trained = train(&points, D, &params(30, Init::PlusPlus)).expect("trained");
         let found: Vec<u32> = nearest(&points, &trained.centroids, D).into_iter().map(|(cluster, _)| cluster).collect();
         assert!((30..3000).all(|i| found[i] == found[i - 30]), "{:?}", &found[..60]);
         let mut names = found[..30].to_vec();
@@ -259,8 +260,8 @@ mod tests {
     fn one_iteration_is_lloyds() {
         let points = clouds(500, 7);
         let params = KMeans { iterations: 1, ..params(5, Init::Random) };
-        let start = random(&points, D, &params);
-        let trained = train(&points, D, &params, &mut |_, _| {}).expect("trained");
+        let start = first_centroids(&Held::new(&points, D), &params).expect("points");
+        let trained = train(&points, D, &params).expect("trained");
         let (mut sums, mut counts) = (vec![0.0f64; 5 * D], [0.0f64; 5]);
         for point in points.chunks(D) {
             let distance = |c: usize| squared_distance(point, &start[c * D..][..D]);
@@ -274,22 +275,27 @@ mod tests {
     }
 
     #[test]
-    fn the_potential_never_rises_and_progress_tells_it() {
+    fn the_potential_never_rises_and_every_round_is_kept() {
         let points = clouds(4000, 60);
-        let mut told = Vec::new();
-        let trained = train(&points, D, &params(40, Init::Random), &mut |i, p| told.push((i, p))).expect("trained");
+        let mut kept = Vec::new();
+        let trained = fit(&Held::new(&points, D), &params(40, Init::Random), State::default(), &mut |state| {
+            kept.extend(state.potentials.last().copied().map(|potential| (state.rounds, potential)));
+            Ok(())
+        });
+        let trained = trained.expect("trained");
         assert!(trained.potentials.windows(2).all(|pair| pair[1] <= pair[0] * 1.000_001), "{:?}", trained.potentials);
-        assert_eq!(told, (1..).zip(trained.potentials.iter().copied()).collect::<Vec<_>>());
+        kept.pop();
+        assert_eq!(kept, (1..).zip(trained.potentials.iter().copied()).collect::<Vec<_>>());
         assert!(potential(&points, &trained.centroids) <= trained.potentials[0]);
     }
 
     #[test]
     fn centroids_do_not_depend_on_the_number_of_threads() {
         let points = clouds(5000, 90);
-        for init in [Init::Random, Init::PlusPlus] {
+        for init in [Init::Random, Init::PlusPlus, Init::Parallel] {
             let on = |threads| {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
-                pool.install(|| train(&points, D, &params(50, init), &mut |_, _| {}).expect("trained"))
+                pool.install(|| train(&points, D, &params(50, init)).expect("trained"))
             };
             let (one, two) = (on(1), on(2));
             assert_eq!(one, two);
@@ -305,10 +311,10 @@ mod tests {
         for i in 0..390 * D {
             points[i] = points[i % D];
         }
-        let trained = train(&points, D, &params(30, Init::Random), &mut |_, _| {}).expect("trained");
+        let trained = train(&points, D, &params(30, Init::Random)).expect("trained");
         assert!(trained.empty_repairs > 0 && trained.centroids.iter().all(|x| x.is_finite()));
         let same = vec![1.0; 50 * D];
-        let trained = train(&same, D, &params(50, Init::PlusPlus), &mut |_, _| {}).expect("trained");
+        let trained = train(&same, D, &params(50, Init::PlusPlus)).expect("trained");
         assert!(potential(&same, &trained.centroids) < 1e-3);
     }
 
@@ -325,7 +331,7 @@ mod tests {
     fn spherical_centroids_have_norm_one() {
         let points = clouds(600, 8);
         let params = KMeans { spherical: true, ..params(8, Init::Random) };
-        let trained = train(&points, D, &params, &mut |_, _| {}).expect("trained");
+        let trained = train(&points, D, &params).expect("trained");
         for centroid in trained.centroids.chunks(D) {
             assert!((crate::ops::dot::dot(centroid, centroid) - 1.0).abs() < 1e-5);
         }
@@ -334,11 +340,11 @@ mod tests {
     #[test]
     fn what_cannot_be_clustered_is_refused() {
         let mut points = clouds(10, 2);
-        let error = train(&points, D, &params(11, Init::Random), &mut |_, _| {}).expect_err("too few");
+        let error = train(&points, D, &params(11, Init::Random)).expect_err("too few");
         assert!(error.to_string().contains("10 points are too few for 11 clusters"), "{error}");
-        assert!(train(&points, D, &params(0, Init::Random), &mut |_, _| {}).is_err());
+        assert!(train(&points, D, &params(0, Init::Random)).is_err());
         points[3 * D + 1] = f32::NAN;
-        let error = train(&points, D, &params(2, Init::Random), &mut |_, _| {}).expect_err("no number");
+        let error = train(&points, D, &params(2, Init::Random)).expect_err("no number");
         assert!(error.to_string().contains("point 3 of 10"), "{error}");
     }
 
@@ -349,5 +355,95 @@ mod tests {
         assert_ne!(first, points, "the order is random too");
         first.sort_by(f32::total_cmp);
         assert_eq!(first, points);
+    }
+
+    /// The same points in blocks, as if read from a disk.
+    struct Read<'a>(&'a [f32], usize);
+
+    impl Points for Read<'_> {
+        fn count(&self) -> usize {
+            self.0.len() / D
+        }
+
+        fn dimension(&self) -> usize {
+            D
+        }
+
+        fn pass(&self, each: &mut dyn FnMut(Block) -> Result<()>) -> Result<()> {
+            for (number, values) in self.0.chunks(self.1 * D).enumerate() {
+                let squares = crate::native::exact::squares(values, D);
+                each(Block { first: number * self.1, values, squares: &squares })?;
+            }
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn points_that_are_read_give_the_same_bits_as_points_that_are_held() {
+        let points = clouds(5000, 90);
+        for init in [Init::Random, Init::PlusPlus, Init::Parallel] {
+            let params = KMeans { starts: 2, resamplings: 2, nearest: 20, ..params(50, init) };
+            let run = |points: &dyn Points| fit(points, &params, State::default(), &mut |_| Ok(())).expect("trained");
+            let held = run(&Held::new(&points, D));
+            assert_eq!(held, run(&Read(&points, 777)));
+            assert_eq!(held, run(&Read(&points, 1)));
+        }
+    }
+
+    #[test]
+    fn training_goes_on_from_every_round_to_the_same_bits() {
+        let points = clouds(2000, 40);
+        let held = Held::new(&points, D);
+        let params = KMeans { starts: 2, resamplings: 2, nearest: 30, tolerance: 0.01, ..params(30, Init::Random) };
+        let mut states = Vec::new();
+        let whole = fit(&held, &params, State::default(), &mut |state| {
+            states.push(state.clone());
+            Ok(())
+        });
+        let whole = whole.expect("trained");
+        assert!(states.len() > 10, "{} states", states.len());
+        for state in states {
+            assert_eq!(fit(&held, &params, state, &mut |_| Ok(())).expect("trained"), whole);
+        }
+    }
+
+    #[test]
+    fn several_starts_keep_the_best() {
+        let points = clouds(3000, 30);
+        let held = Held::new(&points, D);
+        let run = |starts| {
+            let params = KMeans { starts, ..params(30, Init::Random) };
+            fit(&held, &params, State::default(), &mut |_| Ok(())).expect("trained").potential
+        };
+        let (one, eight) = (run(1), run(8));
+        assert!(eight < one, "{eight} of eight starts, {one} of one");
+    }
+
+    #[test]
+    fn parallel_starts_are_as_good_as_plus_plus_ones() {
+        let points = clouds(6000, 100);
+        let potential = |init| {
+            let potentials = (1..=5).map(|seed| {
+                let params = KMeans { seed, iterations: 1, ..params(60, init) };
+                potential(&points, &train(&points, D, &params).expect("trained").centroids)
+            });
+            potentials.sum::<f64>()
+        };
+        let (random, plus, parallel) = (potential(Init::Random), potential(Init::PlusPlus), potential(Init::Parallel));
+        assert!(parallel < 1.15 * plus && parallel < 0.8 * random, "{random} {plus} {parallel}");
+    }
+
+    #[test]
+    fn resampling_moves_centroids_to_where_points_are_few() {
+        // A crowded cloud and a sparse one: resampled points are as many for every centroid, so density counts for less.
+        let (crowd, few) = (clouds(4000, 1), clouds(400, 2));
+        let points: Vec<f32> = crowd.iter().chain(few.chunks(D).skip(1).step_by(2).flatten()).copied().collect();
+        let in_the_crowd = |resamplings| {
+            let params = KMeans { resamplings, nearest: 5, ..params(40, Init::PlusPlus) };
+            let trained = train(&points, D, &params).expect("trained");
+            trained.centroids.chunks(D).filter(|centroid| squared_distance(centroid, &crowd[..D]) < 1.0).count()
+        };
+        let (plain, resampled) = (in_the_crowd(0), in_the_crowd(3));
+        assert!(resampled < plain, "{resampled} of 40 resampled, {plain} plain");
     }
 }

@@ -1,6 +1,7 @@
 //! Pure algorithms: slices in, values out. No files, no progress bars, no configuration.
 
 pub mod allocate;
+pub mod balance;
 pub mod cells;
 pub mod dot;
 pub mod draw;

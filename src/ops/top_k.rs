@@ -31,6 +31,12 @@ impl TopK {
         (self.best.len() == self.k).then(|| self.best.last().map(|worst| worst.similarity)).flatten()
     }
 
+    /// Those so far, best first.
+    #[must_use]
+    pub fn best(&self) -> &[Neighbour] {
+        &self.best
+    }
+
     /// The k best, best first.
     #[must_use]
     pub fn into_sorted(self) -> Vec<Neighbour> {

@@ -36,6 +36,10 @@ pub struct Pipeline {
     pub catalog: Catalog,
     /// Steps in the order they run.
     pub steps: Vec<Step>,
+    /// Sources whose size the file declares, and models, that are not there: enough to plan by, not to run.
+    pub missing: Vec<Error>,
+    /// Images of each source: counted, or as declared.
+    pub sizes: IndexMap<String, u64>,
 }
 
 /// Reads and checks a pipeline file. The faults come all at once.
@@ -46,6 +50,11 @@ pub fn load(path: &Path, overrides: &[String], work: Option<&Path>) -> std::resu
     let store = Store::new(&work.map_or_else(|| base.join(&file.work), Path::to_path_buf));
     let numbers = store.dataset_numbers(file.sources.keys()).map_err(|e| vec![e])?;
     let mut faults = Vec::new();
+    let mut missing = Vec::new();
+    let mut sizes = IndexMap::new();
+    if !(file.scale > 0.0 && file.scale.is_finite()) {
+        faults.push(source.fault(&["scale".into()], format!("a scale of {}", file.scale), "use 1, or less".into()));
+    }
     let mut catalog = Catalog { seed: file.seed, ..Catalog::default() };
     let mut at_most: BTreeMap<&'static str, u64> = BTreeMap::new();
     if file.sources.is_empty() {
@@ -67,14 +76,32 @@ pub fn load(path: &Path, overrides: &[String], work: Option<&Path>) -> std::resu
         match counted {
             Ok((images, rows)) => {
                 *at_most.entry(settings.role.name()).or_default() += rows;
+                sizes.insert(name.clone(), rows);
                 catalog.sources.insert(name.clone(), SourceEntry::new(numbers[name], settings.role, images));
             }
-            Err((message, hint)) => faults.push(source.fault(&keys, message, hint)),
+            Err((message, hint)) => match (settings.images, image_source(settings, base)) {
+                (Some(rows), Ok(images)) => {
+                    *at_most.entry(settings.role.name()).or_default() += rows;
+                    sizes.insert(name.clone(), rows);
+                    catalog.sources.insert(name.clone(), SourceEntry::new(numbers[name], settings.role, images));
+                    missing.push(source.fault(&keys, message, hint));
+                }
+                _ => faults.push(source.fault(&keys, message, hint)),
+            },
         }
     }
     for (name, settings) in &file.embedders {
         match name_fault(name).map_or(Ok(()), Err).and_then(|()| embedder(settings, base)) {
-            Ok(embedder) => drop(catalog.embedders.insert(name.clone(), embedder)),
+            Ok(embedder) => {
+                if let Model::File(path) = &embedder.model
+                    && !path.is_file()
+                {
+                    let message = format!("model {} is not there", path.display());
+                    let hint = "paths are relative to the pipeline file; docs/models.md says how to get one".into();
+                    missing.push(source.fault(&["embedders".into(), name.clone(), "model".into()], message, hint));
+                }
+                catalog.embedders.insert(name.clone(), embedder);
+            }
             Err((message, hint)) => faults.push(source.fault(&["embedders".into(), name.clone()], message, hint)),
         }
     }
@@ -87,8 +114,14 @@ pub fn load(path: &Path, overrides: &[String], work: Option<&Path>) -> std::resu
     for (name, settings) in &file.steps {
         match step(name, settings, &source) {
             Ok(mut stage) => {
-                let mut scope =
-                    Scope { catalog: &catalog, at_most: &at_most, above: &above, step: name, faults: Vec::new() };
+                let mut scope = Scope {
+                    catalog: &catalog,
+                    at_most: &at_most,
+                    scale: file.scale,
+                    above: &above,
+                    step: name,
+                    faults: Vec::new(),
+                };
                 stage.check(&mut scope);
                 faults
                     .extend(scope.faults.into_iter().map(|fault| source.fault(&fault.key, fault.message, fault.hint)));
@@ -101,7 +134,12 @@ pub fn load(path: &Path, overrides: &[String], work: Option<&Path>) -> std::resu
             Err(error) => faults.push(error),
         }
     }
-    if faults.is_empty() { Ok(Pipeline { path: path.to_path_buf(), store, catalog, steps }) } else { Err(faults) }
+    if faults.is_empty() {
+        Ok(Pipeline { path: path.to_path_buf(), store, catalog, steps, missing, sizes })
+    } else {
+        faults.extend(missing);
+        Err(faults)
+    }
 }
 
 /// A message and a hint.
@@ -189,13 +227,7 @@ fn embedder(settings: &EmbedderSettings, base: &Path) -> std::result::Result<Emb
     let model = match (&settings.model, &settings.url, &settings.sha256) {
         (Some(path), None, expected) => {
             let path = base.join(path);
-            if !path.is_file() {
-                return complain(
-                    format!("model {} is not there", path.display()),
-                    "paths are relative to the pipeline file",
-                );
-            }
-            if let Some(expected) = expected {
+            if let (Some(expected), true) = (expected, path.is_file()) {
                 let got = crate::io::download::sha256_of(&path).map_err(|e| (e.to_string(), String::new()))?;
                 if got != *expected {
                     return complain(

@@ -24,6 +24,11 @@ pub struct File {
     /// The work folder, relative to this file.
     #[serde(default = "work")]
     pub work: PathBuf,
+    /// What every absolute number of images or clusters in the steps is multiplied by, to try a big recipe on a few images: `clusters` and
+    /// `splits` of cluster (levels that would not have fewer clusters than the one before are left out); `per_cluster` and `cap` of
+    /// retrieve; `target`, `per_cluster` and `quotas` of sample. Each stays 1 at least.
+    #[serde(default = "one")]
+    pub scale: f64,
     /// Sources of images by name.
     pub sources: IndexMap<String, SourceSettings>,
     /// Models by name.
@@ -33,6 +38,10 @@ pub struct File {
     #[serde(default)]
     #[schemars(skip)]
     pub steps: IndexMap<String, Table>,
+}
+
+fn one() -> f64 {
+    1.0
 }
 
 fn work() -> PathBuf {
@@ -60,6 +69,8 @@ pub struct SourceSettings {
     pub image_column: Option<String>,
     /// The column with the caption. Default: `caption`, if there is one.
     pub caption_column: Option<String>,
+    /// How many images it is known to have: `lvd plan` goes by it while the source is not there yet.
+    pub images: Option<u64>,
 }
 
 /// An ONNX model and what its input must look like. The answer is always scaled to unit norm and stored as fp16.
@@ -126,7 +137,7 @@ impl Source {
             self.table.get("steps").and_then(Value::as_table).is_some_and(|steps| steps.contains_key(&keys[0]));
         if is_step {
             keys.insert(0, "steps".into());
-        } else if !["seed", "work", "sources", "embedders", "steps"].contains(&keys[0].as_str()) {
+        } else if !["seed", "work", "scale", "sources", "embedders", "steps"].contains(&keys[0].as_str()) {
             return Err(bad(
                 format!("there is no step {:?}", keys[0]),
                 "the part before the first dot is a step of the file",

@@ -134,6 +134,7 @@ pub fn tables() -> String {
     add("cluster: tree", "CLUSTER/tree/part-*.parquet", of::<cluster::Node>());
     add("retrieve", "RETRIEVE/part-*.parquet", of::<retrieve::Retrieved>());
     add("sample", "SAMPLE/part-*.parquet", of::<sample::Sampled>());
+    add("sample: balance", "SAMPLE/balance/part-*.parquet", of::<sample::Balance>());
     add(
         "export: provenance",
         "EXPORT/data/part-*.parquet, after the columns of ingest's images",

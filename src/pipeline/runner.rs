@@ -185,7 +185,13 @@ pub fn run_task(
     let aside = store.aside(&step.name, phase.name, number);
     crate::io::publish::make_folder(&store.step(&step.name))?;
     sweep_attempt(&aside)?;
-    let place = Place { work: store.work.clone(), step: step.name.clone(), number, aside: aside.clone() };
+    let place = Place {
+        work: store.work.clone(),
+        step: step.name.clone(),
+        number,
+        aside: aside.clone(),
+        checkpoint: store.checkpoint(&step.name, phase.name, key),
+    };
     let mut task = Task::new(&pipeline.catalog, place, threads, progress);
     let order = Order { common: &planned.plan.common, knobs: &planned.plan.knobs, spec };
     let begin = Instant::now();

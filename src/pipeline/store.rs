@@ -60,6 +60,9 @@ pub struct Manifest {
     pub tables: BTreeMap<String, Table>,
 }
 
+/// The folder of a step's checkpoints.
+const CHECKPOINTS: &str = "_checkpoint";
+
 /// A work folder.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -185,8 +188,15 @@ impl Store {
         sweep(&folder, &keep, &|path| {
             let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
             let marker = path.parent().and_then(Path::parent) == Some(&folder.join("_done"));
-            marker || name.starts_with("part-") || name.contains(".tmp-")
+            let checkpoint = path.parent() == Some(&folder.join(CHECKPOINTS));
+            marker || checkpoint || name.starts_with("part-") || name.contains(".tmp-")
         })
+    }
+
+    /// Where all attempts at the task with this key keep what they have reached.
+    #[must_use]
+    pub fn checkpoint(&self, step: &str, phase: &str, key: &str) -> PathBuf {
+        self.step(step).join(CHECKPOINTS).join(format!("{phase}-{key}"))
     }
 
     /// Where the temporaries of one attempt at a task go.

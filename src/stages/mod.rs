@@ -8,7 +8,6 @@ pub mod catalog;
 pub mod known;
 pub mod pool;
 pub mod scope;
-pub mod search;
 pub mod task;
 
 pub mod cluster;

@@ -48,6 +48,8 @@ pub struct Scope<'a> {
     pub catalog: &'a Catalog,
     /// How many rows the sources of a role can give at most.
     pub at_most: &'a BTreeMap<&'static str, u64>,
+    /// What numbers of images and clusters are multiplied by.
+    pub scale: f64,
     /// The steps above, by name, in order.
     pub above: &'a indexmap::IndexMap<String, Above>,
     /// The step itself.
@@ -62,6 +64,24 @@ impl Scope<'_> {
         let mut path = vec!["steps".to_owned(), self.step.to_owned()];
         path.extend(key.split('.').filter(|part| !part.is_empty()).map(str::to_owned));
         self.faults.push(Fault { key: path, message: message.into(), hint: hint.into() });
+    }
+
+    /// A number of images or clusters, to scale; 1 at least, unless it was 0.
+    #[must_use]
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a number of images, about"
+    )]
+    pub fn scaled(&self, n: u64) -> u64 {
+        if self.scale.to_bits() == 1f64.to_bits() { n } else { ((n as f64 * self.scale).round() as u64).max(n.min(1)) }
+    }
+
+    /// The same for a smaller number.
+    #[must_use]
+    pub fn scaled_u32(&self, n: u32) -> u32 {
+        u32::try_from(self.scaled(u64::from(n))).unwrap_or(u32::MAX)
     }
 
     /// Notes a fault unless `fine`.

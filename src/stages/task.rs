@@ -75,6 +75,8 @@ pub struct Place {
     pub number: usize,
     /// Where temporaries go, unique to this attempt.
     pub aside: PathBuf,
+    /// Where checkpoints go, the same for every attempt.
+    pub checkpoint: PathBuf,
 }
 
 impl<'a> Task<'a> {
@@ -124,6 +126,14 @@ impl<'a> Task<'a> {
     pub fn aside(&self, name: &str) -> PathBuf {
         let mut path = self.place.aside.as_os_str().to_owned();
         path.push(format!("-{}", name.replace('/', "-")));
+        PathBuf::from(path)
+    }
+
+    /// Where every attempt at this task keeps what it has reached; gone when the step is whole.
+    #[must_use]
+    pub fn checkpoint(&self, name: &str) -> PathBuf {
+        let mut path = self.place.checkpoint.as_os_str().to_owned();
+        path.push(format!("-{name}"));
         PathBuf::from(path)
     }
 

@@ -101,6 +101,13 @@ pub fn parquet_files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
+/// The rows of the table in a folder.
+pub fn table(folder: &Path) -> Vec<Vec<(String, String)>> {
+    let parts = parquet_files(folder).into_iter().filter(|path| path.parent() == Some(folder));
+    let is_part = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("part-"));
+    parts.filter(is_part).flat_map(|path| rows(&path)).collect()
+}
+
 /// The rows of a Parquet file, each as `column=value` texts.
 pub fn rows(path: &Path) -> Vec<Vec<(String, String)>> {
     let file = std::fs::File::open(path).expect("the file opens");

@@ -1,10 +1,36 @@
-//! First centroids: random points, or greedy k-means++.
+//! First centroids: random points, greedy k-means++, or k-means||.
 
 use rayon::prelude::*;
 
-use super::KMeans;
+use super::{Init, KMeans};
+use crate::native::exact::{nearest_of, squares};
 use crate::ops::dot::squared_distance;
 use crate::ops::hash::Draw;
+
+/// Rows whose squared distances are added together by one task.
+const SUM_ROWS: usize = 4096;
+/// Rounds of drawing of k-means||; each draws about `k` points.
+const PARALLEL_ROUNDS: u64 = 5;
+
+/// The first centroids, some of `points`.
+pub(super) fn start(points: &[f32], d: usize, params: &KMeans) -> Vec<f32> {
+    match params.init {
+        Init::Random => random(points, d, params),
+        Init::PlusPlus => {
+            let weights = vec![1.0; points.len() / d];
+            // 2 + ln k candidates, as Arthur and Vassilvitskii tried.
+            #[expect(
+                clippy::cast_precision_loss,
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a count"
+            )]
+            let candidates = 2 + (params.k as f64).ln() as u64;
+            plus_plus(points, &weights, d, params, candidates)
+        }
+        Init::Parallel => parallel(points, d, params),
+    }
+}
 
 /// `k` different rows, all equally likely: those of the lowest random numbers.
 pub(super) fn random(points: &[f32], d: usize, params: &KMeans) -> Vec<f32> {
@@ -18,53 +44,121 @@ pub(super) fn random(points: &[f32], d: usize, params: &KMeans) -> Vec<f32> {
     rows.into_iter().flat_map(|(_, row)| &points[row * d..][..d]).copied().collect()
 }
 
-/// Rows whose squared distances are added together by one task of k-means++.
-const SUM_ROWS: usize = 4096;
-
-/// Greedy k-means++: of several points drawn by squared distance, the one that lowers the potential most.
-pub(super) fn plus_plus(points: &[f32], d: usize, params: &KMeans) -> Vec<f32> {
+/// Greedy k-means++: of several points drawn by weighted squared distance, the one that lowers the potential most.
+fn plus_plus(points: &[f32], weights: &[f32], d: usize, params: &KMeans, candidates: u64) -> Vec<f32> {
     let draw = Draw::new(params.seed, "kmeans/plus-plus");
-    let n = points.len() / d;
-    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
-    let candidates = 2 + (params.k as f64).ln() as u64;
     let row = |row: usize| &points[row * d..][..d];
-    let first = by_weight(&vec![1.0; n], draw.within(0).unit(0));
-    let mut centroids = row(first).to_vec();
-    let mut distances: Vec<f32> = points.par_chunks(d).map(|point| squared_distance(point, row(first))).collect();
-    for step in 1..params.k {
-        // Rows in the order of the draws; a strict comparison below keeps the first of equals.
-        let mut best: Option<(f64, usize)> = None;
-        for candidate in 0..candidates {
-            let chosen = by_weight(&distances, draw.within(step as u64).unit(candidate));
-            let sums: Vec<f64> = points
-                .par_chunks(SUM_ROWS * d)
-                .zip(distances.par_chunks(SUM_ROWS))
-                .map(|(points, distances)| {
-                    let closer = |(point, &now): (&[f32], &f32)| squared_distance(point, row(chosen)).min(now);
-                    points.chunks(d).zip(distances).map(closer).map(f64::from).sum()
-                })
-                .collect();
-            let potential = sums.iter().sum();
-            if best.is_none_or(|(least, _)| potential < least) {
-                best = Some((potential, chosen));
-            }
-        }
-        let (_, chosen) = best.expect("there are candidates");
-        centroids.extend_from_slice(row(chosen));
-        distances.par_iter_mut().zip(points.par_chunks(d)).for_each(|(distance, point)| {
-            *distance = distance.min(squared_distance(point, row(chosen)));
+    let width = usize::try_from(candidates).unwrap_or(1);
+    // What each block of rows would be at with each of the candidates: distances, and their weighted sums.
+    let blocks = weights.len().div_ceil(SUM_ROWS);
+    let mut closer = vec![f32::INFINITY; blocks * width * SUM_ROWS];
+    let mut sums = vec![0.0f64; blocks * width];
+    let mut distances = vec![f32::INFINITY; weights.len()];
+    let all: Vec<f64> = weights.chunks(SUM_ROWS).map(|some| some.iter().copied().map(f64::from).sum()).collect();
+    let mut tried = vec![by_weight(weights, None, &all, draw.within(0).unit(0))];
+    let mut chosen = Vec::with_capacity(params.k);
+    loop {
+        closer
+            .par_chunks_mut(width * SUM_ROWS)
+            .zip(sums.par_chunks_mut(width))
+            .zip(points.par_chunks(SUM_ROWS * d))
+            .zip(distances.par_chunks(SUM_ROWS).zip(weights.par_chunks(SUM_ROWS)))
+            .for_each(|(((closer, sums), points), (distances, weights))| {
+                sums.fill(0.0);
+                for (at, ((point, &now), &weight)) in points.chunks(d).zip(distances).zip(weights).enumerate() {
+                    for (candidate, (&tried, sum)) in tried.iter().zip(sums.iter_mut()).enumerate() {
+                        let distance = squared_distance(point, row(tried)).min(now);
+                        closer[candidate * SUM_ROWS + at] = distance;
+                        *sum += f64::from(weight) * f64::from(distance);
+                    }
+                }
+            });
+        // A strict comparison keeps the first of equals.
+        let potential = |candidate: usize| sums.iter().skip(candidate).step_by(width).sum::<f64>();
+        let best = (1..tried.len()).fold((0, potential(0)), |best, candidate| {
+            let potential = potential(candidate);
+            if potential < best.1 { (candidate, potential) } else { best }
         });
+        chosen.push(tried[best.0]);
+        for (block, distances) in distances.chunks_mut(SUM_ROWS).enumerate() {
+            let from = (block * width + best.0) * SUM_ROWS;
+            distances.copy_from_slice(&closer[from..from + distances.len()]);
+        }
+        if chosen.len() >= params.k {
+            return chosen.into_iter().flat_map(row).copied().collect();
+        }
+        let totals: Vec<f64> = sums.iter().skip(best.0).step_by(width).copied().collect();
+        let draw = draw.within(chosen.len() as u64);
+        tried = (0..candidates).map(|i| by_weight(weights, Some(&distances), &totals, draw.unit(i))).collect();
     }
-    centroids
 }
 
-/// The index at which the running sum of the weights passes `unit` of the whole; the first when all weights are zero.
-fn by_weight(weights: &[f32], unit: f64) -> usize {
-    let target = unit * weights.iter().map(|&weight| f64::from(weight)).sum::<f64>();
-    let mut sum = 0.0;
-    let passed = weights.iter().position(|&weight| {
-        sum += f64::from(weight);
-        sum > target
+/// k-means|| (Bahmani et al. 2012, algorithm 2): rounds that draw about `k` points each by squared distance, all at once; then
+/// k-means++ among these, weighted by the points they are nearest to.
+fn parallel(points: &[f32], d: usize, params: &KMeans) -> Vec<f32> {
+    let draw = Draw::new(params.seed, "kmeans/parallel");
+    let (n, squares) = (points.len() / d, squares(points, d));
+    let row = |row: usize| &points[row * d..][..d];
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a draw")]
+    let first = (draw.unit(0) * n as f64) as usize;
+    let mut chosen = vec![first];
+    let mut nearest: Vec<(u32, f32)> = nearest_of(points, &squares, row(first), d);
+    for round in 1..=PARALLEL_ROUNDS {
+        let blocks = nearest.par_chunks(SUM_ROWS).map(|some| some.iter().map(|&(_, x)| f64::from(x)).sum::<f64>());
+        let potential: f64 = blocks.collect::<Vec<_>>().into_iter().sum();
+        #[expect(clippy::cast_precision_loss, reason = "a share")]
+        let share = params.k as f64 / potential;
+        let draw = draw.within(round);
+        let drawn: Vec<usize> =
+            (0..n).filter(|&point| draw.unit(point as u64) < share * f64::from(nearest[point].1)).collect();
+        if drawn.is_empty() {
+            break;
+        }
+        let values: Vec<f32> = drawn.iter().flat_map(|&drawn| row(drawn)).copied().collect();
+        let before = u32::try_from(chosen.len()).unwrap_or(u32::MAX);
+        let fresh = nearest_of(points, &squares, &values, d);
+        nearest.par_iter_mut().zip(fresh).for_each(|(nearest, (candidate, distance))| {
+            if distance < nearest.1 {
+                *nearest = (before + candidate, distance);
+            }
+        });
+        chosen.extend(drawn);
+    }
+    if chosen.len() <= params.k {
+        // So few different points that random ones fill up what is missing.
+        let mut values: Vec<f32> = chosen.iter().flat_map(|&chosen| row(chosen)).copied().collect();
+        values.extend(random(points, d, params));
+        values.truncate(params.k * d);
+        return values;
+    }
+    let mut weights = vec![0.0f32; chosen.len()];
+    for &(candidate, _) in &nearest {
+        weights[candidate as usize] += 1.0;
+    }
+    let values: Vec<f32> = chosen.iter().flat_map(|&chosen| row(chosen)).copied().collect();
+    plus_plus(&values, &weights, d, params, 2)
+}
+
+/// The row at which the running sum of weights, times distances where there are any, passes `unit` of the whole; the first
+/// when all are zero. `blocks` are the sums of blocks of rows.
+fn by_weight(weights: &[f32], distances: Option<&[f32]>, blocks: &[f64], unit: f64) -> usize {
+    let mut left = unit * blocks.iter().sum::<f64>();
+    let passed = blocks.iter().position(|&sum| {
+        let here = left < sum;
+        left -= if here { 0.0 } else { sum };
+        here
     });
-    passed.unwrap_or(0)
+    let Some(block) = passed else { return 0 };
+    let rows = block * SUM_ROWS..weights.len().min((block + 1) * SUM_ROWS);
+    let weight = |row: usize| f64::from(weights[row]) * distances.map_or(1.0, |distances| f64::from(distances[row]));
+    let mut last = rows.start;
+    for row in rows {
+        let weight = weight(row);
+        if left < weight {
+            return row;
+        }
+        left -= weight;
+        last = if weight > 0.0 { row } else { last };
+    }
+    last
 }

@@ -1,11 +1,14 @@
 //! Giving every image its cluster, and counting the clusters' images.
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::Result;
 use crate::io::centroids;
 use crate::native::exact::nearest;
 use crate::ops::dot::squared_distance;
 use crate::ops::histogram::Histogram;
-use crate::stages::cluster::{AssignCommon, SizesCommon};
+use crate::stages::cluster::SizesCommon;
+use crate::stages::known::Part;
 use crate::stages::pool::VectorShard;
 use crate::stages::task::Task;
 use crate::table;
@@ -37,22 +40,35 @@ table! {
     }
 }
 
+/// A shard, and the centroids its images are assigned to.
+#[derive(Serialize, Deserialize)]
+pub struct ToAssign {
+    pub shard: VectorShard,
+    /// Their centroids in order.
+    pub centroids: Vec<Part>,
+    /// The number of the first.
+    pub first: u32,
+}
+
 /// Assigns the images of one shard.
-pub fn run(spec: &VectorShard, common: &AssignCommon, task: &mut Task) -> Result<()> {
-    let level = centroids::read(&task.path(&common.centroids))?.swap_remove(0);
-    let block = spec.load(task)?;
+pub fn run(spec: &ToAssign, task: &mut Task) -> Result<()> {
+    let mut values: Vec<f32> = Vec::new();
+    for part in &spec.centroids {
+        values.extend(centroids::read(&task.path(part))?.into_iter().flat_map(|level| level.values));
+    }
+    let block = spec.shard.load(task)?;
     let d = block.dimension.max(1);
-    let clusters = nearest(&block.values, &level.values, d);
+    let clusters = nearest(&block.values, &values, d);
     let mut writer = task.rows("assigned")?;
     for (row, (cluster, _)) in clusters.into_iter().enumerate() {
-        let centroid = &level.values[cluster as usize * d..(cluster as usize + 1) * d];
+        let centroid = &values[cluster as usize * d..(cluster as usize + 1) * d];
         let distance = squared_distance(block.row(row), centroid).sqrt();
-        writer.push(Assigned { id: block.ids[row], cluster, distance })?;
+        writer.push(Assigned { id: block.ids[row], cluster: spec.first + cluster, distance })?;
     }
     let written = writer.finish()?;
     (task.outcome.rows_in, task.outcome.rows_out) = (block.ids.len() as u64, written.rows);
     (task.progress)(written.rows);
-    task.publish(written, "", Some(spec.shard()))
+    task.publish(written, "", Some(spec.shard.shard()))
 }
 
 /// Counts the pool images of every cluster of every level.

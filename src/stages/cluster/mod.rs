@@ -1,11 +1,11 @@
 //! Cluster: k-means of the pool, in as many levels as the file says.
 //!
-//! `train` fits level 1 on a sample of the pool and each further level on the centroids below it (Vo et al. 2024); `assign` gives
-//! every pool and seed image its level-1 cluster; `sizes` counts. Memory: `train` holds `clusters[0] x points_per_centroid`
-//! vectors in fp32, `assign` one shard and the centroids, `sizes` a number a cluster.
+//! `train` fits level 1, on a sample of the pool or on all of it, in as many splits as wanted; `levels` fits each further level on the
+//! centroids below it (Vo et al. 2024, section 3.2); `assign` gives every pool and seed image its level-1 cluster; `sizes` counts.
 
 mod assign;
 mod train;
+mod training;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,15 +16,24 @@ use crate::stages::known::{Known, Part};
 use crate::stages::pool::{self, VectorShard};
 use crate::stages::scope::{Input, Scope};
 use crate::stages::task::Task;
-use crate::stages::{Order, Phase, PhasePlan, Stage, StageKind, from_value, no_such_phase};
+use crate::stages::{Order, Phase, PhasePlan, Stage, StageKind, from_value, no_such_phase, to_value};
+
+use self::assign::ToAssign;
+use self::train::{Fitting, LevelPlan, LevelsCommon, Split, TrainCommon};
 
 pub use assign::{Assigned, Node};
 
-const PHASES: &[Phase] = &[Phase::helping("train"), Phase::counting("assign"), Phase::helping("sizes")];
+const PHASES: &[Phase] =
+    &[Phase::helping("train"), Phase::helping("levels"), Phase::counting("assign"), Phase::helping("sizes")];
+
+/// Resampled runs above level 1.
+const RESAMPLINGS: u32 = 9;
 
 /// Group the pool by k-means, in one or several levels; seed images are assigned to the pool's clusters.
 ///
-/// Memory: `clusters[0]` x `points_per_centroid` vectors in fp32 while it trains, and the centroids.
+/// Memory: `train` holds `memory_mib` of vectors or about 200 MiB, 16 bytes for each number of a level-1 centroid, and while it chooses
+/// first centroids 64 vectors for each of them; `levels` holds all centroids, `assign` a shard and the centroids.
+/// A killed `train` or `levels` goes on from the last round, or at most 5 seconds before.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Cluster {
@@ -34,25 +43,40 @@ pub struct Cluster {
     pub pool: Input,
     /// Clusters of each level, the finest (level 1) first, each fewer than the one before. Required.
     pub clusters: Vec<u32>,
-    /// Rounds of Lloyd's algorithm a level.
+    /// Parts of the pool, by shard, of which each is clustered by itself on level 1 into its share of the clusters, as a task of its own. An
+    /// image is then assigned to a cluster of its part. For tens of millions of clusters; level 2 joins the parts.
+    pub splits: u32,
+    /// Rounds of Lloyd's algorithm, at most.
     pub iterations: u32,
-    /// Training images for each level-1 cluster: `clusters[0]` times this many are drawn from the pool, or all it has. Raising it
-    /// takes proportionally more memory and time in training.
+    /// Rounds also end when one lowers the sum of squared distances by this share of it or less. 0: when nothing moves.
+    pub tolerance: f64,
+    /// Runs from different first centroids, of which the best counts.
+    pub starts: u32,
+    /// Training images for each level-1 cluster: `clusters[0]` times this many are drawn from the pool, or all it has. 0: all. Raising it
+    /// takes proportionally more time in training.
     pub points_per_centroid: u32,
-    /// How centroids start: `plusplus` (greedy k-means++, finds rare kinds of images) or `random` (free of cost; for more than about ten
-    /// thousand clusters).
-    pub init: Start,
+    /// How centroids start: `plusplus` (greedy k-means++), `parallel` (k-means||, its like for many clusters) or `random` (free of cost,
+    /// finds fewer rare kinds of images). Left out: `plusplus` up to 4,096 clusters, `parallel` beyond.
+    pub init: Option<Start>,
     /// Whether centroids are scaled to unit norm after each round (spherical k-means), else plain Euclidean k-means.
     pub spherical: bool,
+    /// Further runs of k-means on each level, on the members nearest to each centroid of the run before, which evens out how
+    /// densely the centroids lie. Left out: 0 on level 1, 9 above (Vo et al. 2024, who count the first run too).
+    pub resamplings: Option<Vec<u32>>,
+    /// How many of the nearest members of each centroid, on each level. Left out: half of the mean number of members.
+    pub resample_nearest: Option<Vec<u32>>,
+    /// Memory for training vectors, in MiB. Where it is too little they are read again in each round: slower, with the same result.
+    pub memory_mib: u32,
 }
 
 /// How centroids start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Start {
     /// Greedy k-means++.
-    #[default]
     PlusPlus,
+    /// k-means||.
+    Parallel,
     /// Images drawn at random.
     Random,
 }
@@ -63,29 +87,24 @@ impl Default for Cluster {
             vectors: Input::default(),
             pool: Input::default(),
             clusters: Vec::new(),
+            splits: 1,
             iterations: 20,
+            tolerance: 0.0,
+            starts: 1,
             points_per_centroid: 256,
-            init: Start::default(),
+            init: None,
             spherical: false,
+            resamplings: None,
+            resample_nearest: None,
+            memory_mib: 4096,
         }
     }
 }
 
+/// What may change the speed of training, never its result.
 #[derive(Serialize, Deserialize)]
-struct TrainCommon {
-    pool: Vec<VectorShard>,
-    rows: u64,
-    clusters: Vec<u32>,
-    iterations: u32,
-    points_per_centroid: u32,
-    init: Start,
-    spherical: bool,
-    seed: u64,
-}
-
-#[derive(Serialize, Deserialize)]
-struct AssignCommon {
-    centroids: Part,
+struct Knobs {
+    memory_mib: u32,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -103,6 +122,48 @@ impl Cluster {
         };
         Ok(pool::shards(vectors, selection, |shard| known.catalog.role_of(shard) == Some(role)))
     }
+
+    /// Scales the numbers of clusters; levels that are then no coarser than the one before are left out.
+    fn scale(&mut self, scope: &Scope) {
+        let scaled: Vec<u32> = self.clusters.iter().map(|&k| scope.scaled_u32(k)).collect();
+        if scaled == self.clusters {
+            return;
+        }
+        let stays: Vec<bool> = (0..scaled.len()).map(|level| level == 0 || scaled[level] < scaled[level - 1]).collect();
+        let of_those = |list: &[u32]| list.iter().zip(&stays).filter(|(_, stays)| **stays).map(|(&n, _)| n).collect();
+        self.resamplings = self.resamplings.as_deref().map(of_those);
+        self.resample_nearest = self.resample_nearest.as_deref().map(of_those);
+        self.splits = scope.scaled_u32(self.splits);
+        self.clusters = of_those(&scaled);
+        if let (Some(first), 1..) = (self.clusters.first_mut(), self.splits) {
+            *first = first.next_multiple_of(self.splits);
+        }
+    }
+
+    /// The split of the pool's shard with this number: sources are spread over all splits.
+    fn split(&self, shard: usize) -> usize {
+        shard % self.splits as usize
+    }
+
+    fn level(&self, level: usize) -> LevelPlan {
+        let of = |list: &Option<Vec<u32>>| list.as_ref().and_then(|list| list.get(level).copied());
+        LevelPlan {
+            clusters: self.clusters[level],
+            resamplings: of(&self.resamplings).unwrap_or(if level == 0 { 0 } else { RESAMPLINGS }),
+            nearest: of(&self.resample_nearest),
+        }
+    }
+
+    fn fitting(&self, known: &Known) -> Fitting {
+        Fitting {
+            iterations: self.iterations,
+            tolerance: self.tolerance,
+            starts: self.starts,
+            init: self.init,
+            spherical: self.spherical,
+            seed: known.catalog.seed,
+        }
+    }
 }
 
 impl Stage for Cluster {
@@ -113,6 +174,7 @@ impl Stage for Cluster {
     fn check(&mut self, scope: &mut Scope) {
         scope.wire_vectors(&mut self.vectors, "vectors");
         scope.wire_optional(&mut self.pool, StageKind::Dedup, "pool");
+        self.scale(scope);
         let at_most = scope.images_at_most(Role::Pool);
         match self.clusters.first().copied() {
             None => scope.fault("clusters", "says no number of clusters", "for instance `clusters = [1000]`"),
@@ -122,14 +184,26 @@ impl Stage for Cluster {
             }
         }
         let falling = self.clusters.windows(2).all(|pair| pair[1] < pair[0]) && self.clusters.iter().all(|&k| k > 0);
-        scope.require(
-            falling,
-            "clusters",
-            "levels must have ever fewer clusters, and at least 1",
-            "for instance `[1000, 100, 10]`",
-        );
+        let hint = "for instance `[1000, 100, 10]`";
+        scope.require(falling, "clusters", "levels must have ever fewer clusters, and at least 1", hint);
+        let even = self.splits > 0 && self.clusters.first().is_none_or(|k| k.is_multiple_of(self.splits));
+        scope.require(even, "splits", "level 1 cannot be split evenly", "use a divisor of the first of `clusters`");
         scope.require(self.iterations > 0, "iterations", "no round of k-means", "use at least 1");
-        scope.require(self.points_per_centroid > 0, "points_per_centroid", "no training image", "use at least 1");
+        scope.require(self.starts > 0, "starts", "no run of k-means", "use at least 1");
+        scope.require(
+            (0.0..1.0).contains(&self.tolerance),
+            "tolerance",
+            "out of range",
+            "use 0 to 1, for instance 0.001",
+        );
+        scope.require(self.memory_mib > 0, "memory_mib", "no memory", "use at least 1");
+        for (key, levels) in [("resamplings", &self.resamplings), ("resample_nearest", &self.resample_nearest)] {
+            let (given, wanted) = (levels.as_ref().map(Vec::len), self.clusters.len());
+            let message = format!("{} numbers for {wanted} levels", given.unwrap_or(0));
+            scope.require(given.is_none_or(|given| given == wanted), key, message, "give one a level, level 1 first");
+        }
+        let none = self.resample_nearest.iter().flatten().any(|&nearest| nearest == 0);
+        scope.require(!none, "resample_nearest", "no point to train on", "use at least 1");
     }
 
     fn inputs(&self) -> Vec<String> {
@@ -141,27 +215,41 @@ impl Stage for Cluster {
     }
 
     fn plan(&self, phase: &str, known: &Known) -> Result<PhasePlan> {
-        let centroids = || known.made("train", "centroids").parts.into_iter().next();
+        let centroids = || known.made("levels", "centroids").parts.into_iter().next();
         match phase {
             "train" => {
-                let pool = self.shards(known, Role::Pool)?;
+                let mut splits: Vec<Split> =
+                    (0..self.splits).map(|number| Split { number, shards: Vec::new() }).collect();
+                for (number, shard) in self.shards(known, Role::Pool)?.into_iter().enumerate() {
+                    splits[self.split(number)].shards.push(shard);
+                }
                 let common = TrainCommon {
-                    rows: pool.iter().map(VectorShard::rows_at_most).sum(),
-                    pool,
-                    clusters: self.clusters.clone(),
-                    iterations: self.iterations,
+                    level: LevelPlan { clusters: self.clusters[0] / self.splits, ..self.level(0) },
                     points_per_centroid: self.points_per_centroid,
-                    init: self.init,
-                    spherical: self.spherical,
-                    seed: known.catalog.seed,
+                    fitting: self.fitting(known),
                 };
-                PhasePlan::new(common, [()])
+                let plan = PhasePlan::new(common, splits)?;
+                Ok(PhasePlan { knobs: to_value(Knobs { memory_mib: self.memory_mib })?, ..plan })
+            }
+            "levels" => {
+                let levels = (1..self.clusters.len()).map(|level| self.level(level)).collect();
+                let splits = known.made("train", "splits");
+                PhasePlan::new(LevelsCommon { splits, levels, fitting: self.fitting(known) }, [()])
             }
             "assign" => {
-                let mut shards = self.shards(known, Role::Pool)?;
-                shards.extend(self.shards(known, Role::Seed)?);
-                let common = centroids().map(|centroids| AssignCommon { centroids });
-                PhasePlan::new(common, shards)
+                let splits = known.made("train", "splits").parts;
+                let each = self.clusters[0] / self.splits;
+                let mut tasks = Vec::new();
+                for (number, shard) in self.shards(known, Role::Pool)?.into_iter().enumerate() {
+                    let split = self.split(number);
+                    let first = each * u32::try_from(split).unwrap_or(0);
+                    tasks.push(ToAssign { shard, centroids: vec![splits[split].clone()], first });
+                }
+                // Seed images are of no split.
+                for shard in self.shards(known, Role::Seed)? {
+                    tasks.push(ToAssign { shard, centroids: splits.clone(), first: 0 });
+                }
+                PhasePlan::new((), tasks)
             }
             "sizes" => {
                 let mut assigned = known.made("assign", "").parts;
@@ -176,8 +264,13 @@ impl Stage for Cluster {
 /// Runs one task.
 pub fn run(phase: &str, order: Order, task: &mut Task) -> Result<()> {
     match phase {
-        "train" => train::run(&from_value(order.common)?, task),
-        "assign" => assign::run(&from_value(order.spec)?, &from_value(order.common)?, task),
+        "train" => {
+            let knobs: Knobs = from_value(order.knobs)?;
+            let memory = (knobs.memory_mib as usize) << 20;
+            train::run(&from_value(order.spec)?, &from_value(order.common)?, memory, task)
+        }
+        "levels" => train::levels(&from_value(order.common)?, task),
+        "assign" => assign::run(&from_value(order.spec)?, task),
         "sizes" => assign::count(&from_value(order.common)?, task),
         _ => Err(no_such_phase(phase)),
     }

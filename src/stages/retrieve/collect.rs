@@ -1,17 +1,17 @@
-//! Which pool images each seed set gets: merged neighbours, drawn cluster members, and nothing counted twice.
+//! Which pool images each seed set gets: merged neighbours, drawn cluster members, collisions settled, and the cap.
 
 use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ops::hash::Draw;
 use crate::ops::histogram::Histogram;
 use crate::ops::top_k::TopK;
-use crate::stages::cluster::Assigned;
+use crate::stages::cluster::{Assigned, Node};
 use crate::stages::known::{Part, Table};
 use crate::stages::retrieve::search::Found;
-use crate::stages::retrieve::{Method, SetRule};
+use crate::stages::retrieve::{CapDraw, Collisions, Method, SetRule};
 use crate::stages::task::Task;
 use crate::table;
 use crate::types::{ImageId, Neighbour, Reason};
@@ -31,8 +31,10 @@ table! {
         pub rank: Option<u32>,
         /// Cosine to that seed image, for `sample`.
         pub similarity: Option<f32>,
-        /// The cluster it was drawn from, for `cluster`.
+        /// The cluster it was drawn from, of the set's `level`, for `cluster`.
         pub cluster: Option<u32>,
+        /// How often it counts: 1, or with `collisions = "twice"` the number of the set's seeds that found it.
+        pub times: u32,
     }
 }
 
@@ -41,15 +43,34 @@ pub struct Set {
     pub name: String,
     pub dataset: u16,
     pub rule: SetRule,
+    pub found: Table,
 }
 
 #[derive(Serialize, Deserialize)]
 pub struct Common {
     pub sets: Vec<Set>,
-    pub found: Table,
     pub assigned: Option<Table>,
+    pub tree: Option<Table>,
     pub pool_sources: Vec<u16>,
+    pub collisions: Collisions,
     pub seed: u64,
+}
+
+/// An image that a set may get.
+struct Candidate {
+    row: Retrieved,
+    /// Its place among those of its seed or cluster.
+    place: u64,
+    /// How far it is from its seed or centroid.
+    distance: f32,
+}
+
+/// What a set was offered, an image at most once.
+#[derive(Default)]
+struct Offer {
+    candidates: BTreeMap<ImageId, Candidate>,
+    /// Images that were found again, by another seed or set, and do not count for it.
+    collided: u64,
 }
 
 /// Serves the sets in order.
@@ -59,30 +80,23 @@ pub fn run(common: &Common, task: &mut Task) -> Result<()> {
     let mut writer = task.rows("retrieved")?;
     for set in &common.sets {
         let draw = Draw::new(common.seed, "retrieve").within(u64::from(set.dataset));
-        let candidates = match set.rule.method {
-            Method::Sample => sampled(set, &common.found, task)?,
-            Method::Cluster => clustered(set, common, draw, task)?,
+        let Offer { candidates, collided } = match set.rule.method {
+            Method::Sample => sampled(set, common.collisions, &taken, task)?,
+            Method::Cluster => clustered(set, common, draw, &taken, task)?,
         };
-        let all = candidates.len() as u64;
-        // One row an image: the first in the order of the candidates stands.
-        let mut fresh: BTreeMap<ImageId, Retrieved> = BTreeMap::new();
-        for candidate in candidates.into_iter().filter(|candidate| !taken.contains(&candidate.id)) {
-            fresh.entry(candidate.id).or_insert(candidate);
-        }
-        let new = fresh.len() as u64;
-        let mut order: Vec<ImageId> = fresh.keys().copied().collect();
-        order.sort_unstable_by_key(|id| (draw.bits(id.0), *id));
-        for id in order.split_off(order.len().min(usize::try_from(set.rule.cap).unwrap_or(usize::MAX))) {
-            fresh.remove(&id);
-        }
-        task.outcome.rows_in += all;
-        task.outcome.rows_out += fresh.len() as u64;
-        task.drop(Reason::AlreadyTaken, all - new);
-        task.drop(Reason::OverCap, new - fresh.len() as u64);
-        task.count(&format!("retrieved_for_{}", set.name), fresh.len() as u64);
-        (task.progress)(all);
-        for (id, row) in fresh {
-            taken.insert(id);
+        let offered = candidates.len() as u64;
+        let kept = capped(candidates, &set.rule, draw);
+        task.outcome.rows_in += offered + collided;
+        task.outcome.rows_out += kept.len() as u64;
+        task.drop(Reason::AlreadyTaken, collided);
+        task.drop(Reason::OverCap, offered - kept.len() as u64);
+        let times: u64 = kept.values().map(|row| u64::from(row.times)).sum();
+        task.count(&format!("retrieved_for_{}", set.name), times);
+        (task.progress)(offered + collided);
+        for (id, row) in kept {
+            if common.collisions != Collisions::Twice {
+                taken.insert(id);
+            }
             row.similarity.into_iter().for_each(|similarity| similarities.add(f64::from(similarity)));
             writer.push(row)?;
         }
@@ -92,35 +106,95 @@ pub fn run(common: &Common, task: &mut Task) -> Result<()> {
     task.publish(written, "", None)
 }
 
-/// The k nearest of every seed image, nearest first.
-fn sampled(set: &Set, found: &Table, task: &Task) -> Result<Vec<Retrieved>> {
+/// As many images as the cap allows, counted as often as they count.
+fn capped(candidates: BTreeMap<ImageId, Candidate>, rule: &SetRule, draw: Draw) -> BTreeMap<ImageId, Retrieved> {
+    let total: u64 = candidates.values().map(|candidate| u64::from(candidate.row.times)).sum();
+    let mut order: Vec<(u64, u64, ImageId)> = Vec::new();
+    let cap = rule.cap.unwrap_or(u64::MAX);
+    if total > cap {
+        order.extend(candidates.iter().map(|(&id, candidate)| {
+            let first = match rule.cap_draw {
+                CapDraw::Random => 0,
+                CapDraw::Even => candidate.place,
+                // Not negative: the bits are in the order of the numbers.
+                CapDraw::Nearest => u64::from(candidate.distance.max(0.0).to_bits()),
+            };
+            (first, draw.bits(id.0), id)
+        }));
+        order.sort_unstable();
+    } else {
+        order.extend(candidates.keys().map(|&id| (0, 0, id)));
+    }
+    let mut candidates = candidates;
+    let (mut left, mut kept) = (cap, BTreeMap::new());
+    for (_, _, id) in order {
+        let Some(Candidate { mut row, .. }) = candidates.remove(&id).filter(|_| left > 0) else { continue };
+        row.times = row.times.min(u32::try_from(left).unwrap_or(u32::MAX));
+        left -= u64::from(row.times);
+        kept.insert(id, row);
+    }
+    kept
+}
+
+/// The k nearest of every seed image.
+fn sampled(set: &Set, collisions: Collisions, taken: &HashSet<ImageId>, task: &mut Task) -> Result<Offer> {
+    let k = set.rule.k as usize;
+    let depth = if collisions == Collisions::Next { k * super::NEXT_DEPTH as usize } else { k };
     let mut tops: BTreeMap<ImageId, TopK> = BTreeMap::new();
-    task.for_each::<Found>(found, |row| {
-        if row.set == u32::from(set.dataset) {
-            let top = tops.entry(row.seed_id).or_insert_with(|| TopK::new(set.rule.k as usize));
-            top.push(Neighbour { similarity: row.similarity, id: row.id });
-        }
+    task.for_each::<Found>(&set.found, |row| {
+        let top = tops.entry(row.seed_id).or_insert_with(|| TopK::new(depth));
+        top.push(Neighbour { similarity: row.similarity, id: row.id });
         Ok(())
     })?;
-    let mut candidates: Vec<(Neighbour, ImageId, u32)> = Vec::new();
-    for (seed_id, top) in tops {
-        candidates.extend(top.into_sorted().into_iter().zip(1..).map(|(neighbour, rank)| (neighbour, seed_id, rank)));
+    let mut pairs: Vec<(Neighbour, ImageId, u32)> = Vec::new();
+    for (seed_id, top) in &tops {
+        pairs.extend(top.best().iter().copied().zip(1..).map(|(neighbour, rank)| (neighbour, *seed_id, rank)));
     }
-    candidates.sort_unstable();
-    let row = |(neighbour, seed_id, rank): (Neighbour, ImageId, u32)| Retrieved {
-        id: neighbour.id,
-        seed_set: set.name.clone(),
-        method: set.rule.method.name().into(),
-        seed_id: Some(seed_id),
-        rank: Some(rank),
-        similarity: Some(neighbour.similarity),
-        cluster: None,
-    };
-    Ok(candidates.into_iter().map(row).collect())
+    // The most similar pair comes first, whichever seed it is of.
+    pairs.sort_unstable();
+    let mut offer = Offer::default();
+    let mut served: HashMap<ImageId, usize> = HashMap::new();
+    for (neighbour, seed_id, rank) in pairs {
+        let has = served.entry(seed_id).or_default();
+        if *has == k {
+            continue;
+        }
+        let row = Retrieved {
+            id: neighbour.id,
+            seed_set: set.name.clone(),
+            method: set.rule.method.name().into(),
+            seed_id: Some(seed_id),
+            rank: Some(rank),
+            similarity: Some(neighbour.similarity),
+            cluster: None,
+            times: 1,
+        };
+        let again = offer.candidates.get_mut(&neighbour.id);
+        match (collisions, again) {
+            (Collisions::Twice, Some(candidate)) => candidate.row.times += 1,
+            (_, Some(_)) => offer.collided += 1,
+            (_, None) if taken.contains(&neighbour.id) => offer.collided += 1,
+            (_, None) => {
+                let (place, distance) = (*has as u64, 1.0 - neighbour.similarity);
+                offer.candidates.insert(neighbour.id, Candidate { row, place, distance });
+                *has += 1;
+                continue;
+            }
+        }
+        // A place that was lost, unless the next neighbour is to take it.
+        if collisions != Collisions::Next {
+            *has += 1;
+        }
+    }
+    if collisions == Collisions::Next {
+        let missing: usize = tops.keys().map(|seed| k - served.get(seed).copied().unwrap_or(0)).sum();
+        task.count(&format!("missing_for_{}", set.name), missing as u64);
+    }
+    Ok(offer)
 }
 
 /// `per_cluster` images of every cluster with more than `more_than` of the set's, drawn by the hash of their ids.
-fn clustered(set: &Set, common: &Common, draw: Draw, task: &mut Task) -> Result<Vec<Retrieved>> {
+fn clustered(set: &Set, common: &Common, draw: Draw, taken: &HashSet<ImageId>, task: &mut Task) -> Result<Offer> {
     let (mut pool, mut seeds): (Vec<Part>, Vec<Part>) = (Vec::new(), Vec::new());
     for part in common.assigned.iter().flat_map(|table| &table.parts) {
         let dataset = part.shard.map(crate::types::ShardId::dataset);
@@ -130,35 +204,75 @@ fn clustered(set: &Set, common: &Common, draw: Draw, task: &mut Task) -> Result<
             pool.push(part.clone());
         }
     }
+    let above = above(set, common.tree.as_ref(), task)?;
+    let cluster_of = |row: &Assigned| above.as_ref().map_or(row.cluster, |above| above[row.cluster as usize]);
     let mut counts: HashMap<u32, u32> = HashMap::new();
     task.for_each::<Assigned>(&Table { parts: seeds }, |row| {
-        *counts.entry(row.cluster).or_default() += 1;
+        *counts.entry(cluster_of(&row)).or_default() += 1;
         Ok(())
     })?;
     counts.retain(|_, count| *count > set.rule.more_than);
     task.count(&format!("clusters_of_{}", set.name), counts.len() as u64);
-    let mut drawn: BTreeMap<u32, BinaryHeap<(u64, ImageId)>> = BTreeMap::new();
+    let mut drawn: BTreeMap<u32, BinaryHeap<(u64, ImageId, u32)>> = BTreeMap::new();
     task.for_each::<Assigned>(&Table { parts: pool }, |row| {
-        if counts.contains_key(&row.cluster) {
-            let heap = drawn.entry(row.cluster).or_default();
-            heap.push((draw.bits(row.id.0), row.id));
+        let cluster = cluster_of(&row);
+        let free = common.collisions != Collisions::Next || !taken.contains(&row.id);
+        if counts.contains_key(&cluster) && free {
+            let heap = drawn.entry(cluster).or_default();
+            heap.push((draw.bits(row.id.0), row.id, row.distance.to_bits()));
             if heap.len() > set.rule.per_cluster as usize {
                 heap.pop();
             }
         }
         Ok(())
     })?;
-    let row = |cluster: u32, id: ImageId| Retrieved {
-        id,
-        seed_set: set.name.clone(),
-        method: set.rule.method.name().into(),
-        seed_id: None,
-        rank: None,
-        similarity: None,
-        cluster: Some(cluster),
-    };
-    let rows = drawn
-        .into_iter()
-        .flat_map(|(cluster, heap)| heap.into_sorted_vec().into_iter().map(move |(_, id)| (cluster, id)));
-    Ok(rows.map(|(cluster, id)| row(cluster, id)).collect())
+    let mut offer = Offer::default();
+    for (cluster, heap) in drawn {
+        for ((_, id, distance), place) in heap.into_sorted_vec().into_iter().zip(0..) {
+            if taken.contains(&id) {
+                offer.collided += 1;
+                continue;
+            }
+            let row = Retrieved {
+                id,
+                seed_set: set.name.clone(),
+                method: set.rule.method.name().into(),
+                seed_id: None,
+                rank: None,
+                similarity: None,
+                cluster: Some(cluster),
+                times: 1,
+            };
+            let distance = f32::from_bits(distance);
+            offer.candidates.insert(id, Candidate { row, place, distance });
+        }
+    }
+    Ok(offer)
+}
+
+/// For every level-1 cluster the cluster of the set's level that holds it; `None` for level 1 itself.
+fn above(set: &Set, tree: Option<&Table>, task: &Task) -> Result<Option<Vec<u32>>> {
+    let (Some(tree), true) = (tree, set.rule.level > 1) else { return Ok(None) };
+    let mut parents: Vec<Vec<u32>> = Vec::new();
+    task.for_each::<Node>(tree, |node| {
+        parents.resize_with(parents.len().max(node.level as usize), Vec::new);
+        parents[node.level as usize - 1].extend(node.parent);
+        Ok(())
+    })?;
+    if set.rule.level as usize > parents.len() {
+        let message = format!(
+            "set {:?} wants clusters of level {}, there are {} levels",
+            set.name,
+            set.rule.level,
+            parents.len()
+        );
+        return Err(Error::usage(message, "lower `level`, or add a level to `clusters` of the cluster step"));
+    }
+    let mut above: Vec<u32> = (0..).take(parents[0].len()).collect();
+    for level in &parents[..set.rule.level as usize - 1] {
+        for cluster in &mut above {
+            *cluster = level[*cluster as usize];
+        }
+    }
+    Ok(Some(above))
 }

@@ -1,10 +1,11 @@
 //! Retrieve: the pool images that are like the images of the seed sets.
 //!
-//! Sample-based: the k nearest pool images of every seed image. Cluster-based: n images of every cluster with more than m of the
-//! set's images, at most so many a set (`DINOv2`, arXiv 2304.07193, appendix A). Memory: `search` holds one shard of seeds, one of the
-//! pool and k neighbours a seed; `collect` about 40 bytes a candidate of one set, and 16 an image retrieved.
+//! Sample-based: the k nearest pool images of every seed image; `search` finds them, within inverted lists that `lists` trains
+//! where there is too much to compare. Cluster-based: n images of every cluster with more than m of the set's images. `collect` settles
+//! what several seeds found, and caps the sets (`DINOv2`, arXiv 2304.07193, appendix A).
 
 mod collect;
+mod lists;
 mod search;
 
 use indexmap::IndexMap;
@@ -14,19 +15,30 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::stages::catalog::Role;
 use crate::stages::known::Known;
-use crate::stages::pool;
+use crate::stages::pool::{self, VectorShard};
 use crate::stages::scope::{Input, Scope};
 use crate::stages::task::Task;
 use crate::stages::{Order, Phase, PhasePlan, Stage, StageKind, from_value, no_such_phase};
 
+use self::search::{Lists, Wanted};
+
 pub use collect::Retrieved;
 
-const PHASES: &[Phase] = &[Phase::helping("search").scratch(), Phase::counting("collect")];
+const PHASES: &[Phase] =
+    &[Phase::helping("lists").scratch(), Phase::helping("search").scratch(), Phase::counting("collect")];
+
+/// Pairs of seed and pool images up to which all are compared: minutes on two cores.
+const EXACT_PAIRS: u64 = 100_000_000_000;
+/// Images of a cluster-based set, at most.
+const MILLION: u64 = 1_000_000;
+/// Neighbours a seed that are looked at for each that it may take, where a taken one gives way to the next.
+const NEXT_DEPTH: u32 = 4;
 
 /// Find the pool images that are like the seed images.
 ///
-/// Memory: a shard of seeds, a shard of the pool, `k` neighbours a seed, and about 40 bytes a candidate of one set.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+/// Memory: a shard of seeds and `k` neighbours each; with `search = "exact"` a shard of the pool, with `ivf` 2 bytes for each number of 1,048,576
+/// vectors, and 4 for each of 262,144 while lists are trained; then about 60 bytes a candidate of one set, and 16 an image retrieved.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Retrieve {
     /// The vectors to search, `STEP/EMBEDDER`. Left out: the only ones above.
@@ -35,8 +47,56 @@ pub struct Retrieve {
     pub pool: Input,
     /// The cluster step, for cluster-based sets. Left out: the last one above.
     pub cluster: Input,
-    /// For each seed source how its likes are found; sets are served in this order, and an image counts for the first that takes it.
+    /// `exact` compares every seed with the whole pool, `ivf` looks into the inverted lists nearest to it (FAISS). Left out: `exact` up to 10^11
+    /// pairs of a set, `ivf` beyond.
+    pub search: Option<Search>,
+    /// The share of the nearest neighbours that `ivf` is to find, 0.5 to 1: how many lists are looked at is measured on a sample.
+    pub recall: f64,
+    /// Pool images from this cosine on are taken for copies of the seed, and their place goes to the next neighbour; 2: take them too.
+    pub copy_similarity: f32,
+    /// What happens when several seeds find one image.
+    pub collisions: Collisions,
+    /// For each seed source how its likes are found; sets are served in this order.
     pub sets: IndexMap<String, SetRule>,
+}
+
+impl Default for Retrieve {
+    fn default() -> Self {
+        Self {
+            vectors: Input::default(),
+            pool: Input::default(),
+            cluster: Input::default(),
+            search: None,
+            recall: 0.99,
+            copy_similarity: 0.999,
+            collisions: Collisions::default(),
+            sets: IndexMap::new(),
+        }
+    }
+}
+
+/// How neighbours are searched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Search {
+    /// Every pair is compared.
+    Exact,
+    /// By inverted lists.
+    Ivf,
+}
+
+/// What happens when several seeds find one image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Collisions {
+    /// It counts once, for the first set and the seed it is most like.
+    #[default]
+    Once,
+    /// The same, and the others take their next neighbours or other images of the cluster instead: no image counts twice, and as many
+    /// are found as the arithmetic says. Each seed looks at four times `k` neighbours.
+    Next,
+    /// It counts for each, and is so many times in the data set: the published sizes of LVD-142M are sums of this kind.
+    Twice,
 }
 
 /// How the likes of a seed set are found.
@@ -58,9 +118,28 @@ pub struct SetRule {
     /// A cluster must hold more than this many of the set's images, for `cluster`.
     #[serde(default = "three")]
     pub more_than: u32,
-    /// At most this many images for the set, drawn at random from what was found.
-    #[serde(default = "million")]
-    pub cap: u64,
+    /// The level of clusters to look at, 1 for the finest, for `cluster`.
+    #[serde(default = "one")]
+    pub level: u32,
+    /// At most this many images for the set. Left out: 1,000,000 for `cluster`, any number for `sample`.
+    #[serde(default)]
+    pub cap: Option<u64>,
+    /// Which images stay when there are more than the cap.
+    #[serde(default)]
+    pub cap_draw: CapDraw,
+}
+
+/// Which images stay when there are more than the cap.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum CapDraw {
+    /// Any, at random.
+    #[default]
+    Random,
+    /// As many of each seed image, or of each cluster, as it has, up to a common number.
+    Even,
+    /// The most similar to their seed, or the closest to their cluster's centroid.
+    Nearest,
 }
 
 /// How the likes of a seed set are found.
@@ -74,7 +153,9 @@ pub enum Method {
 }
 
 impl Method {
-    fn name(self) -> &'static str {
+    /// Its name in the pipeline file.
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
             Self::Sample => "sample",
             Self::Cluster => "cluster",
@@ -82,6 +163,9 @@ impl Method {
     }
 }
 
+fn one() -> u32 {
+    1
+}
 fn three() -> u32 {
     3
 }
@@ -91,8 +175,44 @@ fn four() -> u32 {
 fn ten_thousand() -> u32 {
     10_000
 }
-fn million() -> u64 {
-    1_000_000
+
+impl Retrieve {
+    fn tree(&self) -> String {
+        if self.cluster.name().is_empty() { String::new() } else { format!("{}/tree", self.cluster.name()) }
+    }
+
+    fn pool_shards(&self, known: &Known) -> Result<Vec<VectorShard>> {
+        let selection = match self.pool.name() {
+            "" => None,
+            name => Some(known.table(name)?),
+        };
+        let is_pool = |shard| known.catalog.role_of(shard) == Some(Role::Pool);
+        Ok(pool::shards(known.table(self.vectors.name())?, selection, is_pool))
+    }
+
+    /// The sample-based sets: data set number, rule, and shards of seeds.
+    fn sampled(&self, known: &Known) -> Result<Vec<(u16, &SetRule, Vec<VectorShard>)>> {
+        let vectors = known.table(self.vectors.name())?;
+        let mut sets = Vec::new();
+        for (set, rule) in self.sets.iter().filter(|(_, rule)| rule.method == Method::Sample) {
+            let number = known.catalog.sources.get(set).map_or(0, |entry| entry.number);
+            sets.push((number, rule, pool::shards(vectors, None, |shard| shard.dataset() == number)));
+        }
+        Ok(sets)
+    }
+
+    /// Whether a set is searched by inverted lists.
+    fn is_listed(&self, seeds: &[VectorShard], pool: &[VectorShard]) -> bool {
+        let rows = |shards: &[VectorShard]| shards.iter().map(VectorShard::rows_at_most).sum::<u64>();
+        let few = rows(seeds).saturating_mul(rows(pool)) <= EXACT_PAIRS;
+        self.search.unwrap_or(if few { Search::Exact } else { Search::Ivf }) == Search::Ivf
+    }
+
+    /// Neighbours looked for, for each seed.
+    fn depth(&self, rule: &SetRule) -> usize {
+        let depth = if self.collisions == Collisions::Next { rule.k.saturating_mul(NEXT_DEPTH) } else { rule.k };
+        depth as usize
+    }
 }
 
 impl Stage for Retrieve {
@@ -106,6 +226,13 @@ impl Stage for Retrieve {
         let by_cluster = self.sets.values().any(|rule| rule.method == Method::Cluster);
         if by_cluster {
             scope.wire(&mut self.cluster, StageKind::Cluster, "cluster");
+        }
+        scope.require((0.5..=1.0).contains(&self.recall), "recall", "out of range", "use 0.5 to 1, for instance 0.99");
+        let fine = (0.0..=2.0).contains(&self.copy_similarity);
+        scope.require(fine, "copy_similarity", "out of range", "use 0 to 1, or 2 to take copies too");
+        for rule in self.sets.values_mut() {
+            rule.per_cluster = scope.scaled_u32(rule.per_cluster);
+            rule.cap = rule.cap.or((rule.method == Method::Cluster).then_some(MILLION)).map(|cap| scope.scaled(cap));
         }
         scope.require(!self.sets.is_empty(), "sets", "no seed set to serve", "add a [steps.NAME.sets.SOURCE] table");
         let names: Vec<String> = self.sets.keys().cloned().collect();
@@ -121,12 +248,13 @@ impl Stage for Retrieve {
                 "lower `k` or add images",
             );
             scope.require(rule.per_cluster > 0, &key("per_cluster"), "no image a cluster", "use at least 1");
-            scope.require(rule.cap > 0, &key("cap"), "no image at all", "use at least 1");
+            scope.require(rule.level > 0, &key("level"), "no such level", "1 is the finest");
+            scope.require(rule.cap != Some(0), &key("cap"), "no image at all", "use at least 1");
         }
     }
 
     fn inputs(&self) -> Vec<String> {
-        let all = [self.vectors.name(), self.pool.name(), self.cluster.name()];
+        let all = [self.vectors.name(), self.pool.name(), self.cluster.name(), &self.tree()];
         all.into_iter().filter(|name| !name.is_empty()).map(str::to_owned).collect()
     }
 
@@ -135,33 +263,49 @@ impl Stage for Retrieve {
     }
 
     fn plan(&self, phase: &str, known: &Known) -> Result<PhasePlan> {
-        let vectors = known.table(self.vectors.name())?;
         match phase {
-            "search" => {
-                let selection = match self.pool.name() {
-                    "" => None,
-                    name => Some(known.table(name)?),
+            "lists" => {
+                let sets: Vec<(u16, &SetRule, Vec<VectorShard>)> = self.sampled(known)?;
+                let pool = self.pool_shards(known)?;
+                let listed: Vec<_> = sets.iter().filter(|(_, _, seeds)| self.is_listed(seeds, &pool)).collect();
+                let Some(k) = listed.iter().map(|(_, rule, _)| self.depth(rule)).max() else {
+                    return Ok(PhasePlan::empty());
                 };
-                let pool = pool::shards(vectors, selection, |shard| known.catalog.role_of(shard) == Some(Role::Pool));
+                let seeds = listed.iter().flat_map(|(_, _, seeds)| seeds).cloned().collect();
+                let recall = self.recall;
+                PhasePlan::new(lists::Common { pool, seeds, k, recall, seed: known.catalog.seed }, [()])
+            }
+            "search" => {
+                let pool = self.pool_shards(known)?;
+                let trained = known.outcomes("lists").first().and_then(|outcome| {
+                    let probes = outcome.facts.get("probes").and_then(serde_json::Value::as_u64);
+                    let probes = probes.and_then(|probes| usize::try_from(probes).ok())?;
+                    Some(Lists { centroids: outcome.parts.first()?.clone(), probes })
+                });
                 let mut tasks = Vec::new();
-                for (set, rule) in self.sets.iter().filter(|(_, rule)| rule.method == Method::Sample) {
-                    let seeds = pool::shards(vectors, None, |shard| {
-                        known.catalog.source_of(shard).is_some_and(|(name, _)| name == set)
-                    });
-                    tasks.extend(search::tasks(rule, &seeds, &pool));
+                for (set, rule, seeds) in self.sampled(known)? {
+                    let wanted = Wanted {
+                        k: self.depth(rule),
+                        floor: rule.min_similarity.unwrap_or(-1.0),
+                        ceiling: self.copy_similarity,
+                    };
+                    let lists = trained.as_ref().filter(|_| self.is_listed(&seeds, &pool));
+                    tasks.extend(search::tasks(set, &seeds, &pool, wanted, lists));
                 }
                 PhasePlan::new((), tasks)
             }
             "collect" => {
                 let mut sets = Vec::new();
                 for (name, rule) in &self.sets {
-                    let number = known.catalog.sources.get(name).map_or(0, |entry| entry.number);
-                    sets.push(collect::Set { name: name.clone(), dataset: number, rule: rule.clone() });
+                    let dataset = known.catalog.sources.get(name).map_or(0, |entry| entry.number);
+                    let found = known.made("search", &search::table_of(dataset));
+                    sets.push(collect::Set { name: name.clone(), dataset, rule: rule.clone(), found });
                 }
-                let assigned = match self.cluster.name() {
-                    "" => None,
-                    name => Some(known.table(name)?.clone()),
-                };
+                let (mut assigned, mut tree) = (None, None);
+                if !self.cluster.name().is_empty() {
+                    assigned = Some(known.table(self.cluster.name())?.clone());
+                    tree = Some(known.table(&self.tree())?.clone());
+                }
                 let pool_sources: Vec<u16> = known
                     .catalog
                     .sources
@@ -169,8 +313,8 @@ impl Stage for Retrieve {
                     .filter(|entry| entry.role == Role::Pool)
                     .map(|entry| entry.number)
                     .collect();
-                let found = known.made("search", "found");
-                PhasePlan::new(collect::Common { sets, found, assigned, pool_sources, seed: known.catalog.seed }, [()])
+                let (collisions, seed) = (self.collisions, known.catalog.seed);
+                PhasePlan::new(collect::Common { sets, assigned, tree, pool_sources, collisions, seed }, [()])
             }
             _ => Err(no_such_phase(phase)),
         }
@@ -180,6 +324,7 @@ impl Stage for Retrieve {
 /// Runs one task.
 pub fn run(phase: &str, order: Order, task: &mut Task) -> Result<()> {
     match phase {
+        "lists" => lists::run(&from_value(order.common)?, task),
         "search" => search::run(&from_value(order.spec)?, task),
         "collect" => collect::run(&from_value(order.common)?, task),
         _ => Err(no_such_phase(phase)),

@@ -1,15 +1,17 @@
 //! The choice itself: seeds, then retrieved, then balanced, each image for one reason.
 
-use std::collections::{BinaryHeap, HashMap, HashSet};
+use rayon::prelude::*;
 
 use crate::error::{Error, Result};
-use crate::ops::allocate::share_tree;
+use crate::io::part::Written;
 use crate::ops::hash::Draw;
-use crate::stages::cluster::{Assigned, Node};
+use crate::stages::cluster::Node;
 use crate::stages::known::{Part, Table};
 use crate::stages::pool::kept_ids;
 use crate::stages::retrieve::Retrieved;
-use crate::stages::sample::{Common, Shard};
+use crate::stages::sample::candidates::{Candidates, some_at_once};
+use crate::stages::sample::draw::{Drawn, Wanted};
+use crate::stages::sample::{Common, SeedShard};
 use crate::stages::task::Task;
 use crate::table;
 use crate::types::{ImageId, Reason, ShardId};
@@ -29,166 +31,232 @@ table! {
         pub seed_id: Option<ImageId>,
         /// Cosine to that seed image.
         pub similarity: Option<f32>,
-        /// Its level-1 cluster, where it was drawn from one.
+        /// Its level-1 cluster, where it was drawn from one; the cluster it was retrieved from.
         pub cluster: Option<u32>,
     }
 }
 
-/// The chosen images so far.
-type Chosen = HashMap<ImageId, Sampled>;
+/// A retrieved image that is taken.
+struct Taken {
+    id: ImageId,
+    times: u32,
+    /// Of the names of the sets.
+    set: usize,
+    seed_id: Option<ImageId>,
+    similarity: Option<f32>,
+    cluster: Option<u32>,
+}
 
 /// Chooses the data set.
 pub fn run(common: &Common, task: &mut Task) -> Result<()> {
     let draw = Draw::new(common.seed, "sample");
-    let mut chosen = Chosen::new();
-    for shard in &common.shards {
-        let Some(set) = &shard.seed_set else { continue };
-        for id in kept_ids(task, &shard.selection)? {
-            chosen.insert(id, Sampled { seed_set: Some(set.clone()), ..plain(id, "seed") });
-        }
+    let mut seeds = 0;
+    for shard in &common.seeds {
+        seeds += kept_ids(task, &shard.selection)?.len() as u64;
     }
-    let seeds = chosen.len() as u64;
     let room = common.target.checked_sub(seeds).ok_or_else(|| {
         let message = format!("the seed sets hold {seeds} images, more than the target of {}", common.target);
         Error::usage(message, "raise `target`, or name fewer sets in `seeds`")
     })?;
-    let over_target = take_retrieved(common, room, draw, &mut chosen, task)?;
-    let retrieved = chosen.len() as u64 - seeds;
-    let over_target = over_target.len() as u64;
-    let drawn = take_balanced(common, room - retrieved, draw, &mut chosen, task)?;
-    let size: u64 = chosen.values().map(|row| u64::from(row.copies)).sum();
-    for (counter, n) in [("seed", seeds), ("retrieved", retrieved), ("balanced", drawn), ("size", size)] {
-        task.count(counter, n);
+    let mut names = Vec::new();
+    let (taken, over_target) = retrieved(common, room, draw, &mut names, task)?;
+    let retrieved: u64 = taken.iter().map(|row| u64::from(row.times)).sum();
+    let ids: Vec<ImageId> = taken.iter().map(|row| row.id).collect();
+    let (parents, clusters) = tree(common, task)?;
+    let candidates = Candidates { pool: &common.pool, taken: &ids, task };
+    let wanted = Wanted {
+        total: if common.fill { room - retrieved } else { 0 },
+        quotas: &common.quotas,
+        max_copies: common.max_copies,
+        per_cluster: common.per_cluster.unwrap_or(u64::MAX),
+        rule: common.draw,
+        draw,
+    };
+    let drawn = Drawn::new(&wanted, &parents, clusters, &candidates)?;
+
+    let mut chosen = Chosen { seeds: Count { images: seeds, size: seeds }, ..Chosen::default() };
+    chosen.retrieved = Count { images: taken.len() as u64, size: retrieved };
+    let mut parts: Vec<(Written, Option<ShardId>)> = Vec::new();
+    for SeedShard { set, selection } in &common.seeds {
+        let mut writer = task.rows::<Sampled>(&format!("seed-{}", parts.len()))?;
+        for id in kept_ids(task, selection)? {
+            writer.push(Sampled { seed_set: Some(set.clone()), ..plain(id, "seed") })?;
+        }
+        parts.push((writer.finish()?, selection.shard));
     }
-    task.count("shortfall", common.target - size.min(common.target));
-    write(common, &chosen, task)?;
-    let dropped = task.outcome.rows_in - task.outcome.rows_out;
+    let mut pool_images = 0;
+    for shards in some_at_once(common.pool.shards.len()) {
+        let written: Vec<Result<_>> = shards
+            .clone()
+            .into_par_iter()
+            .map(|shard| write(shard, &candidates, &drawn, &taken, &names, !common.pool.assigned.is_empty()))
+            .collect();
+        for (written, shard) in written.into_iter().zip(shards) {
+            let (written, balanced, images) = written?;
+            (task.progress)(images);
+            pool_images += images;
+            chosen.balanced =
+                Count { images: chosen.balanced.images + balanced.images, size: chosen.balanced.size + balanced.size };
+            parts.push((written, common.pool.shards[shard].shard));
+        }
+    }
+    for (written, shard) in parts {
+        task.publish(written, "", shard)?;
+    }
+    account(common, &chosen, pool_images, over_target, task);
+    Ok(())
+}
+
+/// Images, and what they count with their copies.
+#[derive(Clone, Copy, Default)]
+struct Count {
+    images: u64,
+    size: u64,
+}
+
+#[derive(Default)]
+struct Chosen {
+    seeds: Count,
+    retrieved: Count,
+    balanced: Count,
+}
+
+/// Says what became of every image, and why the target was missed, if it was.
+fn account(common: &Common, chosen: &Chosen, pool: u64, over_target: u64, task: &mut Task) {
+    let Chosen { seeds, retrieved, balanced } = chosen;
+    let size = seeds.size + retrieved.size + balanced.size;
+    let shortfall = if common.fill { common.target - size.min(common.target) } else { 0 };
+    for (counter, n) in [("seed", seeds), ("retrieved", retrieved), ("balanced", balanced)] {
+        task.count(counter, n.images);
+    }
+    task.count("size", size);
+    task.count("shortfall", shortfall);
+    let outcome = &mut task.outcome;
+    outcome.rows_in = seeds.images + pool;
+    outcome.rows_out = seeds.images + retrieved.images + balanced.images;
+    let dropped = outcome.rows_in - outcome.rows_out;
+    if shortfall > 0 {
+        let free = pool - retrieved.images;
+        let mut limits =
+            vec![format!("{free} pool images are not retrieved, and each may be used {} times", common.max_copies)];
+        limits.extend(common.per_cluster.map(|most| format!("no cluster may give more than {most}")));
+        limits.extend((!common.quotas.is_empty()).then(|| "some sources have quotas".to_owned()));
+        outcome.warnings.insert(format!(
+            "the data set has {size} images, {shortfall} fewer than the target of {}: {}",
+            common.target,
+            limits.join("; ")
+        ));
+    }
     task.drop(Reason::OverTarget, over_target.min(dropped));
     task.drop(Reason::NotDrawn, dropped - over_target.min(dropped));
-    Ok(())
 }
 
 fn plain(id: ImageId, why: &str) -> Sampled {
     Sampled { id, copies: 1, why: why.into(), seed_set: None, seed_id: None, similarity: None, cluster: None }
 }
 
-/// Takes what was retrieved, or as much as there is room for, drawn by hash. Returns what there was no room for.
-fn take_retrieved(
+/// What was retrieved, by id, or as much as there is room for, drawn by hash; and how many images there was no room for.
+fn retrieved(
     common: &Common,
     room: u64,
     draw: Draw,
-    chosen: &mut Chosen,
+    names: &mut Vec<String>,
     task: &mut Task,
-) -> Result<Vec<ImageId>> {
-    let mut rows: Vec<Retrieved> = Vec::new();
-    for part in &common.retrieved {
-        rows.extend(task.read_all::<Retrieved>(part)?);
-    }
-    rows.retain(|row| !chosen.contains_key(&row.id));
-    let retrieved: HashSet<ImageId> = rows.iter().map(|row| row.id).collect();
-    let mut in_pool = HashSet::new();
-    for shard in common.shards.iter().filter(|shard| shard.seed_set.is_none()) {
-        in_pool.extend(kept_ids(task, &shard.selection)?.into_iter().filter(|id| retrieved.contains(id)));
-    }
-    task.count("retrieved_outside_the_pool", (retrieved.len() - in_pool.len()) as u64);
-    rows.retain(|row| in_pool.contains(&row.id));
-    let draw = draw.within(1);
-    rows.sort_unstable_by_key(|row| (draw.bits(row.id.0), row.id));
-    let left_out = rows.split_off(rows.len().min(usize::try_from(room).unwrap_or(usize::MAX)));
-    for row in rows {
-        let Retrieved { id, seed_set, seed_id, similarity, cluster, .. } = row;
-        chosen.insert(id, Sampled { seed_set: Some(seed_set), seed_id, similarity, cluster, ..plain(id, "retrieved") });
-    }
-    Ok(left_out.into_iter().map(|row| row.id).collect())
-}
-
-/// Fills the room that is left from the clusters, evenly. Returns how many images that took.
-fn take_balanced(common: &Common, room: u64, draw: Draw, chosen: &mut Chosen, task: &Task) -> Result<u64> {
-    let before = chosen.len();
-    let copies = u64::from(common.max_copies);
-    let parents = parents(&common.tree, task)?;
-    let mut sizes: Vec<u64> = vec![0; parents.first().map_or(1, Vec::len)];
-    for_each_candidate(common, chosen, task, &mut |_, cluster, _| sizes[cluster as usize] += 1)?;
-    let capacity: Vec<u64> = sizes.iter().map(|&size| size * copies).collect();
-    let shares = share_tree(&capacity, &parents[..parents.len().saturating_sub(1)], room, draw.within(2));
-    // Every image of a cluster goes in `share / size` times; what is left of the share is drawn, best key first.
-    let draw = draw.within(3);
-    let mut heaps: Vec<BinaryHeap<(u64, ImageId)>> = vec![BinaryHeap::new(); sizes.len()];
-    let mut whole: Vec<Sampled> = Vec::new();
-    let clustered = !common.assigned.is_empty();
-    for_each_candidate(common, chosen, task, &mut |id, cluster, distance| {
-        let (share, size) = (shares[cluster as usize], sizes[cluster as usize]);
-        if share >= size {
-            let copies = u32::try_from(share / size).unwrap_or(u32::MAX);
-            whole.push(Sampled { copies, cluster: clustered.then_some(cluster), ..plain(id, "balanced") });
-        }
-        let heap = &mut heaps[cluster as usize];
-        let key = if common.closest { u64::from(distance.to_bits()) } else { draw.bits(id.0) };
-        heap.push((key, id));
-        if heap.len() as u64 > share % size {
-            heap.pop();
-        }
+) -> Result<(Vec<Taken>, u64)> {
+    let mut rows: Vec<Taken> = Vec::new();
+    task.for_each::<Retrieved>(&Table { parts: common.retrieved.clone() }, |row| {
+        let Retrieved { id, seed_set, seed_id, similarity, cluster, times, .. } = row;
+        let set = names.iter().position(|name| *name == seed_set).unwrap_or_else(|| {
+            names.push(seed_set);
+            names.len() - 1
+        });
+        rows.push(Taken { id, times, set, seed_id, similarity, cluster });
+        Ok(())
     })?;
-    chosen.extend(whole.into_iter().map(|row| (row.id, row)));
-    for (heap, cluster) in heaps.into_iter().zip(0u32..) {
-        for (_, id) in heap {
-            let fresh = || Sampled { copies: 0, cluster: clustered.then_some(cluster), ..plain(id, "balanced") };
-            chosen.entry(id).or_insert_with(fresh).copies += 1;
+    // Found for several sets, an image counts for each; the first is named.
+    rows.sort_by_key(|row| row.id);
+    rows.dedup_by(|again, first| {
+        let same = again.id == first.id;
+        first.times += if same { again.times } else { 0 };
+        same
+    });
+    let before = rows.len();
+    let mut in_pool = vec![false; rows.len()];
+    for selection in &common.pool.shards {
+        let kept = kept_ids(task, selection)?;
+        let (Some(&first), Some(&last)) = (kept.first(), kept.last()) else { continue };
+        let range = rows.partition_point(|row| row.id < first)..rows.partition_point(|row| row.id <= last);
+        for row in range {
+            in_pool[row] = kept.binary_search(&rows[row].id).is_ok();
         }
     }
-    Ok((chosen.len() - before) as u64)
+    let mut is_in = in_pool.into_iter();
+    rows.retain(|_| is_in.next() == Some(true));
+    task.count("retrieved_outside_the_pool", (before - rows.len()) as u64);
+    let draw = draw.within(1);
+    let offered = rows.len();
+    if rows.iter().map(|row| u64::from(row.times)).sum::<u64>() > room {
+        rows.sort_unstable_by_key(|row| (draw.bits(row.id.0), row.id));
+        let mut left = room;
+        rows.retain_mut(|row| {
+            row.times = row.times.min(u32::try_from(left).unwrap_or(u32::MAX));
+            left -= u64::from(row.times);
+            row.times > 0
+        });
+        rows.sort_unstable_by_key(|row| row.id);
+    }
+    let over_target = (offered - rows.len()) as u64;
+    Ok((rows, over_target))
 }
 
-/// The parents of each level's clusters, the finest level first; empty at the top.
-fn parents(tree: &[Part], task: &Task) -> Result<Vec<Vec<u32>>> {
+/// The parents of each level's clusters, the finest level first, and the number of level-1 clusters. Without a tree there is one.
+pub fn tree(common: &Common, task: &Task) -> Result<(Vec<Vec<u32>>, usize)> {
     let mut levels: Vec<Vec<u32>> = Vec::new();
-    task.for_each::<Node>(&Table { parts: tree.to_vec() }, |node| {
+    task.for_each::<Node>(&Table { parts: common.tree.clone() }, |node| {
         levels.resize_with(levels.len().max(node.level as usize), Vec::new);
         levels[node.level as usize - 1].push(node.parent.unwrap_or(0));
         Ok(())
     })?;
-    Ok(levels)
+    let clusters = levels.first().map_or(1, Vec::len);
+    // The top has no parents; a flat draw looks at no parents at all.
+    levels.truncate(if common.flat { 0 } else { levels.len().saturating_sub(1) });
+    Ok((levels, clusters))
 }
 
-/// Calls `each` with id, cluster and distance of every pool image that is not chosen yet.
-fn for_each_candidate(
-    common: &Common,
-    chosen: &Chosen,
-    task: &Task,
-    each: &mut dyn FnMut(ImageId, u32, f32),
-) -> Result<()> {
-    for shard in common.shards.iter().filter(|shard| shard.seed_set.is_none()) {
-        let pool = kept_ids(task, &shard.selection)?;
-        let free = |id: &ImageId| !chosen.contains_key(id);
-        if common.assigned.is_empty() {
-            pool.iter().filter(|id| free(id)).for_each(|&id| each(id, 0, 0.0));
-            continue;
+/// Writes what is chosen of one shard of the pool: the part, the count of the balanced draw, and the shard's images.
+fn write(
+    shard: usize,
+    candidates: &Candidates,
+    drawn: &Drawn,
+    taken: &[Taken],
+    names: &[String],
+    clustered: bool,
+) -> Result<(Written, Count, u64)> {
+    let (all, images) = candidates.of_shard(shard)?;
+    let selection: &Part = &candidates.pool.shards[shard];
+    let of = |id: ImageId| selection.shard.map(|shard| id.shard().cmp(&shard));
+    let first = taken.partition_point(|row| of(row.id) == Some(std::cmp::Ordering::Less));
+    let mut retrieved =
+        taken[first..].iter().take_while(|row| of(row.id) == Some(std::cmp::Ordering::Equal)).peekable();
+    let mut writer = candidates.task.rows::<Sampled>(&format!("pool-{shard}"))?;
+    let mut push_retrieved = |below: Option<ImageId>, writer: &mut crate::io::row::RowWriter<Sampled>| {
+        while let Some(row) = retrieved.next_if(|row| below.is_none_or(|below| row.id < below)) {
+            let Taken { id, times, set, seed_id, similarity, cluster } = *row;
+            let seed_set = names.get(set).cloned();
+            writer.push(Sampled { copies: times, seed_set, seed_id, similarity, cluster, ..plain(id, "retrieved") })?;
         }
-        for part in common.assigned.iter().filter(|part| part.shard == shard.selection.shard) {
-            for batch in task.read::<Assigned>(part)? {
-                let rows = batch?;
-                let rows = rows.iter().filter(|row| free(&row.id) && pool.binary_search(&row.id).is_ok());
-                rows.for_each(|row| each(row.id, row.cluster, row.distance));
-            }
+        Ok::<(), Error>(())
+    };
+    let mut balanced = Count::default();
+    for candidate in all {
+        let copies = drawn.copies(&candidate);
+        if copies > 0 {
+            push_retrieved(Some(candidate.id), &mut writer)?;
+            balanced = Count { images: balanced.images + 1, size: balanced.size + u64::from(copies) };
+            let cluster = clustered.then_some(candidate.cluster);
+            writer.push(Sampled { copies, cluster, ..plain(candidate.id, "balanced") })?;
         }
     }
-    Ok(())
-}
-
-/// Writes the choice shard by shard.
-fn write(common: &Common, chosen: &Chosen, task: &mut Task) -> Result<()> {
-    for Shard { selection, .. } in &common.shards {
-        let mut writer = task.rows::<Sampled>("sampled")?;
-        let ids = kept_ids(task, selection)?;
-        task.outcome.rows_in += ids.len() as u64;
-        for row in ids.iter().filter_map(|id| chosen.get(id)) {
-            task.outcome.rows_out += 1;
-            writer.push(row.clone())?;
-        }
-        (task.progress)(ids.len() as u64);
-        let shard: Option<ShardId> = selection.shard;
-        let written = writer.finish()?;
-        task.publish(written, "", shard)?;
-    }
-    Ok(())
+    push_retrieved(None, &mut writer)?;
+    Ok((writer.finish()?, balanced, images))
 }

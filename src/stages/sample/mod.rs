@@ -1,10 +1,14 @@
 //! Sample: which images the data set is made of, and why each.
 //!
 //! Seed sets as they are, then what was retrieved for them, then a balanced draw from the clusters up to the target size
-//! (`DINOv2`, arXiv 2304.07193, section 3; Vo et al. 2024, section 3.3). Memory: about 100 bytes an image chosen, 16 a cluster.
+//! (`DINOv2`, arXiv 2304.07193, section 3; Vo et al. 2024, section 3.3). `balance` measures how even the draw is.
 
+mod balance;
+mod candidates;
 mod choose;
+mod draw;
 
+use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -15,13 +19,17 @@ use crate::stages::scope::{Input, Scope};
 use crate::stages::task::Task;
 use crate::stages::{Order, Phase, PhasePlan, Stage, StageKind, from_value, no_such_phase};
 
+use self::balance::{BalanceCommon, Labelled};
+
+pub use balance::Balance;
 pub use choose::Sampled;
 
-const PHASES: &[Phase] = &[Phase::counting("choose")];
+const PHASES: &[Phase] = &[Phase::counting("choose"), Phase::helping("balance")];
 
 /// Choose the data set: the seed sets, what was retrieved for them, and a balanced draw from the clusters.
 ///
-/// Memory: about 100 bytes for each image chosen, and 16 a cluster.
+/// Memory: 16 bytes for each image that is drawn, 56 for each that was retrieved, 80 for each level-1 cluster, and 16 shards of ids and
+/// clusters; to measure the balance, 32 for each image that is drawn, and the different labels.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Sample {
@@ -33,15 +41,59 @@ pub struct Sample {
     pub retrieve: Input,
     /// The cluster step to balance over. Left out: the last one above, if any; `none`: a uniform draw.
     pub cluster: Input,
+    /// Over what the draw is even: the whole `tree` of clusters, from the top down, or the level-1 clusters alone, `flat`.
+    pub balance: BalanceOver,
+    /// At most this many images of a level-1 cluster. Left out: no such limit.
+    pub per_cluster: Option<u64>,
+    /// For some pool sources, how many of their images are drawn; each is drawn from by itself, evenly. What is left of the target is drawn from
+    /// all other sources together. What was retrieved does not count.
+    pub quotas: IndexMap<String, u64>,
     /// Seed sources that go into the data set as they are. Left out: all.
     pub seeds: Option<Vec<String>>,
     /// Images in the data set, copies counted. Required.
     pub target: u64,
+    /// Whether what seeds and retrieved images leave of the target is drawn from the clusters. If not, the data set is seeds and
+    /// retrieved images, `target` of them at most (LVD-142M).
+    pub fill: bool,
     /// Which images of a cluster are drawn: `random`, or the `closest` to its centroid.
     pub draw: DrawRule,
     /// How often one image may be in the data set, 1 to 1000. More than 1 lets small clusters weigh more; the `copies` column says how
     /// often.
     pub max_copies: u32,
+    /// Where images have labels, the report says how even the draw is over these, and how even others would be: `caption`, or `folder`, the
+    /// folder that the file was in. Labels never decide what is drawn.
+    pub labels: Option<Labels>,
+}
+
+/// Over what the draw is even.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum BalanceOver {
+    /// All levels of clusters, the coarsest first.
+    #[default]
+    Tree,
+    /// The level-1 clusters.
+    Flat,
+}
+
+/// Where labels come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Labels {
+    /// The caption.
+    Caption,
+    /// The name of the folder that the file was in.
+    Folder,
+}
+
+impl Labels {
+    /// The label of an image; empty for none.
+    fn of(self, row: &Labelled) -> String {
+        match self {
+            Self::Caption => row.caption.clone().unwrap_or_default(),
+            Self::Folder => row.url.rsplit('/').nth(1).unwrap_or_default().to_owned(),
+        }
+    }
 }
 
 /// Which images of a cluster are drawn.
@@ -64,28 +116,45 @@ impl Default for Sample {
             cluster: Input::default(),
             seeds: None,
             target: 0,
+            fill: true,
             draw: DrawRule::Random,
             max_copies: 1,
+            balance: BalanceOver::default(),
+            per_cluster: None,
+            quotas: IndexMap::new(),
+            labels: None,
         }
     }
 }
 
-/// A shard of images, and the selection that decides which of them can be chosen.
-#[derive(Serialize, Deserialize)]
-struct Shard {
-    seed_set: Option<String>,
+/// A shard of a seed set, and the selection that says which of its images are there.
+#[derive(Clone, Serialize, Deserialize)]
+struct SeedShard {
+    set: String,
     selection: Part,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Common {
-    shards: Vec<Shard>,
-    retrieved: Vec<Part>,
-    /// Cluster of the pool's images by shard, and the tree.
+/// The pool: selections by shard, and the clusters of what they keep.
+#[derive(Clone, Serialize, Deserialize)]
+struct Pool {
+    shards: Vec<Part>,
+    /// Nothing, for a uniform draw.
     assigned: Vec<Part>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct Common {
+    seeds: Vec<SeedShard>,
+    pool: Pool,
+    retrieved: Vec<Part>,
     tree: Vec<Part>,
+    flat: bool,
+    per_cluster: Option<u64>,
+    /// By data set number.
+    quotas: Vec<(u16, u64)>,
     target: u64,
-    closest: bool,
+    fill: bool,
+    draw: DrawRule,
     max_copies: u32,
     seed: u64,
 }
@@ -97,15 +166,16 @@ impl Sample {
             "" => images,
             name => known.table(name)?,
         };
-        let seeds = |name: &str| self.seeds.as_ref().is_none_or(|names| names.iter().any(|wanted| wanted == name));
-        let mut shards = Vec::new();
+        let wanted = |name: &str| self.seeds.as_ref().is_none_or(|names| names.iter().any(|wanted| wanted == name));
+        let (mut seeds, mut shards) = (Vec::new(), Vec::new());
         for (table, role) in [(images, Role::Seed), (pool, Role::Pool)] {
             for selection in &table.parts {
                 let source = selection.shard.and_then(|shard| known.catalog.source_of(shard));
-                let Some((name, entry)) = source.filter(|(_, entry)| entry.role == role) else { continue };
-                let seed_set = (entry.role == Role::Seed).then(|| name.to_owned());
-                if seed_set.as_deref().is_none_or(seeds) {
-                    shards.push(Shard { seed_set, selection: selection.clone() });
+                let Some((name, _)) = source.filter(|(_, entry)| entry.role == role) else { continue };
+                if role == Role::Pool {
+                    shards.push(selection.clone());
+                } else if wanted(name) {
+                    seeds.push(SeedShard { set: name.to_owned(), selection: selection.clone() });
                 }
             }
         }
@@ -113,13 +183,18 @@ impl Sample {
             |name: &str| if name.is_empty() { Ok(Vec::new()) } else { known.table(name).map(|t| t.parts.clone()) };
         let mut assigned = parts_of(self.cluster.name())?;
         assigned.retain(|part| part.shard.and_then(|shard| known.catalog.role_of(shard)) == Some(Role::Pool));
+        let number = |name: &String| known.catalog.sources.get(name).map_or(0, |entry| entry.number);
         Ok(Common {
-            shards,
+            seeds,
+            pool: Pool { shards, assigned },
             retrieved: parts_of(self.retrieve.name())?,
-            assigned,
             tree: parts_of(&self.tree())?,
+            flat: self.balance == BalanceOver::Flat,
+            per_cluster: self.per_cluster,
+            quotas: self.quotas.iter().map(|(name, &quota)| (number(name), quota)).collect(),
             target: self.target,
-            closest: self.draw == DrawRule::Closest,
+            fill: self.fill,
+            draw: self.draw,
             max_copies: self.max_copies,
             seed: known.catalog.seed,
         })
@@ -141,17 +216,30 @@ impl Stage for Sample {
         scope.wire_optional(&mut self.retrieve, StageKind::Retrieve, "retrieve");
         scope.wire_optional(&mut self.cluster, StageKind::Cluster, "cluster");
         scope.require_sources(&self.seeds.clone().unwrap_or_default(), Role::Seed, "seeds");
+        let with_quotas: Vec<String> = self.quotas.keys().cloned().collect();
+        scope.require_sources(&with_quotas, Role::Pool, "quotas");
+        scope.require(self.per_cluster != Some(0), "per_cluster", "no image a cluster", "use at least 1");
+        self.target = scope.scaled(self.target);
+        self.per_cluster = self.per_cluster.map(|most| scope.scaled(most));
+        self.quotas.values_mut().for_each(|quota| *quota = scope.scaled(*quota));
         scope.require((1..=1000).contains(&self.max_copies), "max_copies", "out of range", "use 1 to 1000");
         let (target, copies) = (self.target, u64::from(self.max_copies));
         scope.require(target > 0, "target", "no size for the data set", "for instance `target = 1000000`");
         let at_most = (scope.images_at_most(Role::Pool) + scope.images_at_most(Role::Seed)) * copies;
         let message = format!("{target} images of {at_most} at most, copies counted");
-        scope.require(target <= at_most, "target", message, "lower `target`, add images, or raise `max_copies`");
+        // Retrieved images may count more than once.
+        scope.require(
+            target <= at_most || !self.fill,
+            "target",
+            message,
+            "lower `target`, add images, or raise `max_copies`",
+        );
     }
 
     fn inputs(&self) -> Vec<String> {
         let kept = format!("{}/kept", self.images.name());
-        let all = [&kept, self.pool.name(), self.retrieve.name(), self.cluster.name(), &self.tree()];
+        let images = if self.labels.is_some() { self.images.name() } else { "" };
+        let all = [&kept, self.pool.name(), self.retrieve.name(), self.cluster.name(), &self.tree(), images];
         all.into_iter().filter(|name| !name.is_empty()).map(str::to_owned).collect()
     }
 
@@ -162,6 +250,18 @@ impl Stage for Sample {
     fn plan(&self, phase: &str, known: &Known) -> Result<PhasePlan> {
         match phase {
             "choose" => PhasePlan::new(self.common(known)?, [()]),
+            "balance" => {
+                let chosen = self.common(known)?;
+                let images = match self.labels {
+                    Some(_) => known.table(self.images.name())?.parts.clone(),
+                    None => Vec::new(),
+                };
+                if chosen.pool.assigned.is_empty() && self.labels.is_none() {
+                    return Ok(PhasePlan::empty());
+                }
+                let sampled = known.made("choose", "");
+                PhasePlan::new(BalanceCommon { chosen, sampled, labels: self.labels, images }, [()])
+            }
             _ => Err(no_such_phase(phase)),
         }
     }
@@ -171,6 +271,7 @@ impl Stage for Sample {
 pub fn run(phase: &str, order: Order, task: &mut Task) -> Result<()> {
     match phase {
         "choose" => choose::run(&from_value(order.common)?, task),
+        "balance" => balance::run(&from_value(order.common)?, task),
         _ => Err(no_such_phase(phase)),
     }
 }

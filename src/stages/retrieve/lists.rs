@@ -1,0 +1,97 @@
+//! Inverted lists for searching a large pool: their centroids, and how many of them a search has to look at.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::io::centroids::{self, Level};
+use crate::io::vectors::Vectors;
+use crate::native::exact::knn_ip;
+use crate::native::faiss::{Index, Storage};
+use crate::ops::hash::Draw;
+use crate::ops::kmeans::{KMeans, train};
+use crate::stages::pool::VectorShard;
+use crate::stages::retrieve::search::LISTED_ROWS;
+use crate::stages::task::Task;
+
+/// Training vectors a list.
+const TRAINING_ROWS: u64 = 64;
+/// Rounds of k-means.
+const ROUNDS: usize = 10;
+/// Seeds by which recall is measured.
+const QUERIES: u64 = 1024;
+
+#[derive(Serialize, Deserialize)]
+pub struct Common {
+    pub pool: Vec<VectorShard>,
+    pub seeds: Vec<VectorShard>,
+    /// The most neighbours a set wants.
+    pub k: usize,
+    pub recall: f64,
+    pub seed: u64,
+}
+
+/// Trains the lists on a sample of the pool, and measures on it how many of them find the neighbours of some seeds.
+pub fn run(common: &Common, task: &mut Task) -> Result<()> {
+    let rows: u64 = common.pool.iter().map(VectorShard::rows_at_most).sum();
+    // As many comparisons with centroids as with the vectors of a sixteenth of the lists.
+    let lists = (4 * rows.min(LISTED_ROWS).isqrt()).max(1);
+    let sample = drawn(&common.pool, lists * TRAINING_ROWS, Draw::new(common.seed, "retrieve/lists"), task)?;
+    let seeds = drawn(&common.seeds, QUERIES, Draw::new(common.seed, "retrieve/queries"), task)?;
+    let (d, n) = (sample.dimension, sample.ids.len());
+    if n == 0 {
+        return Err(Error::usage("there is no pool image to search", "look at the reports of the steps before"));
+    }
+    let k = usize::try_from(lists).unwrap_or(n).min(n.div_ceil(8));
+    let params = KMeans { k, iterations: ROUNDS, seed: common.seed, spherical: true, ..KMeans::default() };
+    let trained = train(&sample.values, d, &params)?;
+    let (mut probes, mut recall) = (1, None);
+    if !seeds.ids.is_empty() {
+        let mut index = Index::new(&trained.centroids, d, Storage::Half)?;
+        index.add(&sample.values)?;
+        let wanted = common.k.min(n);
+        let truth = knn_ip(&seeds.values, &sample.values, d, wanted);
+        loop {
+            let found = index.search(&seeds.values, wanted, probes)?;
+            // By similarity, for equal vectors are equally good.
+            let hits: usize = (0..seeds.ids.len())
+                .map(|seed| {
+                    let least = truth.of(seed).last().map_or(f32::INFINITY, |(_, similarity)| similarity);
+                    found.of(seed).filter(|&(_, similarity)| similarity >= least - 1e-4).count()
+                })
+                .sum();
+            #[expect(clippy::cast_precision_loss, reason = "a share")]
+            let share = hits as f64 / (seeds.ids.len() * wanted) as f64;
+            recall = Some(share);
+            if share >= common.recall || probes >= k {
+                break;
+            }
+            // Half as much again each time: a power of two would overshoot.
+            probes = (probes + probes.div_ceil(2)).min(k);
+        }
+    }
+    let facts = [("lists", k.into()), ("probes", probes.into()), ("measured_recall", recall.into())];
+    task.outcome.facts.extend(facts.map(|(name, value)| (name.to_owned(), value)));
+    let level = Level { parents: vec![None; k], values: trained.centroids };
+    let written = centroids::write(&task.aside("lists"), &[level], d)?;
+    task.publish(written, "lists", None)
+}
+
+/// About `wanted` vectors of some shards.
+fn drawn(shards: &[VectorShard], wanted: u64, draw: Draw, task: &Task) -> Result<Vectors> {
+    let rows: u64 = shards.iter().map(VectorShard::rows_at_most).sum();
+    #[expect(clippy::cast_precision_loss, reason = "a share")]
+    let share = wanted as f64 / rows.max(1) as f64;
+    let mut some = Vectors::default();
+    for shard in shards {
+        for block in shard.blocks(task)? {
+            let block = block?;
+            some.dimension = block.dimension;
+            for (row, id) in block.ids.iter().enumerate().filter(|(_, id)| draw.unit(id.0) < share) {
+                some.ids.push(*id);
+                some.values.extend(block.row(row));
+            }
+            (task.progress)(block.ids.len() as u64);
+        }
+    }
+    Ok(some)
+}
