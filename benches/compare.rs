@@ -7,7 +7,7 @@ use lvd::native::{blas, exact};
 use lvd::ops::kmeans::{Init, KMeans, train};
 
 const USAGE: &str = "usage: compare knn QUERIES BASE D K ROWS_OUT
-       compare kmeans POINTS D K ITERATIONS SEED CENTROIDS_OUT
+       compare kmeans POINTS D K ITERATIONS SEED INIT CENTROIDS_OUT   (INIT: random, plusplus or parallel)
        compare potential POINTS CENTROIDS D
        compare gflops";
 
@@ -22,12 +22,16 @@ fn main() {
         // `cargo bench` without arguments runs every bench program: this one measures nothing by itself.
         [] => println!("run benches/compare/knn.sh or benches/compare/kmeans.sh"),
         ["knn", queries, base, d, k, out] => knn(queries, base, number(d), number(k), out),
-        ["kmeans", points, d, k, iterations, seed, out] => {
+        ["kmeans", points, d, k, iterations, seed, init, out] => {
             let params = KMeans {
                 k: number(k),
                 iterations: number(iterations),
                 seed: number(seed) as u64,
-                init: Init::Random,
+                init: match init {
+                    "random" => Init::Random,
+                    "parallel" => Init::Parallel,
+                    _ => Init::PlusPlus,
+                },
                 ..KMeans::default()
             };
             kmeans(points, number(d), &params, out);

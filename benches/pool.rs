@@ -1,5 +1,5 @@
-//! Copy detection at scale, for `benches/compare/dedup.sh`: makes vectors with planted copies, runs the dedup stage's own tasks on
-//! them, and compares what it finds with every pair.
+//! Stages at scale, for `benches/compare/`: makes vectors with planted copies, runs the stages' own tasks on them, and compares what dedup
+//! finds with every pair.
 
 #![expect(
     clippy::cast_possible_truncation,
@@ -19,6 +19,8 @@ use std::time::Instant;
 use lvd::io::vectors::{self, VectorWriter};
 use lvd::native::blas;
 use lvd::native::codes::{self, Depth};
+use lvd::ops::dot::normalise;
+use lvd::ops::hash::Draw;
 use lvd::types::ShardId;
 use rayon::prelude::*;
 
@@ -30,6 +32,10 @@ const SHARD_ROWS: usize = 100_000;
 const USAGE: &str = "usage: pool make FOLDER N D SEED KIND   (KIND: clouds, narrow, tight or equal)
        pool raw FOLDER FILE           the vectors as plain f32
        pool join FOLDER SETTINGS      runs dedup with these settings (TOML), prints a line a phase
+       pool cluster FOLDER SETTINGS   runs cluster, and says how near it is to the speed of sgemm
+       pool seeds FOLDER N FILE       vectors near some of those made, and the same as plain f32
+       pool retrieve FOLDER K SETTINGS   runs retrieve for these seeds
+       pool sample FOLDER N TARGET    chooses that many of N images in three levels of clusters
        pool exact FOLDER QUERIES FLOOR   every pair of some images: what the join should find
        pool speed D                   products of codes and of sgemm";
 
@@ -46,6 +52,10 @@ fn main() -> Result<()> {
         ["make", folder, n, d, seed, kind] => make(Path::new(folder), n.parse()?, d.parse()?, seed.parse()?, kind)?,
         ["raw", folder, file] => raw(Path::new(folder), Path::new(file))?,
         ["join", folder, settings] => tasks::join(Path::new(folder), settings)?,
+        ["cluster", folder, settings] => tasks::cluster(Path::new(folder), settings)?,
+        ["seeds", folder, n, file] => seeds(Path::new(folder), n.parse()?, Path::new(file))?,
+        ["retrieve", folder, k, settings] => tasks::retrieve(Path::new(folder), k.parse()?, settings)?,
+        ["sample", folder, n, target] => tasks::sample(Path::new(folder), n.parse()?, target.parse()?)?,
         ["exact", folder, queries, floor] => tasks::exact(Path::new(folder), queries.parse()?, floor.parse()?)?,
         ["speed", d] => speed(d.parse()?),
         _ => return Err(USAGE.into()),
@@ -72,6 +82,47 @@ fn make(folder: &Path, n: usize, d: usize, seed: u64, kind: &str) -> Result<()> 
         writer.finish()?;
     }
     Ok(())
+}
+
+/// Writes seeds: vectors of the pool, evenly spread over it, each turned by a random angle to a cosine of about 0.8.
+fn seeds(folder: &Path, n: usize, file: &Path) -> Result<()> {
+    let parts = tasks::parts(folder)?;
+    let total = usize::try_from(parts.iter().map(|part| part.rows).sum::<u64>())?;
+    let (every, draw) = (total.div_ceil(n), Draw::new(7, "seeds"));
+    let (mut values, mut at, mut d) = (Vec::new(), 0, 1);
+    for part in parts {
+        for block in vectors::read(&folder.join(&part.path))? {
+            let block = block?;
+            d = block.dimension;
+            for row in 0..block.ids.len() {
+                if (at + row) % every == 0 {
+                    let noise = 1.5 / (d as f64).sqrt();
+                    let turned = block.row(row).iter().enumerate().map(|(i, x)| {
+                        let random = draw.within((at + row) as u64).unit(i as u64) - 0.5;
+                        x + (noise * random) as f32 * 1.732
+                    });
+                    let mut turned: Vec<f32> = turned.collect();
+                    normalise(&mut turned);
+                    values.extend(turned);
+                }
+            }
+            at += block.ids.len();
+        }
+    }
+    std::fs::create_dir_all(folder.join("embed/seeds"))?;
+    let path = folder.join("embed/seeds/part-00000.parquet");
+    let _ = std::fs::remove_file(&path);
+    let mut writer = VectorWriter::create(&path, d)?;
+    let count = u32::try_from(values.len() / d)?;
+    let ids = (0..count).map(|row| ShardId::new(1, 0).image(row)).collect();
+    writer.write(ids, vec![String::new(); count as usize], &values)?;
+    writer.finish()?;
+    // As they are stored: in half precision.
+    let mut bytes = Vec::new();
+    for block in vectors::read(&path)? {
+        bytes.extend(block?.values.iter().flat_map(|x| x.to_le_bytes()));
+    }
+    Ok(std::fs::write(file, bytes)?)
 }
 
 fn raw(folder: &Path, file: &Path) -> Result<()> {

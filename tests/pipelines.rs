@@ -103,7 +103,9 @@ fn the_recipes_run_scaled_down_on_real_photos() {
         };
         settings.push(format!("scale={scale}"));
         let mut args = vec!["run", &file, "--work", &work];
-        settings.iter().for_each(|setting| args.extend(["--set", setting]));
+        for setting in &settings {
+            args.extend(["--set", setting]);
+        }
         run(&args);
         let sampled = table(&Path::new(&work).join("sample"));
         let why = |wanted: &str| sampled.iter().filter(|row| cell(row, "why") == wanted).count();

@@ -45,6 +45,100 @@ def kmeans(points, d, k, iterations, seed, out):
     trainer.centroids.tofile(out)
 
 
+def kmeans_torch(points, d, k, iterations, seed, out):
+    """Greedy k-means++ with 2 + ln k candidates a step, all in one product, then Lloyd, as one would write it with torch."""
+    import torch
+
+    torch.set_num_threads(2)
+    torch.manual_seed(seed)
+    points = torch.from_numpy(read(points, d))
+    (points[:512] @ points[:512].T).sum()  # starts threads and buffers
+    start = time.perf_counter()
+    squares = (points * points).sum(1)
+    candidates = 2 + int(np.log(k))
+    centroids = torch.empty(k, d)
+    centroids[0] = points[torch.randint(len(points), (1,))]
+    least = (squares - 2 * (points @ centroids[0]) + centroids[0] @ centroids[0]).clamp_(min=0)
+    for step in range(1, k):
+        # multinomial takes up to 2^24 weights; it draws without replacement, which changes little.
+        tried = torch.multinomial(least, candidates)
+        distances = squares[:, None] - 2 * (points @ points[tried].T) + squares[tried][None, :]
+        distances = torch.minimum(distances.clamp_(min=0), least[:, None])
+        best = distances.sum(0).argmin()
+        centroids[step], least = points[tried[best]], distances[:, best].clone()
+    began = time.perf_counter() - start
+    for _ in range(iterations):
+        half = 0.5 * (centroids * centroids).sum(1)
+        nearest = torch.cat([(some @ centroids.T - half).argmax(1) for some in points.split(8192)])
+        sums = torch.zeros(k, d, dtype=torch.float64).index_add_(0, nearest, points.double())
+        counts = torch.bincount(nearest, minlength=k)
+        full = counts > 0
+        centroids[full] = (sums[full] / counts[full, None]).float()
+    print(f"seconds={time.perf_counter() - start} first_centroids={began}")
+    centroids.numpy().tofile(out)
+
+
+def retrieve(pool, queries, d, k, ours, recall):
+    """Flat search, then an inverted file with the fewest probes that find the wanted share of its neighbours; whether ours, pairs of
+    seed and pool row as ids, are the same."""
+    import faiss
+
+    pool, queries = read(pool, d), read(queries, d)
+    faiss.knn(queries[:256], pool[:2048], k, metric=faiss.METRIC_INNER_PRODUCT)
+    start = time.perf_counter()
+    flat = faiss.IndexFlatIP(d)
+    flat.add(pool)
+    similarities, truth = flat.search(queries, k)
+    print(f"flat seconds={time.perf_counter() - start}")
+    del flat
+    start = time.perf_counter()
+    index = faiss.index_factory(d, f"IVF{4 * int(len(pool) ** 0.5)},SQfp16", faiss.METRIC_INNER_PRODUCT)
+    index.cp.max_points_per_centroid, index.cp.niter = 64, 10
+    index.train(pool)
+    index.add(pool)
+    built = time.perf_counter() - start
+    probes, got = 1, 0.0
+    while True:
+        index.nprobe = probes
+        start = time.perf_counter()
+        _, found = index.search(queries, k)
+        searched = time.perf_counter() - start
+        got = np.mean([len(np.intersect1d(a, b)) / k for a, b in zip(truth, found)])
+        if got >= float(recall) or probes >= index.nlist:
+            break
+        probes = min(probes + -(-probes // 2), index.nlist)
+    print(f"ivf seconds={built + searched} nprobe={probes} recall={got:.4f} built={built:.2f}")
+    # An id is data set, shard and row; shards hold 100,000.
+    pairs = np.fromfile(ours, np.uint64).reshape(-1, 2)
+    seeds, images = pairs[:, 0] & 0xFFFFFF, ((pairs[:, 1] >> 24) & 0xFFFFFF) * 100_000 + (pairs[:, 1] & 0xFFFFFF)
+    want = {(seed, int(row)) for seed in range(len(queries)) for row in truth[seed]}
+    have = set(zip(seeds.tolist(), images.tolist()))
+    print(f"ours recall={len(want & have) / len(want):.6f} of {len(want)}")
+
+
+def sample(folder, n, target):
+    """A balanced draw of level-1 clusters with pandas from the same tables: one level where ours balances three."""
+    import pandas as pd
+    import pyarrow.dataset as ds
+
+    start = time.perf_counter()
+    table = ds.dataset(f"{folder}/assigned", format="parquet").to_table(columns=["id", "cluster"]).to_pandas()
+    sizes = np.sort(table["cluster"].value_counts().to_numpy())
+    left, groups = target, len(sizes)
+    for size in sizes:
+        if size * groups > left:
+            break
+        left, groups = left - size, groups - 1
+    level = left // max(groups, 1)
+    shuffled = table.sample(frac=1.0, random_state=1)
+    chosen = shuffled[shuffled.groupby("cluster").cumcount() < level].sort_values("id")
+    chosen.to_parquet(f"{folder}/peer.parquet")
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    print(f"seconds={time.perf_counter() - start} size={len(chosen)} peak={peak}MiB")
+
+
 def join(points, d, k, floor, recall, sample):
     """The self-join by an inverted file: the fewest probes that find `recall` of the pairs over the floor of some images. All of
     training and adding; the search of the sample, times what it is a sample of."""
@@ -92,4 +186,5 @@ def same(queries, base, d, k, ours, theirs):
 if __name__ == "__main__":
     name, *arguments = sys.argv[1:]
     arguments = [int(argument) if argument.isdigit() else argument for argument in arguments]
-    {"vectors": vectors, "knn": knn, "kmeans": kmeans, "join": join, "same": same}[name](*arguments)
+    commands = [vectors, knn, kmeans, kmeans_torch, retrieve, sample, join, same]
+    next(command for command in commands if command.__name__ == name)(*arguments)

@@ -1,24 +1,31 @@
-//! Runs the tasks of a dedup step on vectors that no image belongs to, and looks at what the join found.
+//! Runs the tasks of steps on vectors that no image belongs to, and looks at what they found.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Instant;
 
-use lvd::io::row;
+use lvd::io::part::FACTS;
+use lvd::io::row::{self, RowWriter};
 use lvd::io::vectors;
+use lvd::native::blas;
 use lvd::native::codes::{Codes, Depth};
 use lvd::ops::dot::dot;
 use lvd::ops::hash::Draw;
 use lvd::ops::top_k::TopK;
 use lvd::ops::union_find::UnionFind;
 use lvd::stages::catalog::Catalog;
+use lvd::stages::cluster::{Assigned, Cluster, Node};
 use lvd::stages::dedup::{Dedup, Edge};
 use lvd::stages::known::{Known, Part, Table};
+use lvd::stages::pool::Decision;
+use lvd::stages::retrieve::{Retrieve, Retrieved};
+use lvd::stages::sample::Sample;
 use lvd::stages::task::{Outcome, Place, Task};
-use lvd::stages::{Order, Stage, StageKind};
+use lvd::stages::{Order, Stage};
 use lvd::types::{ImageId, Neighbour, ShardId};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use rayon::prelude::*;
+use serde::de::DeserializeOwned;
 
 use super::{Result, SHARD_ROWS};
 
@@ -29,69 +36,209 @@ const NEIGHBOURS: usize = 64;
 pub fn parts(folder: &Path) -> Result<Vec<Part>> {
     let mut names: Vec<_> = std::fs::read_dir(folder.join("embed/copy"))?.collect::<std::io::Result<_>>()?;
     names.sort_by_key(std::fs::DirEntry::file_name);
-    let part = |(shard, entry): (u32, std::fs::DirEntry)| {
-        let reader = SerializedFileReader::new(std::fs::File::open(entry.path())?)?;
-        let rows = u64::try_from(reader.metadata().file_metadata().num_rows())?;
-        let path = format!("embed/copy/{}", entry.file_name().to_string_lossy());
-        let (table, bytes, shard) = ("copy".into(), entry.metadata()?.len(), Some(ShardId::new(0, shard)));
-        Ok(Part { table, path, rows, bytes, sha256: String::new(), shard })
+    let of = |(shard, entry): (u32, std::fs::DirEntry)| {
+        part(folder, &format!("embed/copy/{}", entry.file_name().to_string_lossy()), ShardId::new(0, shard))
     };
-    (0u32..).zip(names).map(part).collect()
+    (0u32..).zip(names).map(of).collect()
 }
 
-/// Runs every phase but the decisions about images, for which there are none.
-pub fn join(folder: &Path, settings: &str) -> Result<()> {
-    let mut text: toml::Table = toml::from_str(settings)?;
-    text.insert("vectors".into(), "embed/copy".into());
-    text.insert("images".into(), "ingest".into());
-    let stage: Dedup = toml::Value::Table(text).try_into()?;
+/// A part at `path` within `folder`.
+fn part(folder: &Path, path: &str, shard: ShardId) -> Result<Part> {
+    let file = std::fs::File::open(folder.join(path))?;
+    let bytes = file.metadata()?.len();
+    let rows = u64::try_from(SerializedFileReader::new(file)?.metadata().file_metadata().num_rows())?;
+    Ok(Part { table: String::new(), path: path.into(), rows, bytes, sha256: String::new(), shard: Some(shard) })
+}
+
+/// What a stage gave: its outcomes by phase, and the seconds it took.
+pub struct Ran {
+    pub earlier: BTreeMap<&'static str, Vec<Outcome>>,
+    pub seconds: f64,
+}
+
+impl Ran {
+    /// The sum of a counter over all tasks.
+    pub fn counted(&self, counter: &str) -> u64 {
+        self.earlier.values().flatten().filter_map(|outcome| outcome.counters.get(counter)).sum()
+    }
+
+    fn bytes(&self) -> u64 {
+        self.earlier.values().flatten().flat_map(|outcome| &outcome.parts).map(|part| part.bytes).sum()
+    }
+}
+
+/// Runs the phases of a stage that `wanted` takes in `folder`, and prints a line for each.
+pub fn run(
+    folder: &Path,
+    stage: &dyn Stage,
+    inputs: &BTreeMap<String, Table>,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Ran> {
     let catalog = catalog();
-    let vectors = Table { parts: parts(folder)? };
-    let rows: u64 = vectors.rows();
-    let bytes: u64 = vectors.parts.iter().map(|part| part.bytes).sum();
-    let inputs = BTreeMap::from([("embed/copy".to_owned(), vectors), ("ingest".to_owned(), Table::default())]);
-    let mut earlier: BTreeMap<&'static str, Vec<Outcome>> = BTreeMap::new();
-    let step = folder.join("dedup");
+    let kind = stage.kind();
+    let step = folder.join(kind.name());
     if step.exists() {
         std::fs::remove_dir_all(&step)?;
     }
     std::fs::create_dir_all(&step)?;
-    let (mut total, mut products) = (0.0, 0);
-    for phase in stage.phases().iter().filter(|phase| phase.name != "components") {
+    let mut ran = Ran { earlier: BTreeMap::new(), seconds: 0.0 };
+    for phase in stage.phases().iter().filter(|phase| wanted(phase.name)) {
         let (start, cpu) = (Instant::now(), cpu_seconds()?);
-        let known = Known { catalog: &catalog, inputs: &inputs, earlier: &earlier };
-        let plan = stage.plan(phase.name, &known)?;
+        let plan = stage.plan(phase.name, &Known { catalog: &catalog, inputs, earlier: &ran.earlier })?;
         let mut outcomes = Vec::new();
         for (number, spec) in plan.tasks.iter().enumerate() {
             let aside = step.join(format!("tmp-{}-{number}", phase.name));
-            let checkpoint = step.join("checkpoint");
-            let place = Place { work: folder.into(), step: "dedup".into(), number, aside, checkpoint };
+            let checkpoint = folder.join(format!("checkpoint-{}-{number}", phase.name));
+            let place = Place { work: folder.into(), step: kind.name().into(), number, aside, checkpoint };
             let mut task = Task::new(&catalog, place, rayon::current_num_threads(), &|_| {});
             let order = Order { common: &plan.common, knobs: &plan.knobs, spec };
-            lvd::stages::run(StageKind::Dedup, phase.name, order, &mut task)?;
+            lvd::stages::run(kind, phase.name, order, &mut task)?;
             outcomes.push(task.outcome);
         }
         let seconds = start.elapsed().as_secs_f64();
-        total += seconds;
+        ran.seconds += seconds;
         let facts: BTreeMap<_, _> = outcomes.iter().flat_map(|outcome| outcome.facts.clone()).collect();
         let mut counters: BTreeMap<String, u64> = BTreeMap::new();
         for (name, n) in outcomes.iter().flat_map(|outcome| &outcome.counters) {
             *counters.entry(name.clone()).or_default() += n;
         }
-        products += counters.get("products").copied().unwrap_or(0);
         let busy = (cpu_seconds()? - cpu) / seconds;
         let tasks = plan.tasks.len();
         println!("{}: {tasks} tasks, {seconds:.2} s, {busy:.2} cores busy {facts:?} {counters:?}", phase.name);
-        earlier.insert(phase.name, outcomes);
+        ran.earlier.insert(phase.name, outcomes);
     }
-    let written: u64 = earlier.values().flatten().flat_map(|outcome| &outcome.parts).map(|part| part.bytes).sum();
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("?").trim().to_owned();
-    let (disk, gflops) = (written as f64 / bytes as f64, products as f64 * 2.0 * dimension(folder)? as f64 / 1e9);
+    Ok(ran)
+}
+
+/// Runs every phase of dedup but the decisions about images, for which there are none.
+pub fn join(folder: &Path, settings: &str) -> Result<()> {
+    let stage: Dedup = settled(settings, &[("vectors", "embed/copy"), ("images", "ingest")])?;
+    let vectors = Table { parts: parts(folder)? };
+    let rows: u64 = vectors.rows();
+    let bytes: u64 = vectors.parts.iter().map(|part| part.bytes).sum();
+    let inputs = BTreeMap::from([("embed/copy".to_owned(), vectors), ("ingest".to_owned(), Table::default())]);
+    let ran = run(folder, &stage, &inputs, |phase| phase != "components")?;
+    let (disk, gflop) =
+        (ran.bytes() as f64 / bytes as f64, ran.counted("products") as f64 * 2.0 * dimension(folder)? as f64 / 1e9);
     println!(
-        "rows={rows} seconds={total:.2} peak={peak} disk={disk:.3} of the vectors' {bytes} bytes, {gflops:.0} GFLOP in the join"
+        "rows={rows} seconds={:.2} peak={} disk={disk:.3} of the vectors' {bytes} bytes, {gflop:.0} GFLOP in the join",
+        ran.seconds,
+        peak()?
     );
     Ok(())
+}
+
+/// Runs cluster, and says how near `train` is to the speed of sgemm.
+pub fn cluster(folder: &Path, settings: &str) -> Result<()> {
+    let stage: Cluster = settled(settings, &[("vectors", "embed/copy")])?;
+    let inputs = BTreeMap::from([("embed/copy".to_owned(), Table { parts: parts(folder)? })]);
+    let rows = inputs["embed/copy"].rows();
+    let start = Instant::now();
+    let ran = run(folder, &stage, &inputs, |phase| phase == "train")?;
+    let train = start.elapsed().as_secs_f64();
+    let trained = ran.counted("training_images");
+    let flop =
+        trained as f64 * f64::from(stage.clusters[0]) * f64::from(stage.iterations) * 2.0 * dimension(folder)? as f64;
+    let sgemm = blas::sgemm_gflops(rayon::current_num_threads());
+    let peak = peak()?;
+    let rate = trained as f64 * f64::from(stage.iterations) / train;
+    println!(
+        "rows={rows} trained={trained} train={train:.2}s images/s/round={rate:.0} peak={peak} {:.0} GFLOP/s, {:.2} of sgemm",
+        flop / train / 1e9,
+        flop / train / 1e9 / sgemm
+    );
+    let ran = run(folder, &stage, &inputs, |_| true)?;
+    println!("rows={rows} seconds={:.2} peak={}", ran.seconds, self::peak()?);
+    Ok(())
+}
+
+/// Runs retrieve for seeds that `make_seeds` wrote, and, where lists were used, compares what was found with every pair.
+pub fn retrieve(folder: &Path, k: usize, settings: &str) -> Result<()> {
+    let sets = format!("sets = {{ seeds = {{ method = \"sample\", k = {k} }} }}\n{settings}");
+    let stage: Retrieve = settled(&sets, &[("vectors", "embed/copy")])?;
+    let mut all = parts(folder)?;
+    all.push(part(folder, "embed/seeds/part-00000.parquet", ShardId::new(1, 0))?);
+    let inputs = BTreeMap::from([("embed/copy".to_owned(), Table { parts: all })]);
+    let ran = run(folder, &stage, &inputs, |_| true)?;
+    println!("seconds={:.2} peak={}", ran.seconds, peak()?);
+    let found = &ran.earlier["collect"][0].parts[0];
+    let mut pairs: Vec<(u64, u64)> = Vec::new();
+    for batch in row::read::<Retrieved>(&folder.join(&found.path))? {
+        pairs.extend(batch?.into_iter().filter_map(|row| Some((row.seed_id?.0, row.id.0))));
+    }
+    pairs.sort_unstable();
+    let bytes: Vec<u8> =
+        pairs.iter().flat_map(|&(seed, id)| [seed.to_le_bytes(), id.to_le_bytes()]).flatten().collect();
+    Ok(std::fs::write(folder.join("retrieved.u64"), bytes)?)
+}
+
+/// Chooses `target` of `n` images in three levels of clusters, sizes long-tailed, and says how long that took.
+pub fn sample(folder: &Path, n: usize, target: usize) -> Result<()> {
+    let (kept, assigned, tree) = (folder.join("kept"), folder.join("assigned"), folder.join("tree"));
+    if !tree.exists() {
+        std::fs::create_dir_all(&kept)?;
+        std::fs::create_dir_all(&assigned)?;
+        let draw = Draw::new(3, "sizes");
+        for shard in 0..u32::try_from(n.div_ceil(SHARD_ROWS))? {
+            let name = format!("part-{shard:05}.parquet");
+            let mut decisions = RowWriter::<Decision>::create(&kept.join(&name), &FACTS)?;
+            let mut clusters = RowWriter::<Assigned>::create(&assigned.join(&name), &FACTS)?;
+            for row in 0..u32::try_from(SHARD_ROWS.min(n - shard as usize * SHARD_ROWS))? {
+                let id = ShardId::new(0, shard).image(row);
+                decisions.push(Decision { id, kept: true })?;
+                // Cluster c has about a share of c^(-2/3) of the images.
+                let cluster = (LEAVES as f64 * draw.unit(id.0).powi(3)) as u32;
+                clusters.push(Assigned { id, cluster, distance: draw.within(1).unit(id.0) as f32 })?;
+            }
+            decisions.finish()?;
+            clusters.finish()?;
+        }
+        std::fs::create_dir_all(&tree)?;
+        let mut nodes = RowWriter::<Node>::create(&tree.join("part-00000.parquet"), &FACTS)?;
+        for (level, clusters) in (1..).zip([LEAVES, LEAVES / 10, LEAVES / 100]) {
+            for cluster in 0..clusters {
+                let parent = (level < 3).then_some(cluster / 10);
+                nodes.push(Node { level, cluster, parent, images: 0 })?;
+            }
+        }
+        nodes.finish()?;
+    }
+    let table = |name: &str| -> Result<Table> {
+        let shards = 0..u32::try_from(n.div_ceil(SHARD_ROWS))?;
+        let parts =
+            shards.map(|shard| part(folder, &format!("{name}/part-{shard:05}.parquet"), ShardId::new(0, shard)));
+        Ok(Table { parts: parts.collect::<Result<_>>()? })
+    };
+    let wired = [("images", "ingest"), ("pool", "dedup"), ("cluster", "cluster")];
+    let stage: Sample = settled(&format!("target = {target}"), &wired)?;
+    let nodes = Table { parts: vec![part(folder, "tree/part-00000.parquet", ShardId::new(0, 0))?] };
+    let inputs = BTreeMap::from([
+        ("ingest/kept".to_owned(), Table::default()),
+        ("dedup".to_owned(), table("kept")?),
+        ("cluster".to_owned(), table("assigned")?),
+        ("cluster/tree".to_owned(), nodes),
+    ]);
+    let ran = run(folder, &stage, &inputs, |phase| phase == "choose")?;
+    println!("seconds={:.2} peak={} size={}", ran.seconds, peak()?, ran.counted("size"));
+    let ran = run(folder, &stage, &inputs, |_| true)?;
+    println!("with the balance measured: seconds={:.2} peak={}", ran.seconds, peak()?);
+    Ok(())
+}
+
+/// Level-1 clusters of [`sample`].
+const LEAVES: u32 = 10_000;
+
+/// Settings as TOML, with inputs filled in as the pipeline's check would.
+fn settled<T: DeserializeOwned>(settings: &str, inputs: &[(&str, &str)]) -> Result<T> {
+    let mut text: toml::Table = toml::from_str(settings)?;
+    text.extend(inputs.iter().map(|&(key, value)| (key.to_owned(), toml::Value::from(value))));
+    Ok(toml::Value::Table(text).try_into()?)
+}
+
+/// The most memory this process ever held.
+fn peak() -> Result<String> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    Ok(status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("?").trim().to_owned())
 }
 
 /// Processor time of this process so far.
@@ -108,6 +255,9 @@ fn catalog() -> Catalog {
     let source = lvd::io::sources::Source::Folder { path: "none".into() };
     let entry = lvd::stages::catalog::SourceEntry::new(0, lvd::stages::catalog::Role::Pool, source);
     catalog.sources.insert("pool".into(), entry);
+    let source = lvd::io::sources::Source::Folder { path: "none".into() };
+    let entry = lvd::stages::catalog::SourceEntry::new(1, lvd::stages::catalog::Role::Seed, source);
+    catalog.sources.insert("seeds".into(), entry);
     catalog
 }
 

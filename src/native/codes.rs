@@ -23,6 +23,8 @@ pub const LANES: usize = 16;
 pub const SKETCH: usize = 128;
 /// How many standard deviations a sketch may be off before it misses a pair: one in 700 just at the floor, fewer above.
 const DEVIATIONS: f32 = 3.0;
+/// From here on, numbers of single precision are integers, and the lowest byte of their bits counts them.
+const INTEGERS_FROM: f32 = 12_582_912.0;
 /// Base rows of one block of a scan.
 const SPAN: usize = 1024;
 
@@ -61,6 +63,8 @@ pub struct Codes {
     scales: Vec<f32>,
     /// How far a product with a row's codes may be off, in cosine: the errors of two rows add up.
     slack: Vec<f32>,
+    /// The norm of what each row's codes are off by.
+    errors: Vec<f32>,
     /// 128 times the sum of each row's codes: what the offset of the packed codes adds to a product.
     offsets: Vec<i32>,
     /// The same of the first [`SKETCH`] codes.
@@ -94,6 +98,7 @@ impl Codes {
             packed: vec![Line::default(); rows.div_ceil(LANES) * width / 4],
             scales: vec![0.0; rows.next_multiple_of(LANES)],
             slack: vec![0.0; rows],
+            errors: vec![0.0; rows],
             offsets: vec![0; rows],
             sketch_offsets: vec![0; rows],
         };
@@ -102,12 +107,13 @@ impl Codes {
             .par_chunks_mut(width / 4)
             .zip(codes.plain.par_chunks_mut(LANES * width))
             .zip(codes.scales.par_chunks_mut(LANES).zip(codes.slack.par_chunks_mut(LANES)))
+            .zip(codes.errors.par_chunks_mut(LANES))
             .zip(codes.offsets.par_chunks_mut(LANES).zip(codes.sketch_offsets.par_chunks_mut(LANES)))
             .zip(vectors.par_chunks(LANES * d))
             .with_min_len(64)
-            .for_each(|((((packed, plain), (scales, slack)), (offsets, sketch_offsets)), vectors)| {
+            .for_each(|(((((packed, plain), (scales, slack)), errors), (offsets, sketch_offsets)), vectors)| {
                 for (row, (vector, codes)) in vectors.chunks(d).zip(plain.chunks_mut(width)).enumerate() {
-                    (scales[row], slack[row]) = encode(vector, &mut codes[..d]);
+                    (scales[row], errors[row], slack[row]) = encode(vector, &mut codes[..d]);
                     let offset = |codes: &[i8]| 128 * codes.iter().map(|&code| i32::from(code)).sum::<i32>();
                     (offsets[row], sketch_offsets[row]) = (offset(codes), offset(&codes[..SKETCH.min(width)]));
                 }
@@ -139,6 +145,13 @@ impl Codes {
     #[must_use]
     pub fn scale(&self, row: usize) -> f32 {
         self.scales[row]
+    }
+
+    /// The norm of what a row's codes are off by: a bound of errors by Cauchy and Schwarz, whatever the vectors' norms. NaN for a row that
+    /// holds no numbers.
+    #[must_use]
+    pub fn error(&self, row: usize) -> f32 {
+        self.errors[row]
     }
 
     /// [`Codes::scale`] of every row, and zeros to a whole group.
@@ -284,8 +297,8 @@ wide! {
 }
 
 wide! {
-    /// Codes of one vector; its scale, and the bound of the error.
-    fn encode(vector: &[f32], codes: &mut [i8]) -> (f32, f32) {
+    /// Codes of one vector; its scale, the norm of the error, and the bound of a product's error.
+    fn encode(vector: &[f32], codes: &mut [i8]) -> (f32, f32, f32) {
         let mut lanes = [0.0f32; LANES];
         for some in vector.chunks(LANES) {
             for (largest, x) in lanes.iter_mut().zip(some) {
@@ -296,18 +309,19 @@ wide! {
         // A NaN is passed over above, and makes the squares one.
         let squares = dot(vector, vector);
         if largest == 0.0 || !squares.is_finite() {
-            return (0.0, f32::NAN);
+            // Nothing is exactly nothing, but near to nobody.
+            return (0.0, if squares == 0.0 { 0.0 } else { f32::NAN }, f32::NAN);
         }
         let (scale, inverse) = (largest / 127.0, 127.0 / largest);
         let mut errors = [0.0f32; LANES];
         for (some, codes) in vector.chunks(LANES).zip(codes.chunks_mut(LANES)) {
             for ((&x, code), errors) in some.iter().zip(codes).zip(&mut errors) {
-                #[expect(clippy::cast_possible_truncation, reason = "rounded to -127 ..= 127")]
-                let rounded = (x * inverse).round_ties_even() as i32;
-                #[expect(clippy::cast_possible_truncation, reason = "clamped")]
-                let clamped = rounded.clamp(-127, 127) as i8;
-                *code = clamped;
-                let error = x - scale * f32::from(clamped);
+                // Added to a number this large, a small one is rounded to the nearest integer, ties to even: -127 to 127.
+                let rounded = x * inverse + INTEGERS_FROM;
+                #[expect(clippy::cast_possible_truncation, reason = "the lowest byte is the integer")]
+                let integer = rounded.to_bits() as i8;
+                *code = integer;
+                let error = x - scale * (rounded - INTEGERS_FROM);
                 *errors += error * error;
             }
         }
@@ -317,7 +331,7 @@ wide! {
         // most 1.002 e + e^2. The sum over both rows covers the product of the two errors, since 2 e f <= e^2 + f^2.
         let error = errors.iter().sum::<f32>().sqrt();
         let norm = squares.sqrt().max(1.002);
-        (scale, norm * error + error * error + rounding)
+        (scale, error, norm * error + error * error + rounding)
     }
 }
 

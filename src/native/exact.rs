@@ -1,8 +1,10 @@
 //! Exact search by matrix products: the nearest base rows of queries, the nearest centroid of points.
 //!
-//! BLAS proposes every candidate that rounding could make the best; dot products in a fixed order decide among them, ties
-//! going to the lower row. So an answer depends neither on how the blocks are cut nor on the kernel of the BLAS.
+//! BLAS, or products of eight-bit codes, propose every candidate that rounding could make the best; dot products in a fixed order
+//! decide among them, ties going to the lower row. So an answer depends neither on how the blocks are cut nor on the kernel of the
+//! BLAS, nor on which of the two proposed.
 
+mod coded;
 mod knn;
 
 mod nearest;
@@ -73,6 +75,8 @@ mod tests {
         let draw = Draw::new(seed, "exact");
         #[expect(clippy::cast_possible_truncation, reason = "random numbers")]
         let mut vectors: Vec<f32> = (0..n * d).map(|i| draw.unit(i as u64) as f32 - 0.5).collect();
+        // A few numbers far larger than the rest: what codes with one scale a row do worst.
+        vectors.chunks_mut(d).step_by(3).for_each(|vector| vector[0] *= 9.0);
         vectors.chunks_mut(d).for_each(|vector| assert!(normalise(vector)));
         vectors
     }
@@ -96,7 +100,9 @@ mod tests {
 
     #[test]
     fn knn_equals_brute_force_to_the_bit() {
-        for (n, m, d, k) in [(1, 1, 1, 1), (3, 5, 2, 9), (300, 5000, 24, 7), (257, 2049, 33, 64), (5, 0, 8, 2)] {
+        // From 64 numbers and 64 rows on, codes propose.
+        let small = [(1, 1, 1, 1), (3, 5, 2, 9), (300, 5000, 24, 7), (257, 2049, 33, 64), (5, 0, 8, 2)];
+        for (n, m, d, k) in small.into_iter().chain([(600, 3000, 96, 5), (40, 1100, 130, 300), (33, 70, 64, 70)]) {
             let (queries, base) = (units(n, d, 1), units(m, d, 2));
             assert_eq!(bits(&knn_ip(&queries, &base, d, k)), bits(&oracle(&queries, &base, d, k)), "{n} {m} {d} {k}");
         }
@@ -110,6 +116,14 @@ mod tests {
         let rows: Vec<u32> = knn_ip(&one, &base, d, 40).of(0).map(|(row, _)| row).collect();
         assert_eq!(rows, (0..40).collect::<Vec<_>>());
         assert_eq!(nearest(&one, &base, d), [(0, 0.0)]);
+        // More of them than codes can keep apart.
+        let d = 80;
+        let one = units(1, d, 4);
+        let base: Vec<f32> = one.iter().copied().cycle().take(3000 * d).collect();
+        let queries: Vec<f32> = one.iter().copied().cycle().take(50 * d).collect();
+        let found = knn_ip(&queries, &base, d, 3);
+        assert!((0..50).all(|query| found.of(query).map(|(row, _)| row).eq(0..3)));
+        assert!(nearest(&queries, &base, d).iter().all(|&found| found == (0, 0.0)));
     }
 
     #[test]
@@ -123,7 +137,8 @@ mod tests {
 
     #[test]
     fn nearest_equals_brute_force_to_the_bit() {
-        for (n, k, d, scale) in [(300, 2100, 16, 1.0), (1000, 7, 40, 1.0), (400, 333, 33, 100.0)] {
+        let small = [(300, 2100, 16, 1.0), (1000, 7, 40, 1.0), (400, 333, 33, 100.0)];
+        for (n, k, d, scale) in small.into_iter().chain([(1500, 1100, 96, 1.0), (700, 64, 70, 50.0)]) {
             let scaled = |seed| units(n.max(k), d, seed).into_iter().map(|x| x * scale).collect::<Vec<_>>();
             let (points, centroids) = (&scaled(4)[..n * d], &scaled(5)[..k * d]);
             let expected: Vec<(u32, f32)> = points

@@ -2,9 +2,14 @@
 
 use rayon::prelude::*;
 
+use super::coded::{Coded, worth_coding};
 use super::{BASE_ROWS, QUERY_ROWS, ROUNDOFF, SCAN, any, as_f32, row_number, rows, with_products};
+use crate::native::codes::Codes;
 use crate::native::wide::wide;
 use crate::ops::dot::dot;
+
+/// Queries from which on a base is worth coding.
+const CODED_QUERIES: usize = 32;
 
 /// The nearest rows of each query, best first.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,20 +54,39 @@ pub fn knn_ip(queries: &[f32], base: &[f32], d: usize, k: usize) -> Knn {
     let n = rows(queries, d);
     assert!(k > 0 && rows(base, d) < Knn::NONE as usize, "k must be 1 or more, and a base smaller than 2^32 - 1 rows");
     let mut found = Knn::empty(n, k);
+    let coded = (worth_coding(d, rows(base, d)) && n >= CODED_QUERIES).then(|| Coded::new(base, d));
     queries
         .par_chunks(QUERY_ROWS * d)
         .zip(found.rows.par_chunks_mut(QUERY_ROWS * k))
         .zip(found.similarities.par_chunks_mut(QUERY_ROWS * k))
-        .for_each(|((queries, rows), similarities)| knn_block(queries, base, d, rows, similarities));
+        .for_each(|((queries, rows), similarities)| {
+            let n = queries.len() / d;
+            // The error of a product of unit vectors is below d roundoffs, in BLAS as in the fixed order; two products are compared.
+            let margin = 4.0 * as_f32(d) * ROUNDOFF;
+            let mut best: Vec<_> = (0..n).map(|_| Candidates::new(k, margin)).collect();
+            let few = coded.as_ref().is_some_and(|coded| propose_by_codes(queries, coded, &mut best));
+            if !few {
+                best = (0..n).map(|_| Candidates::new(k, margin)).collect();
+                propose(queries, base, d, &mut best);
+            }
+            decide(queries, base, d, best, rows, similarities);
+        });
     found
 }
 
-fn knn_block(queries: &[f32], base: &[f32], d: usize, rows: &mut [u32], similarities: &mut [f32]) {
-    let n = queries.len() / d;
-    let k = rows.len() / n;
-    // The error of a product of unit vectors is below d roundoffs, in BLAS as in the fixed order; two products are compared.
-    let margin = 4.0 * as_f32(d) * ROUNDOFF;
-    let mut best: Vec<_> = (0..n).map(|_| Candidates::new(k, margin)).collect();
+/// By eight-bit codes, all that may be among the best for all their errors. `false`: too many, and some were lost.
+fn propose_by_codes(queries: &[f32], coded: &Coded, best: &mut [Candidates]) -> bool {
+    let squares: Vec<f32> = queries.chunks(coded.d()).map(|query| dot(query, query)).collect();
+    let queries = Codes::new(queries, coded.d());
+    for ((row, best), &square) in best.iter_mut().enumerate().zip(&squares) {
+        best.margin += coded.margin(&queries, row, square);
+    }
+    coded.products(&queries, &mut |query, first, products| offer(&mut best[query], products, first));
+    best.iter().all(|best| !best.lost)
+}
+
+/// By matrix products.
+fn propose(queries: &[f32], base: &[f32], d: usize, best: &mut [Candidates]) {
     for (block, base) in base.chunks(BASE_ROWS * d).enumerate() {
         with_products(queries, base, d, |products| {
             for (best, products) in best.iter_mut().zip(products.chunks(base.len() / d)) {
@@ -70,6 +94,11 @@ fn knn_block(queries: &[f32], base: &[f32], d: usize, rows: &mut [u32], similari
             }
         });
     }
+}
+
+/// By products in the fixed order, ties going to the lower row.
+fn decide(queries: &[f32], base: &[f32], d: usize, best: Vec<Candidates>, rows: &mut [u32], similarities: &mut [f32]) {
+    let k = rows.len() / best.len();
     for (i, best) in best.into_iter().enumerate() {
         let query = &queries[i * d..][..d];
         let decided = best.decide(|row| dot(query, &base[row as usize * d..][..d]));
@@ -93,6 +122,8 @@ struct Candidates {
     /// Products at or below this need no look.
     floor: f32,
     found: Vec<(f32, u32)>,
+    /// Whether some were left out for want of room.
+    lost: bool,
 }
 
 impl Candidates {
@@ -100,7 +131,7 @@ impl Candidates {
     const SLACK: usize = 1024;
 
     fn new(k: usize, margin: f32) -> Self {
-        Self { k, margin, floor: f32::NEG_INFINITY, found: Vec::with_capacity(3 * k + SCAN) }
+        Self { k, margin, floor: f32::NEG_INFINITY, found: Vec::with_capacity(3 * k + SCAN), lost: false }
     }
 
     /// Takes the products of the rows from `first` on.
@@ -137,6 +168,7 @@ impl Candidates {
         self.floor = floor;
         self.found.retain(|&(product, _)| product > floor);
         if self.found.len() > self.k + Self::SLACK {
+            self.lost = true;
             self.found.select_nth_unstable_by(self.k + Self::SLACK - 1, better);
             self.found.truncate(self.k + Self::SLACK);
         }

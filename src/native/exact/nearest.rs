@@ -1,10 +1,17 @@
 //! The centroid of least Euclidean distance to each point.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use rayon::prelude::*;
 
+use super::coded::{Coded, worth_coding};
 use super::{BASE_ROWS, QUERY_ROWS, ROUNDOFF, SCAN, as_f32, row_number, rows, with_products};
+use crate::native::codes::Codes;
 use crate::native::wide::wide;
 use crate::ops::dot::{dot, squared_distance};
+
+/// Codes are too coarse for centroids of which more than one in so many have to be looked at again.
+const LOOKED_AT: u64 = 10;
 
 /// Scores of which only the least is looked at, unless it is among the best.
 const STRETCH: usize = 128;
@@ -32,25 +39,59 @@ pub(crate) fn nearest_of(points: &[f32], squares: &[f32], centroids: &[f32], d: 
     let half_squares: Vec<f32> = centroids.par_chunks(d).map(|centroid| 0.5 * dot(centroid, centroid)).collect();
     let longest = half_squares.iter().fold(0.0f32, |longest, &half| longest.max(half)) * 2.0;
     let mut found = vec![(0, f32::NAN); n];
+    let coded = worth_coding(d, k).then(|| Coded::new(centroids, d));
+    let tally = Tally::default();
     points
         .par_chunks(QUERY_ROWS * d)
         .zip(squares.par_chunks(QUERY_ROWS))
         .zip(found.par_chunks_mut(QUERY_ROWS))
         .for_each(|((points, squares), found)| {
-            let best = squares.iter().map(|&square| Closest::new(square, longest, d)).collect();
-            nearest_block(points, centroids, d, &half_squares, best, found);
+            let mut best: Vec<Closest> = squares.iter().map(|&square| Closest::new(square, longest, d)).collect();
+            match coded.as_ref().filter(|_| tally.pays(k)) {
+                Some(coded) => {
+                    propose_by_codes(points, squares, coded, &half_squares, &mut best);
+                    tally.add(&best);
+                }
+                None => propose(points, centroids, d, &half_squares, &mut best),
+            }
+            decide(points, centroids, d, &best, found);
         });
     found
 }
 
-fn nearest_block(
-    points: &[f32],
-    centroids: &[f32],
-    d: usize,
-    half_squares: &[f32],
-    mut best: Vec<Closest>,
-    found: &mut [(u32, f32)],
-) {
+/// Points looked at so far by codes, and the candidates for them.
+#[derive(Default)]
+struct Tally {
+    points: AtomicU64,
+    candidates: AtomicU64,
+}
+
+impl Tally {
+    /// Whether the candidates so far were few enough of so many centroids. Only speed hangs on it.
+    fn pays(&self, centroids: usize) -> bool {
+        let (points, candidates) = (self.points.load(Ordering::Relaxed), self.candidates.load(Ordering::Relaxed));
+        candidates * LOOKED_AT <= points * centroids as u64
+    }
+
+    fn add(&self, best: &[Closest]) {
+        self.points.fetch_add(best.len() as u64, Ordering::Relaxed);
+        self.candidates.fetch_add(best.iter().map(|best| best.close().count() as u64).sum(), Ordering::Relaxed);
+    }
+}
+
+/// By eight-bit codes, all that may be the closest for all their errors.
+fn propose_by_codes(points: &[f32], squares: &[f32], coded: &Coded, half_squares: &[f32], best: &mut [Closest]) {
+    let queries = Codes::new(points, coded.d());
+    for ((row, best), &square) in best.iter_mut().enumerate().zip(squares) {
+        best.margin += coded.margin(&queries, row, square);
+    }
+    coded.products(&queries, &mut |point, first, products| {
+        offer(&mut best[point], products, &half_squares[first as usize..][..products.len()], first);
+    });
+}
+
+/// By matrix products.
+fn propose(points: &[f32], centroids: &[f32], d: usize, half_squares: &[f32], best: &mut [Closest]) {
     for (block, centroids) in centroids.chunks(BASE_ROWS * d).enumerate() {
         let halves = &half_squares[block * BASE_ROWS..][..centroids.len() / d];
         with_products(points, centroids, d, |products| {
@@ -59,10 +100,13 @@ fn nearest_block(
             }
         });
     }
+}
+
+/// By distances in the fixed order, ties going to the lower centroid.
+fn decide(points: &[f32], centroids: &[f32], d: usize, best: &[Closest], found: &mut [(u32, f32)]) {
     for ((best, point), found) in best.iter().zip(points.chunks(d)).zip(found) {
-        let decided = best.found.iter().filter(|candidate| candidate.0 <= best.least + best.margin);
         let distance = |row: u32| squared_distance(point, &centroids[row as usize * d..][..d]);
-        if let Some(nearest) = decided.map(|&(_, row)| (row, distance(row))).min_by(|a, b| a.1.total_cmp(&b.1)) {
+        if let Some(nearest) = best.close().map(|row| (row, distance(row))).min_by(|a, b| a.1.total_cmp(&b.1)) {
             *found = nearest;
         }
     }
@@ -118,6 +162,11 @@ impl Closest {
                 self.take(scores, row);
             }
         }
+    }
+
+    /// The candidates that are close enough to the least score in the end.
+    fn close(&self) -> impl Iterator<Item = u32> + '_ {
+        self.found.iter().filter(|candidate| candidate.0 <= self.least + self.margin).map(|&(_, row)| row)
     }
 
     #[cold]

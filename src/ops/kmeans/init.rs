@@ -1,9 +1,13 @@
 //! First centroids: random points, greedy k-means++, or k-means||.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::{Init, KMeans};
+use crate::native::codes::Codes;
 use crate::native::exact::{nearest_of, squares};
+use crate::native::wide::wide;
 use crate::ops::dot::squared_distance;
 use crate::ops::hash::Draw;
 
@@ -48,6 +52,7 @@ pub(super) fn random(points: &[f32], d: usize, params: &KMeans) -> Vec<f32> {
 fn plus_plus(points: &[f32], weights: &[f32], d: usize, params: &KMeans, candidates: u64) -> Vec<f32> {
     let draw = Draw::new(params.seed, "kmeans/plus-plus");
     let row = |row: usize| &points[row * d..][..d];
+    let metric = Metric::new(points, d);
     let width = usize::try_from(candidates).unwrap_or(1);
     // What each block of rows would be at with each of the candidates: distances, and their weighted sums.
     let blocks = weights.len().div_ceil(SUM_ROWS);
@@ -61,16 +66,14 @@ fn plus_plus(points: &[f32], weights: &[f32], d: usize, params: &KMeans, candida
         closer
             .par_chunks_mut(width * SUM_ROWS)
             .zip(sums.par_chunks_mut(width))
-            .zip(points.par_chunks(SUM_ROWS * d))
             .zip(distances.par_chunks(SUM_ROWS).zip(weights.par_chunks(SUM_ROWS)))
-            .for_each(|(((closer, sums), points), (distances, weights))| {
+            .enumerate()
+            .for_each(|(block, ((closer, sums), (distances, weights)))| {
                 sums.fill(0.0);
-                for (at, ((point, &now), &weight)) in points.chunks(d).zip(distances).zip(weights).enumerate() {
-                    for (candidate, (&tried, sum)) in tried.iter().zip(sums.iter_mut()).enumerate() {
-                        let distance = squared_distance(point, row(tried)).min(now);
-                        closer[candidate * SUM_ROWS + at] = distance;
-                        *sum += f64::from(weight) * f64::from(distance);
-                    }
+                let first = block * SUM_ROWS;
+                metric.squared(&tried, first..first + distances.len(), closer);
+                for (closer, sum) in closer.chunks_mut(SUM_ROWS).zip(sums.iter_mut()).take(tried.len()) {
+                    *sum = lowered(closer, distances, weights);
                 }
             });
         // A strict comparison keeps the first of equals.
@@ -90,6 +93,77 @@ fn plus_plus(points: &[f32], weights: &[f32], d: usize, params: &KMeans, candida
         let totals: Vec<f64> = sums.iter().skip(best.0).step_by(width).copied().collect();
         let draw = draw.within(chosen.len() as u64);
         tried = (0..candidates).map(|i| by_weight(weights, Some(&distances), &totals, draw.unit(i))).collect();
+    }
+}
+
+wide! {
+    /// Lowers each of `closer` to what the point is at already; returns their weighted sum.
+    fn lowered(closer: &mut [f32], distances: &[f32], weights: &[f32]) -> f64 {
+        let mut lanes = [0.0f64; 8];
+        let (closer, rest) = closer[..distances.len()].as_chunks_mut::<8>();
+        let (nows, now_rest) = distances.as_chunks::<8>();
+        let (factors, factor_rest) = weights.as_chunks::<8>();
+        for ((closer, now), factor) in closer.iter_mut().zip(nows).zip(factors) {
+            for lane in 0..8 {
+                closer[lane] = if now[lane] < closer[lane] { now[lane] } else { closer[lane] };
+                lanes[lane] += f64::from(factor[lane]) * f64::from(closer[lane]);
+            }
+        }
+        for ((closer, &now), (&factor, lane)) in rest.iter_mut().zip(now_rest).zip(factor_rest.iter().zip(&mut lanes)) {
+            *closer = if now < *closer { now } else { *closer };
+            *lane += f64::from(factor) * f64::from(*closer);
+        }
+        lanes.iter().sum()
+    }
+}
+
+/// Numbers a point from which on distances are taken from eight-bit codes: they need only be about right to draw by.
+const CODED_D: usize = 64;
+
+/// Squared distances among points.
+struct Metric<'a> {
+    points: &'a [f32],
+    d: usize,
+    /// Codes and squared norms.
+    coded: Option<(Codes, Vec<f32>)>,
+}
+
+impl<'a> Metric<'a> {
+    fn new(points: &'a [f32], d: usize) -> Self {
+        let coded = (d >= CODED_D).then(|| (Codes::new(points, d), squares(points, d)));
+        Self { points, d, coded }
+    }
+
+    /// From each of `to` to each of `rows`: stretches of [`SUM_ROWS`].
+    fn squared(&self, to: &[usize], rows: Range<usize>, out: &mut [f32]) {
+        let row = |row: usize| &self.points[row * self.d..][..self.d];
+        let Some((codes, squares)) = &self.coded else {
+            for (&to, out) in to.iter().zip(out.chunks_mut(SUM_ROWS)) {
+                for (from, out) in rows.clone().zip(out) {
+                    *out = squared_distance(row(from), row(to));
+                }
+            }
+            return;
+        };
+        #[expect(clippy::cast_possible_truncation, reason = "points are counted below 2^32")]
+        let chosen: Vec<u32> = to.iter().map(|&to| to as u32).collect();
+        let mut products = Vec::new();
+        let stride = codes.products(codes, &chosen, &rows, &mut products);
+        for ((&to, products), out) in to.iter().zip(products.chunks(stride)).zip(out.chunks_mut(SUM_ROWS)) {
+            let scales = &codes.scales()[rows.clone()];
+            from_products(products, scales, &squares[rows.clone()], (codes.scale(to), squares[to]), out);
+        }
+    }
+}
+
+wide! {
+    #[expect(clippy::cast_precision_loss, reason = "about right")]
+    fn from_products(products: &[i32], scales: &[f32], squares: &[f32], to: (f32, f32), out: &mut [f32]) {
+        let (scale, square) = to;
+        for (((out, &product), &other), &of_other) in out.iter_mut().zip(products).zip(scales).zip(squares) {
+            let distance = square + of_other - 2.0 * (product as f32 * (scale * other));
+            *out = if distance > 0.0 { distance } else { 0.0 };
+        }
     }
 }
 
