@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Neighbours of seeds in a pool, ours (the retrieve stage, from Parquet to Parquet) against faiss-cpu of PyPI (from raw f32 in memory), on 2
 # threads each: flat search against flat, inverted lists against inverted lists of the same recall.
-# The last line: ratio = the peer's seconds over ours for flat search (above 1: ours is faster); quality = the share of the peer's
+# Vectors that vary in a quarter of their dimensions, as those of encoders do. The last line: ratio = the peer's seconds over ours for flat search (above 1: ours is faster); quality = the share of the peer's
 # neighbours that ours are. usage: retrieve.sh [--quick]
 set -euo pipefail
 bench=pool
@@ -9,10 +9,10 @@ source "$(dirname "$0")/common.sh"
 
 k=4 d=512
 if [ -n "$quick" ]; then n=100000 seeds=1000; else n=1000000 seeds=10000; fi
-pool=$work/pool-$n
+pool=$work/narrow-$n
 if [ ! -e "$pool/whole" ]; then
     rm -rf "$pool"
-    "$ours" make "$pool" $n $d 1 clouds
+    "$ours" make "$pool" $n $d 1 narrow
     "$ours" raw "$pool" "$pool/vectors.f32"
     touch "$pool/whole"
 fi

@@ -18,7 +18,7 @@ use lvd::stages::cluster::{Assigned, Cluster, Node};
 use lvd::stages::dedup::{Dedup, Edge};
 use lvd::stages::known::{Known, Part, Table};
 use lvd::stages::pool::Decision;
-use lvd::stages::retrieve::{Retrieve, Retrieved};
+use lvd::stages::retrieve::{Found, Retrieve};
 use lvd::stages::sample::Sample;
 use lvd::stages::task::{Outcome, Place, Task};
 use lvd::stages::{Order, Stage};
@@ -88,7 +88,7 @@ pub fn run(
         let mut outcomes = Vec::new();
         for (number, spec) in plan.tasks.iter().enumerate() {
             let aside = step.join(format!("tmp-{}-{number}", phase.name));
-            let checkpoint = folder.join(format!("checkpoint-{}-{number}", phase.name));
+            let checkpoint = step.join(format!("checkpoint-{}-{number}", phase.name));
             let place = Place { work: folder.into(), step: kind.name().into(), number, aside, checkpoint };
             let mut task = Task::new(&catalog, place, rayon::current_num_threads(), &|_| {});
             let order = Order { common: &plan.common, knobs: &plan.knobs, spec };
@@ -161,12 +161,16 @@ pub fn retrieve(folder: &Path, k: usize, settings: &str) -> Result<()> {
     let inputs = BTreeMap::from([("embed/copy".to_owned(), Table { parts: all })]);
     let ran = run(folder, &stage, &inputs, |_| true)?;
     println!("seconds={:.2} peak={}", ran.seconds, peak()?);
-    let found = &ran.earlier["collect"][0].parts[0];
-    let mut pairs: Vec<(u64, u64)> = Vec::new();
-    for batch in row::read::<Retrieved>(&folder.join(&found.path))? {
-        pairs.extend(batch?.into_iter().filter_map(|row| Some((row.seed_id?.0, row.id.0))));
+    let mut tops: BTreeMap<ImageId, TopK> = BTreeMap::new();
+    for part in ran.earlier["search"].iter().flat_map(|outcome| &outcome.parts) {
+        for batch in row::read::<Found>(&folder.join(&part.path))? {
+            for Found { seed_id, id, similarity } in batch? {
+                tops.entry(seed_id).or_insert_with(|| TopK::new(k)).push(Neighbour { similarity, id });
+            }
+        }
     }
-    pairs.sort_unstable();
+    let of_seed = |(seed, top): (ImageId, TopK)| top.into_sorted().into_iter().map(move |near| (seed.0, near.id.0));
+    let pairs: Vec<(u64, u64)> = tops.into_iter().flat_map(of_seed).collect();
     let bytes: Vec<u8> =
         pairs.iter().flat_map(|&(seed, id)| [seed.to_le_bytes(), id.to_le_bytes()]).flatten().collect();
     Ok(std::fs::write(folder.join("retrieved.u64"), bytes)?)

@@ -13,8 +13,7 @@ use std::cell::RefCell;
 
 use super::blas;
 pub use knn::{Knn, knn_ip};
-pub use nearest::nearest;
-pub(crate) use nearest::{nearest_of, squares};
+pub use nearest::{Centroids, nearest};
 
 /// Queries (or points) a block: the unit of parallel work, and of a matrix product.
 const QUERY_ROWS: usize = 512;

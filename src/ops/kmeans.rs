@@ -18,7 +18,7 @@ use super::dot::normalise;
 use super::hash::Draw;
 use crate::error::{Error, Result};
 
-pub use points::{Block, Held, Points};
+pub use points::{Block, Held, Points, gather};
 pub use resample::nearest_members;
 
 /// Points a centroid that first centroids are chosen from, where there are more; fewer will do for random ones.
@@ -371,8 +371,7 @@ mod tests {
 
         fn pass(&self, each: &mut dyn FnMut(Block) -> Result<()>) -> Result<()> {
             for (number, values) in self.0.chunks(self.1 * D).enumerate() {
-                let squares = crate::native::exact::squares(values, D);
-                each(Block { first: number * self.1, values, squares: &squares })?;
+                each(Block { first: number * self.1, values })?;
             }
             Ok(())
         }

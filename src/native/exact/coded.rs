@@ -52,6 +52,12 @@ impl Coded {
         2.0 * (off * self.longest + (norm + off) * self.error)
     }
 
+    /// How far one product with a query may be off; `norm` is the base row's.
+    pub fn bound(&self, queries: &Codes, query: usize, square: f32, row: usize, norm: f32) -> f32 {
+        let off = queries.error(query);
+        off * norm + (square.sqrt() + off) * self.codes.error(row)
+    }
+
     /// Calls `take(query, first row, products)` for stretches of up to [`BASE_ROWS`] rows, in order for each query.
     pub fn products(&self, queries: &Codes, take: &mut dyn FnMut(usize, u32, &mut [f32])) {
         let all: Vec<u32> = (0..row_number(queries.rows())).collect();

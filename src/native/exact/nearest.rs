@@ -23,40 +23,99 @@ const STRETCH: usize = 128;
 /// When a length is not a multiple of `d`, or there are no centroids, or 2^32 - 1 of them or more.
 #[must_use]
 pub fn nearest(points: &[f32], centroids: &[f32], d: usize) -> Vec<(u32, f32)> {
-    nearest_of(points, &squares(points, d), centroids, d)
+    Centroids::new(centroids, d).nearest(points)
 }
 
-/// The squared norm of each row: of points whose nearest centroids are asked for many times.
-pub(crate) fn squares(vectors: &[f32], d: usize) -> Vec<f32> {
-    vectors.par_chunks(d).with_min_len(QUERY_ROWS).map(|vector| dot(vector, vector)).collect()
+/// Centroids, made ready for many points.
+pub struct Centroids<'a> {
+    values: &'a [f32],
+    d: usize,
+    half_squares: Vec<f32>,
+    longest_square: f32,
+    coded: Option<Coded>,
+    tally: Tally,
 }
 
-/// [`nearest`] of points whose [`squares`] are known.
-pub(crate) fn nearest_of(points: &[f32], squares: &[f32], centroids: &[f32], d: usize) -> Vec<(u32, f32)> {
-    let (n, k) = (rows(points, d), rows(centroids, d));
-    assert_eq!(squares.len(), n, "a square a point");
-    assert!(k > 0 && k < u32::MAX as usize, "the nearest of {k} centroids is not defined");
-    let half_squares: Vec<f32> = centroids.par_chunks(d).map(|centroid| 0.5 * dot(centroid, centroid)).collect();
-    let longest = half_squares.iter().fold(0.0f32, |longest, &half| longest.max(half)) * 2.0;
-    let mut found = vec![(0, f32::NAN); n];
-    let coded = worth_coding(d, k).then(|| Coded::new(centroids, d));
-    let tally = Tally::default();
-    points
-        .par_chunks(QUERY_ROWS * d)
-        .zip(squares.par_chunks(QUERY_ROWS))
-        .zip(found.par_chunks_mut(QUERY_ROWS))
-        .for_each(|((points, squares), found)| {
-            let mut best: Vec<Closest> = squares.iter().map(|&square| Closest::new(square, longest, d)).collect();
-            match coded.as_ref().filter(|_| tally.pays(k)) {
+impl<'a> Centroids<'a> {
+    /// Row-major centroids of `d` numbers.
+    ///
+    /// # Panics
+    /// When the length is not a multiple of `d`, or there are none, or 2^32 - 1 or more.
+    #[must_use]
+    pub fn new(values: &'a [f32], d: usize) -> Self {
+        let k = rows(values, d);
+        assert!(k > 0 && k < u32::MAX as usize, "the nearest of {k} centroids is not defined");
+        let half_squares: Vec<f32> = values.par_chunks(d).map(|centroid| 0.5 * dot(centroid, centroid)).collect();
+        let longest_square = half_squares.iter().fold(0.0f32, |longest, &half| longest.max(half)) * 2.0;
+        let coded = worth_coding(d, k).then(|| Coded::new(values, d));
+        Self { values, d, half_squares, longest_square, coded, tally: Tally::default() }
+    }
+
+    /// See [`nearest`].
+    ///
+    /// # Panics
+    /// When the length is not a multiple of the centroids' dimension.
+    #[must_use]
+    pub fn nearest(&self, points: &[f32]) -> Vec<(u32, f32)> {
+        let mut found = vec![(0, f32::NAN); rows(points, self.d)];
+        points.par_chunks(QUERY_ROWS * self.d).zip(found.par_chunks_mut(QUERY_ROWS)).for_each(|(points, found)| {
+            let squares: Vec<f32> = points.chunks(self.d).map(|point| dot(point, point)).collect();
+            let closest = |&square: &f32| Closest::new(square, self.longest_square, self.d);
+            let mut best: Vec<Closest> = squares.iter().map(closest).collect();
+            match self.coded.as_ref().filter(|_| self.tally.pays(self.half_squares.len())) {
                 Some(coded) => {
-                    propose_by_codes(points, squares, coded, &half_squares, &mut best);
-                    tally.add(&best);
+                    self.propose_by_codes(points, &squares, coded, &mut best);
+                    self.tally.add(&best);
                 }
-                None => propose(points, centroids, d, &half_squares, &mut best),
+                None => self.propose(points, &mut best),
             }
-            decide(points, centroids, d, &best, found);
+            self.decide(points, &best, found);
         });
-    found
+        found
+    }
+
+    /// By eight-bit codes, all that may be the closest for all their errors.
+    fn propose_by_codes(&self, points: &[f32], squares: &[f32], coded: &Coded, best: &mut [Closest]) {
+        let queries = Codes::new(points, self.d);
+        let margins: Vec<f32> = best.iter().map(|best| best.margin).collect();
+        for ((row, best), &square) in best.iter_mut().enumerate().zip(squares) {
+            best.margin += coded.margin(&queries, row, square);
+        }
+        coded.products(&queries, &mut |point, first, products| {
+            offer(&mut best[point], products, &self.half_squares[first as usize..][..products.len()], first);
+        });
+        // What each centroid may be off by is less than what the worst may.
+        for (row, ((best, margin), &square)) in best.iter_mut().zip(margins).zip(squares).enumerate() {
+            best.refine(margin, |centroid| {
+                let norm = (2.0 * self.half_squares[centroid as usize]).sqrt();
+                coded.bound(&queries, row, square, centroid as usize, norm)
+            });
+        }
+    }
+
+    /// By matrix products.
+    fn propose(&self, points: &[f32], best: &mut [Closest]) {
+        for (block, centroids) in self.values.chunks(BASE_ROWS * self.d).enumerate() {
+            let halves = &self.half_squares[block * BASE_ROWS..][..centroids.len() / self.d];
+            with_products(points, centroids, self.d, |products| {
+                for (best, products) in best.iter_mut().zip(products.chunks_mut(halves.len())) {
+                    offer(best, products, halves, row_number(block * BASE_ROWS));
+                }
+            });
+        }
+    }
+
+    /// By distances in the fixed order, ties going to the lower centroid.
+    fn decide(&self, points: &[f32], best: &[Closest], found: &mut [(u32, f32)]) {
+        let d = self.d;
+        for ((best, point), found) in best.iter().zip(points.chunks(d)).zip(found) {
+            let distance = |row: u32| squared_distance(point, &self.values[row as usize * d..(row as usize + 1) * d]);
+            let decided = best.close().map(|row| (row, distance(row)));
+            if let Some(nearest) = decided.min_by(|a, b| a.1.total_cmp(&b.1)) {
+                *found = nearest;
+            }
+        }
+    }
 }
 
 /// Points looked at so far by codes, and the candidates for them.
@@ -76,39 +135,6 @@ impl Tally {
     fn add(&self, best: &[Closest]) {
         self.points.fetch_add(best.len() as u64, Ordering::Relaxed);
         self.candidates.fetch_add(best.iter().map(|best| best.close().count() as u64).sum(), Ordering::Relaxed);
-    }
-}
-
-/// By eight-bit codes, all that may be the closest for all their errors.
-fn propose_by_codes(points: &[f32], squares: &[f32], coded: &Coded, half_squares: &[f32], best: &mut [Closest]) {
-    let queries = Codes::new(points, coded.d());
-    for ((row, best), &square) in best.iter_mut().enumerate().zip(squares) {
-        best.margin += coded.margin(&queries, row, square);
-    }
-    coded.products(&queries, &mut |point, first, products| {
-        offer(&mut best[point], products, &half_squares[first as usize..][..products.len()], first);
-    });
-}
-
-/// By matrix products.
-fn propose(points: &[f32], centroids: &[f32], d: usize, half_squares: &[f32], best: &mut [Closest]) {
-    for (block, centroids) in centroids.chunks(BASE_ROWS * d).enumerate() {
-        let halves = &half_squares[block * BASE_ROWS..][..centroids.len() / d];
-        with_products(points, centroids, d, |products| {
-            for (best, products) in best.iter_mut().zip(products.chunks_mut(halves.len())) {
-                offer(best, products, halves, row_number(block * BASE_ROWS));
-            }
-        });
-    }
-}
-
-/// By distances in the fixed order, ties going to the lower centroid.
-fn decide(points: &[f32], centroids: &[f32], d: usize, best: &[Closest], found: &mut [(u32, f32)]) {
-    for ((best, point), found) in best.iter().zip(points.chunks(d)).zip(found) {
-        let distance = |row: u32| squared_distance(point, &centroids[row as usize * d..][..d]);
-        if let Some(nearest) = best.close().map(|row| (row, distance(row))).min_by(|a, b| a.1.total_cmp(&b.1)) {
-            *found = nearest;
-        }
     }
 }
 
@@ -162,6 +188,15 @@ impl Closest {
                 self.take(scores, row);
             }
         }
+    }
+
+    /// Keeps the candidates that may be the closest when each score is off by its own `bound` at most, beside `margin`.
+    fn refine(&mut self, margin: f32, bound: impl Fn(u32) -> f32) {
+        let limit = self.least + self.margin;
+        self.found.retain(|candidate| candidate.0 <= limit);
+        let most = self.found.iter().map(|&(score, row)| score + bound(row)).fold(f32::INFINITY, f32::min);
+        self.found.retain(|&(score, row)| score - bound(row) <= most + margin);
+        self.margin = f32::INFINITY;
     }
 
     /// The candidates that are close enough to the least score in the end.

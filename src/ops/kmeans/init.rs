@@ -6,9 +6,9 @@ use rayon::prelude::*;
 
 use super::{Init, KMeans};
 use crate::native::codes::Codes;
-use crate::native::exact::{nearest_of, squares};
+use crate::native::exact::nearest;
 use crate::native::wide::wide;
-use crate::ops::dot::squared_distance;
+use crate::ops::dot::{dot, squared_distance};
 use crate::ops::hash::Draw;
 
 /// Rows whose squared distances are added together by one task.
@@ -130,7 +130,8 @@ struct Metric<'a> {
 
 impl<'a> Metric<'a> {
     fn new(points: &'a [f32], d: usize) -> Self {
-        let coded = (d >= CODED_D).then(|| (Codes::new(points, d), squares(points, d)));
+        let coded = (d >= CODED_D)
+            .then(|| (Codes::new(points, d), points.par_chunks(d).map(|point| dot(point, point)).collect()));
         Self { points, d, coded }
     }
 
@@ -171,29 +172,29 @@ wide! {
 /// k-means++ among these, weighted by the points they are nearest to.
 fn parallel(points: &[f32], d: usize, params: &KMeans) -> Vec<f32> {
     let draw = Draw::new(params.seed, "kmeans/parallel");
-    let (n, squares) = (points.len() / d, squares(points, d));
+    let n = points.len() / d;
     let row = |row: usize| &points[row * d..][..d];
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a draw")]
     let first = (draw.unit(0) * n as f64) as usize;
     let mut chosen = vec![first];
-    let mut nearest: Vec<(u32, f32)> = nearest_of(points, &squares, row(first), d);
+    let mut closest: Vec<(u32, f32)> = nearest(points, row(first), d);
     for round in 1..=PARALLEL_ROUNDS {
-        let blocks = nearest.par_chunks(SUM_ROWS).map(|some| some.iter().map(|&(_, x)| f64::from(x)).sum::<f64>());
+        let blocks = closest.par_chunks(SUM_ROWS).map(|some| some.iter().map(|&(_, x)| f64::from(x)).sum::<f64>());
         let potential: f64 = blocks.collect::<Vec<_>>().into_iter().sum();
         #[expect(clippy::cast_precision_loss, reason = "a share")]
         let share = params.k as f64 / potential;
         let draw = draw.within(round);
         let drawn: Vec<usize> =
-            (0..n).filter(|&point| draw.unit(point as u64) < share * f64::from(nearest[point].1)).collect();
+            (0..n).filter(|&point| draw.unit(point as u64) < share * f64::from(closest[point].1)).collect();
         if drawn.is_empty() {
             break;
         }
         let values: Vec<f32> = drawn.iter().flat_map(|&drawn| row(drawn)).copied().collect();
         let before = u32::try_from(chosen.len()).unwrap_or(u32::MAX);
-        let fresh = nearest_of(points, &squares, &values, d);
-        nearest.par_iter_mut().zip(fresh).for_each(|(nearest, (candidate, distance))| {
-            if distance < nearest.1 {
-                *nearest = (before + candidate, distance);
+        let fresh = nearest(points, &values, d);
+        closest.par_iter_mut().zip(fresh).for_each(|(closest, (candidate, distance))| {
+            if distance < closest.1 {
+                *closest = (before + candidate, distance);
             }
         });
         chosen.extend(drawn);
@@ -206,7 +207,7 @@ fn parallel(points: &[f32], d: usize, params: &KMeans) -> Vec<f32> {
         return values;
     }
     let mut weights = vec![0.0f32; chosen.len()];
-    for &(candidate, _) in &nearest {
+    for &(candidate, _) in &closest {
         weights[candidate as usize] += 1.0;
     }
     let values: Vec<f32> = chosen.iter().flat_map(|&chosen| row(chosen)).copied().collect();

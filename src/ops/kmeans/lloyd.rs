@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::points::Points;
 use crate::error::{Error, Result};
-use crate::native::exact::nearest_of;
+use crate::native::exact::Centroids;
 use crate::native::wide::wide;
 use crate::ops::hash::Draw;
 
@@ -23,12 +23,13 @@ pub(super) fn round(points: &dyn Points, centroids: &[f32]) -> Result<Round> {
     let d = points.dimension();
     let k = centroids.len() / d;
     let (mut sums, mut sizes, mut potential) = (vec![0.0f64; centroids.len()], vec![0usize; k], 0.0);
+    let ready = Centroids::new(centroids, d);
     points.pass(&mut |block| {
-        if let Some(bad) = block.squares.iter().position(|square| !square.is_finite()) {
+        let assigned = ready.nearest(block.values);
+        if let Some(bad) = assigned.iter().position(|(_, distance)| !distance.is_finite()) {
             let message = format!("point {} of {} holds a NaN or an infinity", block.first + bad, points.count());
             return Err(Error::usage(message, "leave such vectors out before clustering"));
         }
-        let assigned = nearest_of(block.values, block.squares, centroids, d);
         potential = assigned.iter().fold(potential, |sum, &(_, distance)| sum + f64::from(distance));
         let members = Members::new(assigned.into_iter().map(|(cluster, _)| cluster), k);
         sums.par_chunks_mut(d).enumerate().for_each(|(cluster, sums)| {

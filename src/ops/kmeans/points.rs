@@ -1,7 +1,6 @@
 //! Points as k-means sees them: held in memory, or read anew for every pass.
 
 use crate::error::Result;
-use crate::native::exact::squares;
 
 /// Points to cluster, in a fixed order. How they are cut into blocks decides no result.
 pub trait Points: Sync {
@@ -23,14 +22,11 @@ pub struct Block<'a> {
     pub first: usize,
     /// Their values, row-major.
     pub values: &'a [f32],
-    /// Their squared norms.
-    pub squares: &'a [f32],
 }
 
 /// Points in memory: one block.
 pub struct Held<'a> {
     values: std::borrow::Cow<'a, [f32]>,
-    squares: Vec<f32>,
     d: usize,
 }
 
@@ -43,8 +39,7 @@ impl<'a> Held<'a> {
     pub fn new(values: impl Into<std::borrow::Cow<'a, [f32]>>, d: usize) -> Self {
         let values = values.into();
         assert!(d > 0 && values.len().is_multiple_of(d), "{} numbers are not rows of {d}", values.len());
-        let squares = squares(&values, d);
-        Self { values, squares, d }
+        Self { values, d }
     }
 
     /// All values.
@@ -56,7 +51,7 @@ impl<'a> Held<'a> {
 
 impl Points for Held<'_> {
     fn count(&self) -> usize {
-        self.squares.len()
+        self.values.len() / self.d
     }
 
     fn dimension(&self) -> usize {
@@ -64,7 +59,7 @@ impl Points for Held<'_> {
     }
 
     fn pass(&self, each: &mut dyn FnMut(Block) -> Result<()>) -> Result<()> {
-        each(Block { first: 0, values: &self.values, squares: &self.squares })
+        each(Block { first: 0, values: &self.values })
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BinaryHeap;
 
 use super::points::{Held, Points, gather};
 use crate::error::Result;
-use crate::native::exact::nearest_of;
+use crate::native::exact::Centroids;
 
 /// The `each` members of every cluster that are nearest to its centroid, ties going to the earlier point; in the order of the points.
 ///
@@ -13,8 +13,9 @@ use crate::native::exact::nearest_of;
 pub fn nearest_members(points: &dyn Points, centroids: &[f32], each: usize) -> Result<Held<'static>> {
     let d = points.dimension();
     let mut heaps: Vec<BinaryHeap<(u32, usize)>> = vec![BinaryHeap::new(); centroids.len() / d];
+    let ready = Centroids::new(centroids, d);
     points.pass(&mut |block| {
-        let assigned = nearest_of(block.values, block.squares, centroids, d);
+        let assigned = ready.nearest(block.values);
         for (row, (cluster, distance)) in (block.first..).zip(assigned) {
             // Distances are not negative: their bits are in their order.
             let heap = &mut heaps[cluster as usize];

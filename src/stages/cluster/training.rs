@@ -3,7 +3,6 @@
 use std::sync::mpsc::sync_channel;
 
 use crate::error::{Error, Result};
-use crate::native::exact::squares;
 use crate::ops::hash::Draw;
 use crate::ops::kmeans::{Block, Held, Points};
 use crate::stages::pool::VectorShard;
@@ -76,6 +75,13 @@ impl Read<'_> {
         for shard in self.sample.shards {
             for block in shard.blocks(self.task)? {
                 let block = block?;
+                if self.sample.share >= 1.0 && values.is_empty() {
+                    // All of it: as it is.
+                    if give(block.values) {
+                        continue;
+                    }
+                    return Ok(());
+                }
                 for row in self.sample.of(&block.ids) {
                     values.extend_from_slice(block.row(row));
                     if values.len() == full && !give(std::mem::replace(&mut values, Vec::with_capacity(full))) {
@@ -107,7 +113,7 @@ impl Points for Read<'_> {
             let mut first = 0;
             let mut used = Ok(());
             for values in &receiver {
-                used = each(Block { first, values: &values, squares: &squares(&values, self.d) });
+                used = each(Block { first, values: &values });
                 first += values.len() / self.d;
                 if used.is_err() {
                     break;
@@ -117,5 +123,56 @@ impl Points for Read<'_> {
             let read = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             used.and(read)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::io::vectors::VectorWriter;
+    use crate::ops::kmeans::gather;
+    use crate::stages::catalog::Catalog;
+    use crate::stages::known::Part;
+    use crate::stages::task::Place;
+    use crate::types::ShardId;
+
+    #[test]
+    fn vectors_that_do_not_fit_are_read_again_in_the_same_order() -> Result<()> {
+        let folder = tempfile::tempdir().map_err(Error::io("a temporary folder"))?;
+        let draw = Draw::new(1, "training");
+        let mut shards = Vec::new();
+        for (number, rows) in [(0u32, 40_000u32), (1, 1), (2, 30_000)] {
+            let path = format!("part-{number}.parquet");
+            let mut writer = VectorWriter::create(&folder.path().join(&path), 2)?;
+            let ids = (0..rows).map(|row| ShardId::new(0, number).image(row)).collect();
+            #[expect(clippy::cast_possible_truncation, reason = "random numbers")]
+            let values: Vec<f32> = (0..2 * rows).map(|i| draw.within(number.into()).unit(i.into()) as f32).collect();
+            writer.write(ids, vec![String::new(); rows as usize], &values)?;
+            let written = writer.finish()?;
+            let (rows, bytes, shard) = (written.rows, written.bytes, Some(ShardId::new(0, number)));
+            let vectors = Part { table: String::new(), path, rows, bytes, sha256: String::new(), shard };
+            shards.push(VectorShard { vectors, selection: None });
+        }
+        let catalog = Catalog::default();
+        let unused = || folder.path().to_path_buf();
+        let place = Place { work: unused(), step: String::new(), number: 0, aside: unused(), checkpoint: unused() };
+        let task = Task::new(&catalog, place, 1, &|_| ());
+        for share in [1.0, 0.7] {
+            let sample = Sample { shards: &shards, draw, share };
+            let (held, rows) = load(sample, usize::MAX, &task)?;
+            let (read, again) = load(sample, 1000, &task)?;
+            assert_eq!((rows, again, held.count()), (70_001, 70_001, read.count()));
+            assert!(gather(held.as_ref(), |_| true)? == gather(read.as_ref(), |_| true)?);
+            let mut firsts = Vec::new();
+            read.pass(&mut |block| {
+                firsts.push(block.first);
+                assert!(block.values.len() <= 2 * BLOCK_ROWS);
+                Ok(())
+            })?;
+            assert!(firsts.len() >= 2 && firsts[0] == 0, "{firsts:?}");
+            // A pass that is given up ends at once.
+            assert!(read.pass(&mut |_| Err(Error::usage("enough", ""))).is_err());
+        }
+        Ok(())
     }
 }

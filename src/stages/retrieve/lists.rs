@@ -30,6 +30,11 @@ pub struct Common {
     pub seed: u64,
 }
 
+/// Whether looking at so many of the lists takes less time than comparing everything, which is some thirty times faster a pair.
+pub fn pays(probes: usize, lists: usize) -> bool {
+    probes * 32 <= lists
+}
+
 /// Trains the lists on a sample of the pool, and measures on it how many of them find the neighbours of some seeds.
 pub fn run(common: &Common, task: &mut Task) -> Result<()> {
     let rows: u64 = common.pool.iter().map(VectorShard::rows_at_most).sum();
@@ -71,6 +76,11 @@ pub fn run(common: &Common, task: &mut Task) -> Result<()> {
     }
     let facts = [("lists", k.into()), ("probes", probes.into()), ("measured_recall", recall.into())];
     task.outcome.facts.extend(facts.map(|(name, value)| (name.to_owned(), value)));
+    if !pays(probes, k) {
+        let warning =
+            format!("{probes} of {k} lists have to be looked at for a recall of {}: `exact` is faster", common.recall);
+        task.outcome.warnings.insert(warning);
+    }
     let level = Level { parents: vec![None; k], values: trained.centroids };
     let written = centroids::write(&task.aside("lists"), &[level], d)?;
     task.publish(written, "lists", None)

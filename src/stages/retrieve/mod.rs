@@ -23,6 +23,7 @@ use crate::stages::{Order, Phase, PhasePlan, Stage, StageKind, from_value, no_su
 use self::search::{Lists, Wanted};
 
 pub use collect::Retrieved;
+pub use search::Found;
 
 const PHASES: &[Phase] =
     &[Phase::helping("lists").scratch(), Phase::helping("search").scratch(), Phase::counting("collect")];
@@ -48,7 +49,7 @@ pub struct Retrieve {
     /// The cluster step, for cluster-based sets. Left out: the last one above.
     pub cluster: Input,
     /// `exact` compares every seed with the whole pool, `ivf` looks into the inverted lists nearest to it (FAISS). Left out: `exact` up to 10^11
-    /// pairs of a set, `ivf` beyond.
+    /// pairs of a set, and where more than one list in 32 would have to be looked at, which takes longer; else `ivf`.
     pub search: Option<Search>,
     /// The share of the nearest neighbours that `ivf` is to find, 0.5 to 1: how many lists are looked at is measured on a sample.
     pub recall: f64,
@@ -278,9 +279,13 @@ impl Stage for Retrieve {
             "search" => {
                 let pool = self.pool_shards(known)?;
                 let trained = known.outcomes("lists").first().and_then(|outcome| {
-                    let probes = outcome.facts.get("probes").and_then(serde_json::Value::as_u64);
-                    let probes = probes.and_then(|probes| usize::try_from(probes).ok())?;
-                    Some(Lists { centroids: outcome.parts.first()?.clone(), probes })
+                    let fact = |name: &str| {
+                        let fact = outcome.facts.get(name).and_then(serde_json::Value::as_u64);
+                        fact.and_then(|fact| usize::try_from(fact).ok())
+                    };
+                    let (lists, probes) = (fact("lists")?, fact("probes")?);
+                    let pays = self.search == Some(Search::Ivf) || lists::pays(probes, lists);
+                    pays.then(|| Some(Lists { centroids: outcome.parts.first()?.clone(), probes }))?
                 });
                 let mut tasks = Vec::new();
                 for (set, rule, seeds) in self.sampled(known)? {
