@@ -138,7 +138,7 @@ fn clusters_of_a_higher_level_hold_more() {
     let work = folder.path().join("work");
     let night = |level: &str| {
         let level = format!("retrieve.sets.night.level={level}");
-        curated(&work, &[&level, "retrieve.sets.night.more_than=0", "retrieve.sets.night.cap=1000"]);
+        curated(&work, &[&level, "retrieve.sets.night.more_than=0", "retrieve.sets.night.per_cluster=1000"]);
         of_set(&table(&work.join("retrieve")), "night")
     };
     let (fine, coarse) = (night("1"), night("2"));
@@ -184,10 +184,10 @@ fn quotas_caps_and_rules_of_the_draw_hold() {
     let report = run(&strs(&on_example("report", &work, &["sample", "--set", "sample.per_cluster=3"])));
     assert!(report.contains("fewer than the target") && report.contains("no cluster may give more than 3"), "{report}");
 
-    let copies = drawn(&["sample.target=900", "sample.max_copies=3"]);
+    let copies = drawn(&["sample.target=600", "sample.max_copies=3"]);
     assert_eq!(
         copies.iter().map(|row| number(row, "copies")).sum::<u64>(),
-        900 - table(&work.join("sample")).iter().filter(|row| cell(row, "why") != "balanced").count() as u64
+        600 - table(&work.join("sample")).iter().filter(|row| cell(row, "why") != "balanced").count() as u64
     );
     assert!(copies.iter().all(|row| number(row, "copies") <= 3));
 

@@ -191,7 +191,7 @@ pub fn sample(folder: &Path, n: usize, target: usize) -> Result<()> {
                 let id = ShardId::new(0, shard).image(row);
                 decisions.push(Decision { id, kept: true })?;
                 // Cluster c has about a share of c^(-2/3) of the images.
-                let cluster = (LEAVES as f64 * draw.unit(id.0).powi(3)) as u32;
+                let cluster = (f64::from(LEAVES) * draw.unit(id.0).powi(3)) as u32;
                 clusters.push(Assigned { id, cluster, distance: draw.within(1).unit(id.0) as f32 })?;
             }
             decisions.finish()?;
