@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::io::centroids;
 use crate::io::vectors::Vectors;
-use crate::native::exact::knn_ip;
+use crate::native::exact::{Knn, knn_ip};
 use crate::native::faiss::{Index, Storage};
 use crate::ops::dot::dot;
 use crate::ops::top_k::TopK;
@@ -136,10 +136,18 @@ impl<'a> Answer<'a> {
         Self { seeds, wanted, tops: seeds.ids.iter().map(|_| TopK::new(wanted.k)).collect(), copies: 0 }
     }
 
-    /// How many neighbours to ask for, once `found` says how many copies were among them; `None`: it was enough.
-    fn more(&self, asked: usize, most: usize, found: &dyn Fn(usize) -> usize) -> Option<usize> {
-        let short = asked < most && (0..self.seeds.ids.len()).any(|seed| found(seed) + self.wanted.k > asked);
-        short.then(|| (asked * 4).min(most))
+    /// Asks for k neighbours of each seed out of `most`, and for more where copies have taken their places.
+    fn ask(&self, most: usize, search: impl Fn(usize) -> Result<Knn>) -> Result<Knn> {
+        let mut asked = (self.wanted.k + SPARE).min(most);
+        loop {
+            let found = search(asked)?;
+            let copies = |seed: usize| found.of(seed).take_while(|near| near.1 >= self.wanted.ceiling).count();
+            let short = asked < most && (0..found.queries()).any(|seed| copies(seed) + self.wanted.k > asked);
+            if !short {
+                return Ok(found);
+            }
+            asked = (asked * 4).min(most);
+        }
     }
 
     /// Takes the neighbours of each seed.
@@ -162,22 +170,13 @@ impl<'a> Answer<'a> {
 
 /// Compares seeds with everything. Memory: the seeds, one shard of the pool, and k neighbours a seed.
 fn exact(pool: &[VectorShard], answer: &mut Answer, task: &Task) -> Result<()> {
-    let (seeds, wanted) = (answer.seeds, answer.wanted);
+    let seeds = answer.seeds;
     for shard in pool {
         let base = shard.load(task)?;
-        let n = base.ids.len();
-        if n == 0 || seeds.ids.is_empty() {
+        if base.ids.is_empty() || seeds.ids.is_empty() {
             continue;
         }
-        let mut ask = (wanted.k + SPARE).min(n);
-        let found = loop {
-            let found = knn_ip(&seeds.values, &base.values, base.dimension, ask);
-            let copies = |seed: usize| found.of(seed).take_while(|near| near.1 >= wanted.ceiling).count();
-            match answer.more(ask, n, &copies) {
-                Some(more) => ask = more,
-                None => break found,
-            }
-        };
+        let found = answer.ask(base.ids.len(), |k| Ok(knn_ip(&seeds.values, &base.values, base.dimension, k)))?;
         answer.take(&|seed| {
             found.of(seed).map(|(row, similarity)| Neighbour { similarity, id: base.ids[row as usize] }).collect()
         });
@@ -213,19 +212,11 @@ impl Listed {
     }
 
     fn search(&self, pool: &[VectorShard], answer: &mut Answer, task: &Task) -> Result<()> {
-        let (seeds, wanted) = (answer.seeds, answer.wanted);
+        let seeds = answer.seeds;
         if self.ids.is_empty() || seeds.ids.is_empty() {
             return Ok(());
         }
-        let mut ask = (wanted.k + SPARE).min(self.ids.len());
-        let found = loop {
-            let found = self.index.search(&seeds.values, ask, self.probes)?;
-            let copies = |seed: usize| found.of(seed).take_while(|near| near.1 >= wanted.ceiling).count();
-            match answer.more(ask, self.ids.len(), &copies) {
-                Some(more) => ask = more,
-                None => break found,
-            }
-        };
+        let found = answer.ask(self.ids.len(), |k| self.index.search(&seeds.values, k, self.probes))?;
         // The pairs by row of the pool, which is read once more to decide them.
         let mut pairs: Vec<(u32, u32)> = Vec::new();
         for seed in 0..seeds.ids.len() {

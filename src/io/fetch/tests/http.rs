@@ -154,7 +154,8 @@ fn a_server_that_accepts_and_says_nothing_times_out() -> Done {
 
 #[test]
 fn hosts_that_are_not_there() -> Done {
-    let closed = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    // Not the address of the other tests' servers, one of which might be given this very port.
+    let closed = TcpListener::bind("127.77.66.55:0")?.local_addr()?;
     let rows = [row(format!("http://{closed}/")), row("http://nobody.invalid/x.jpg")];
     let answers = answers(&fetcher(limits())?, &urls(), &rows)?;
     assert_eq!(outcomes(answers), [Err(Reason::Connect), Err(Reason::Dns)]);
