@@ -1,4 +1,4 @@
-# Shared by knn.sh, kmeans.sh and dedup.sh: the folder, the peer in a virtual environment of its own, our program, medians.
+# Shared by the scripts beside it: the folder, the peer in a virtual environment of its own, our program, medians.
 # Sourced, not run.
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/lvd
@@ -37,3 +37,12 @@ ours=$(cargo bench --locked --manifest-path "$repo/Cargo.toml" --bench "$bench" 
 
 seconds_of() { sed -n 's/.*seconds=\([0-9.e-]*\).*/\1/p'; }
 median() { sort -g | awk '{ value[NR] = $1 } END { print NR % 2 ? value[(NR + 1) / 2] : (value[NR / 2] + value[NR / 2 + 1]) / 2 }'; }
+
+# The folder $pool with $n made-up vectors of $d numbers, unless it is there.
+make_pool() {
+    [ ! -e "$pool/whole" ] || return 0
+    rm -rf "$pool"
+    "$ours" make "$pool" "$n" "$d" 1 "$1"
+    "$ours" raw "$pool" "$pool/vectors.f32"
+    touch "$pool/whole"
+}

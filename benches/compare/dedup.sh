@@ -10,12 +10,7 @@ source "$(dirname "$0")/common.sh"
 d=512 floor=0.6
 if [ -n "$quick" ]; then n=100000; else n=1000000; fi
 pool=$work/pool-$n
-if [ ! -e "$pool/whole" ]; then
-    rm -rf "$pool"
-    "$ours" make "$pool" $n $d 1 clouds
-    "$ours" raw "$pool" "$pool/vectors.f32"
-    touch "$pool/whole"
-fi
+make_pool clouds
 "$ours" speed $d
 "$ours" join "$pool" "threshold = 0.7
 edge_floor = $floor

@@ -10,12 +10,7 @@ source "$(dirname "$0")/common.sh"
 k=4 d=512
 if [ -n "$quick" ]; then n=100000 seeds=1000; else n=1000000 seeds=10000; fi
 pool=$work/narrow-$n
-if [ ! -e "$pool/whole" ]; then
-    rm -rf "$pool"
-    "$ours" make "$pool" $n $d 1 narrow
-    "$ours" raw "$pool" "$pool/vectors.f32"
-    touch "$pool/whole"
-fi
+make_pool narrow
 "$ours" seeds "$pool" $seeds "$pool/seeds.f32"
 settings='copy_similarity = 2.0
 collisions = "twice"'
