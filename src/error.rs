@@ -41,6 +41,14 @@ pub enum Error {
         /// The cure.
         hint: String,
     },
+    /// Another driver holds the work folder.
+    #[error("another lvd is running in {}{owner}", work.display())]
+    Locked {
+        /// The work folder.
+        work: PathBuf,
+        /// Who holds it, as it said itself.
+        owner: String,
+    },
     /// A step is whole, but more of its rows failed than the file allows.
     #[error("{step}: {percent:.1}% of the rows failed, more than the {most:.1}% allowed by `max_failed_share`")]
     TooManyFailed {
@@ -73,6 +81,7 @@ impl Error {
         match self {
             Self::Setting { hint, .. } | Self::Usage { hint, .. } if !hint.is_empty() => Some(hint),
             Self::TooManyFailed { report, .. } => Some(report),
+            Self::Locked { .. } => Some("wait for it, stop it, or choose another folder with --work"),
             _ => None,
         }
     }

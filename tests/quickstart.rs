@@ -141,14 +141,23 @@ fn one_task_can_be_run_alone() {
     std::fs::remove_file(&marker).expect("a marker goes");
     let status = run(&strs(&on_example("status", &work, &[])));
     assert!(status.lines().any(|line| line.starts_with("ingest") && line.contains("open")), "{status}");
-    let plan: serde_json::Value =
-        serde_json::from_slice(&std::fs::read(work.join("ingest/_plan/fetch.json")).expect("a plan")).expect("JSON");
-    let tasks = plan["keys"].as_array().expect("keys").len();
-    for number in 0..tasks {
-        run(&strs(&on_example("task", &work, &["ingest", "fetch", &number.to_string()])));
+    let tasks = |work: &std::path::Path| -> serde_json::Value {
+        serde_json::from_str(&run(&strs(&on_example("plan", work, &["--tasks", "json"])))).expect("JSON")
+    };
+    let plan = tasks(&work);
+    let open = plan["tasks"].as_array().expect("tasks");
+    assert_eq!((open.len(), &open[0]["step"], &open[0]["phase"]), (1, &"ingest".into(), &"fetch".into()), "{plan}");
+    let place = work.to_string_lossy().into_owned();
+    // A task that is done is done, and one that is not needs the work folder only.
+    for number in ["0", "1", &open[0]["number"].to_string()] {
+        run(&["task", &place, "ingest", "fetch", number]);
     }
-    let (code, said) = failure(&strs(&on_example("task", &work, &["ingest", "fetch", &tasks.to_string()])));
+    let (code, said) = failure(&["task", &place, "ingest", "fetch", "999"]);
     assert!(code == 1 && said.contains("and no task"), "{said}");
+    let (code, said) = failure(&["task", &place, "embed", "embed", "0"]);
+    assert!(code == 2 && said.contains("not open"), "{said}");
+    let next = tasks(&work);
+    assert_eq!(next["tasks"][0]["step"], "embed", "{next}");
     let status = run(&strs(&on_example("status", &work, &[])));
     assert!(status.lines().any(|line| line.starts_with("ingest") && line.contains("done")), "{status}");
 }

@@ -62,6 +62,12 @@ pub enum Command {
         /// Print JSON
         #[arg(long)]
         json: bool,
+        /// For other schedulers: close the steps that are whole, open the phases that can run, and print their tasks
+        #[arg(long, value_enum, value_name = "FORMAT", conflicts_with = "json")]
+        tasks: Option<TaskFormat>,
+        /// With --tasks: let ingested images and vectors be replaced, where the file no longer describes them
+        #[arg(long, requires = "tasks")]
+        replace: bool,
     },
     /// Show how far each step is
     Status {
@@ -91,20 +97,30 @@ pub enum Command {
         /// The new file: OUT.npy (the ids beside it in OUT.ids.npy) or OUT.parquet
         out: PathBuf,
     },
-    /// Run one task of a planned phase: what a scheduler calls
-    Task {
+    /// Submit the driver itself as a Slurm job: it submits everything else, and needs no terminal
+    Submit {
         #[command(flatten)]
         file: FileArgs,
-        /// The step
-        step: String,
-        /// The phase
-        phase: String,
-        /// Number of the task, from 0
-        number: usize,
-        /// Threads to use [default: all]
-        #[arg(long, value_name = "N")]
-        threads: Option<usize>,
+        /// First step to run
+        #[arg(long, value_name = "STEP")]
+        from: Option<String>,
+        /// Last step to run
+        #[arg(long, value_name = "STEP")]
+        to: Option<String>,
+        /// Let ingested images and vectors be replaced, where the file no longer describes them
+        #[arg(long)]
+        replace: bool,
+        /// Print the script and submit nothing
+        #[arg(long)]
+        dry_run: bool,
     },
+    /// End all Slurm jobs of a work folder; what is done stays done
+    Cancel {
+        #[command(flatten)]
+        file: FileArgs,
+    },
+    /// Run tasks of an open phase, from the work folder alone: what a scheduler calls
+    Task(TaskArgs),
     /// Look at this machine: processor, BLAS kernel and its speed, ONNX Runtime; warn with a cure
     Doctor {
         /// Print JSON
@@ -162,6 +178,52 @@ pub struct RunArgs {
     /// Print errors only
     #[arg(short, long)]
     pub quiet: bool,
+    /// Where tasks run
+    #[arg(long, value_enum, default_value_t = EngineName::Local)]
+    pub engine: EngineName,
+    /// With --engine slurm: print the script of the next phase and submit nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// How tasks are printed.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TaskFormat {
+    /// Ids, commands and what each phase waits for
+    Json,
+    /// A command a line
+    Sh,
+}
+
+/// Where tasks run.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum EngineName {
+    /// Here, in this process
+    Local,
+    /// As job arrays of a Slurm cluster; see [engine.slurm] of the pipeline file
+    Slurm,
+}
+
+#[derive(ClapArgs)]
+pub struct TaskArgs {
+    /// The work folder
+    pub work: PathBuf,
+    /// The step
+    pub step: String,
+    /// The phase
+    pub phase: String,
+    /// Numbers of tasks, from 0
+    #[arg(required = true)]
+    pub numbers: Vec<usize>,
+    /// Threads to use [default: all]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Skip tasks that have failed this often
+    #[arg(long, value_name = "N")]
+    pub tries: Option<u32>,
+    /// Seconds that are left when SIGUSR1 comes
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub lead: u32,
 }
 
 #[derive(ClapArgs)]

@@ -36,7 +36,7 @@ pub fn embed(
         work: store.work.clone(),
         step: step.name.clone(),
         number: 0,
-        aside: store.aside(&step.name, "bench", 0),
+        aside: store.temporaries(&step.name).join(format!("bench.tmp-{}", std::process::id())),
         checkpoint: store.checkpoint(&step.name, "bench", "none"),
     };
     let task = Task::new(&pipeline.catalog, place, threads, &|_| ());

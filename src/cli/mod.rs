@@ -12,7 +12,12 @@ mod forecast;
 mod plan;
 mod progress;
 mod report;
+mod slurm;
+mod standing;
+mod status;
 mod table;
+mod task;
+mod tasks;
 mod vectors;
 
 use std::path::Path;
@@ -20,12 +25,14 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::cli::args::{Args, Command, FileArgs, RunArgs};
+use crate::cli::args::{Args, Command, EngineName, FileArgs, RunArgs};
 use crate::cli::progress::Progress;
 use crate::error::Error;
 use crate::example::make::Options;
 use crate::native::blas::Warning;
 use crate::pipeline::check::{self, Pipeline};
+use crate::pipeline::engine::Engine;
+use crate::pipeline::engine::slurm::Slurm;
 use crate::pipeline::reference;
 use crate::pipeline::runner;
 use crate::stages::StageKind;
@@ -86,7 +93,7 @@ fn dispatch(command: Command) -> Result<(), Stop> {
     match command {
         Command::Run { file, run, from, to } => {
             let pipeline = load(&file, Some(&run))?;
-            let steps = range(&pipeline, from.as_deref(), to.as_deref())?;
+            let steps = steps_between(&pipeline, from.as_deref(), to.as_deref())?;
             run_steps(&pipeline, &steps, &run)
         }
         Command::Ingest(stage) => run_stage(StageKind::Ingest, &stage),
@@ -104,28 +111,20 @@ fn dispatch(command: Command) -> Result<(), Stop> {
             eprintln!("{}: {} steps, no fault found", pipeline.path.display(), pipeline.steps.len());
             Ok(())
         }
-        Command::Plan { file, json } => {
+        Command::Plan { file, tasks: Some(format), replace, .. } => tasks::tasks(&load(&file, None)?, format, replace),
+        Command::Plan { file, json, .. } => {
             let pipeline = check::load(&file.pipeline, &file.set, file.work.as_deref()).map_err(Stop::Usage)?;
             plan::plan(&pipeline, json)
         }
-        Command::Status { file, json } => plan::status(&load(&file, None)?, json),
+        Command::Status { file, json } => status::status(&load(&file, None)?, json),
         Command::Report { file, step, format } => report::report(&load(&file, None)?, step.as_deref(), &format),
         Command::Calibrate(args) => calibrate::calibrate(&load(&args.file, None)?, &args),
         Command::Vectors { file, table, out } => vectors::vectors(&load(&file, None)?, &table, &out),
-        Command::Task { file, step, phase, number, threads } => {
-            let pipeline = load(&file, None)?;
-            let threads = use_threads(threads);
-            let (step, phase, planned) =
-                runner::planned_task(&pipeline, &step, &phase).map_err(|e| Stop::Usage(vec![e]))?;
-            let marker = runner::run_task(&pipeline, step, phase, &planned, number, threads, &|_| ())?;
-            let outcome = &marker.outcome;
-            outcome.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
-            eprintln!(
-                "{}/{} {number}: {} rows in, {} out, {:.1} s",
-                step.name, phase.name, outcome.rows_in, outcome.rows_out, marker.seconds
-            );
-            Ok(())
+        Command::Task(args) => task::task(&args),
+        Command::Submit { file, from, to, replace, dry_run } => {
+            slurm::submit(&file, from.as_deref(), to.as_deref(), replace, dry_run)
         }
+        Command::Cancel { file } => slurm::cancel(&file),
         Command::Doctor { json } => doctor::doctor(json),
         Command::Example { folder, seed, images, score } => {
             let default = Options::default();
@@ -196,10 +195,22 @@ fn steps_of(kind: StageKind, pipeline: &Pipeline, stage: &args::StageArgs) -> Re
 }
 
 fn run_steps(pipeline: &Pipeline, steps: &[usize], run: &RunArgs) -> Result<(), Stop> {
+    let engine = match run.engine {
+        EngineName::Slurm if run.dry_run => return slurm::rehearse(pipeline, steps),
+        EngineName::Slurm => {
+            task::requeue_driver_in_time();
+            Engine::Slurm(Slurm::connect(pipeline.slurm.clone())?)
+        }
+        EngineName::Local if run.dry_run => {
+            let hint = "lvd plan shows what a run here would do";
+            return Err(Stop::Usage(vec![Error::usage("--dry-run is for --engine slurm", hint)]));
+        }
+        EngineName::Local => Engine::Local { threads: use_threads(run.threads), at_once: run.tasks_at_once },
+    };
     let progress = Progress::new(run.quiet);
     let options = runner::Options {
-        threads: use_threads(run.threads),
-        at_once: run.tasks_at_once,
+        engine,
+        wait: std::env::var_os("SLURM_RESTART_COUNT").is_some(),
         replace: run.replace,
         tell: &|event| progress.tell(&event),
     };
@@ -214,7 +225,7 @@ fn run_steps(pipeline: &Pipeline, steps: &[usize], run: &RunArgs) -> Result<(), 
 }
 
 /// The steps from one name to another, both included.
-fn range(pipeline: &Pipeline, from: Option<&str>, to: Option<&str>) -> Result<Vec<usize>, Stop> {
+fn steps_between(pipeline: &Pipeline, from: Option<&str>, to: Option<&str>) -> Result<Vec<usize>, Stop> {
     let first = from.map_or(Ok(0), |name| position(pipeline, name))?;
     let last = to.map_or(Ok(pipeline.steps.len().saturating_sub(1)), |name| position(pipeline, name))?;
     if pipeline.steps.is_empty() || first > last {

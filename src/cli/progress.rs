@@ -38,6 +38,7 @@ impl Progress {
             Event::TaskDone => self.with_bar(|bar| bar.inc(1)),
             Event::PhaseEnds => self.clear(),
             Event::Warning(text) => self.say(&format!("warning: {text}")),
+            Event::Note(text) => self.with_or_without_bar(text),
             Event::StepBegins(_) => {}
         }
     }
@@ -68,6 +69,16 @@ impl Progress {
     fn with_bar(&self, act: impl FnOnce(&ProgressBar)) {
         if let Some(bar) = self.bar.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
             act(bar);
+        }
+    }
+
+    /// A line that leaves the bar where it is.
+    fn with_or_without_bar(&self, text: &str) {
+        let bar = self.bar.lock().unwrap_or_else(PoisonError::into_inner);
+        match bar.as_ref() {
+            _ if self.quiet => {}
+            Some(bar) => bar.println(text),
+            None => eprintln!("{text}"),
         }
     }
 

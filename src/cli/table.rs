@@ -77,3 +77,15 @@ mod tests {
         assert_eq!(text, "step      rows\na       10,000\nlonger       7\n");
     }
 }
+
+/// A stretch of time as people say it.
+#[must_use]
+pub fn duration(seconds: f64) -> String {
+    let minutes = (seconds / 60.0).round();
+    match minutes {
+        m if m < 2.0 => format!("{seconds:.0} s"),
+        m if m < 120.0 => format!("{m:.0} min"),
+        m if m < 72.0 * 60.0 => format!("{:.0} h", m / 60.0),
+        m => format!("{:.1} days", m / 1440.0),
+    }
+}

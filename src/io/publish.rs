@@ -36,7 +36,7 @@ pub fn write_new(aside: &Path, path: &Path, bytes: &[u8]) -> Result<bool> {
 /// Replaces `path` by `bytes`: readers see the old content or the new, never a mixture.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut aside = path.as_os_str().to_owned();
-    aside.push(format!(".tmp-{}", std::process::id()));
+    aside.push(format!(".tmp-{}-{}", host(), std::process::id()));
     let aside = Path::new(&aside);
     write_aside(aside, bytes)?;
     fs::rename(aside, path).map_err(Error::io(path))?;
@@ -56,6 +56,12 @@ pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::io(path)(error)),
     }
+}
+
+/// The name of this machine.
+#[must_use]
+pub fn host() -> String {
+    fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "unknown".into(), |name| name.trim().to_owned())
 }
 
 /// Makes `folder` and what is above it.

@@ -9,12 +9,13 @@ use toml::{Table, Value};
 use crate::error::{Error, Result};
 use crate::io::sources::Source as ImageSource;
 use crate::ops::preprocess::{Interpolation, Preprocess, Resize};
+use crate::pipeline::engine::slurm::settings::{AllSettings, Settings};
 use crate::pipeline::file::{EmbedderSettings, Source, SourceSettings};
 use crate::pipeline::preset::{IMAGENET, Preset};
 use crate::pipeline::store::Store;
 use crate::stages::catalog::{Catalog, Embedder, Model, SourceEntry};
 use crate::stages::scope::{Above, Scope};
-use crate::stages::{Stage, StageKind, cluster, dedup, embed, export, ingest, retrieve, sample};
+use crate::stages::{Phase, Stage, StageKind, cluster, dedup, embed, export, ingest, retrieve, sample};
 
 /// A configured stage.
 pub struct Step {
@@ -40,6 +41,8 @@ pub struct Pipeline {
     pub missing: Vec<Error>,
     /// Images of each source: counted, or as declared.
     pub sizes: IndexMap<String, u64>,
+    /// How tasks run on Slurm.
+    pub slurm: AllSettings,
 }
 
 /// Reads and checks a pipeline file. The faults come all at once.
@@ -134,12 +137,57 @@ pub fn load(path: &Path, overrides: &[String], work: Option<&Path>) -> std::resu
             Err(error) => faults.push(error),
         }
     }
+    let slurm = slurm(file.engine.slurm, &steps, &source).unwrap_or_else(|found| {
+        faults.extend(found);
+        AllSettings::default()
+    });
     if faults.is_empty() {
-        Ok(Pipeline { path: path.to_path_buf(), store, catalog, steps, missing, sizes })
+        Ok(Pipeline { path: path.to_path_buf(), store, catalog, steps, missing, sizes, slurm })
     } else {
         faults.extend(missing);
         Err(faults)
     }
+}
+
+/// `[engine.slurm]` with its overrides.
+fn slurm(mut table: Table, steps: &[Step], source: &Source) -> std::result::Result<AllSettings, Vec<Error>> {
+    let at = ["engine".to_owned(), "slurm".to_owned()];
+    let mut faults = Vec::new();
+    let mut parse = |keys: &[String], table: Table| {
+        let settings: Settings = source.parse_at(keys, table).map_err(|error| faults.push(error)).unwrap_or_default();
+        for (key, message, hint) in settings.faults() {
+            faults.push(source.fault(&[keys, &[key.to_owned()]].concat(), message, hint.into()));
+        }
+        settings
+    };
+    let overrides = table.remove("overrides");
+    let base = parse(&at, table);
+    let mut all = AllSettings { base, ..AllSettings::default() };
+    let mut unknown = Vec::new();
+    for (name, over) in overrides.as_ref().and_then(Value::as_table).into_iter().flatten() {
+        let keys = [&at[..], &["overrides".to_owned(), name.clone()]].concat();
+        let known = name == "driver"
+            || steps.iter().any(|step| {
+                let exact = |phase: &&Phase| *name == format!("{}/{}", step.name, phase.name);
+                *name == step.name
+                    || name == step.stage.kind().name()
+                    || step.stage.phases().iter().find(exact).is_some()
+            });
+        match over.as_table() {
+            Some(over) if known => {
+                all.overrides.insert(name.clone(), parse(&keys, over.clone()));
+            }
+            _ => unknown.push(keys),
+        }
+    }
+    if overrides.is_some_and(|value| !value.is_table()) {
+        unknown.push([&at[..], &["overrides".to_owned()]].concat());
+    }
+    for keys in unknown {
+        let hint = "an override is a table, named by a stage, a step, a \"step/phase\", or `driver`".to_owned();
+        faults.push(source.fault(&keys, "is no override of this pipeline".into(), hint));
+    }
+    if faults.is_empty() { Ok(all) } else { Err(faults) }
 }
 
 /// A message and a hint.

@@ -38,6 +38,19 @@ pub struct File {
     #[serde(default)]
     #[schemars(skip)]
     pub steps: IndexMap<String, Table>,
+    /// How tasks run elsewhere than on this machine.
+    #[serde(default)]
+    #[schemars(skip)]
+    pub engine: EngineTables,
+}
+
+/// `[engine]`: a table an engine.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EngineTables {
+    /// `[engine.slurm]`, with its `overrides` in it.
+    #[serde(default)]
+    pub slurm: Table,
 }
 
 fn one() -> f64 {
@@ -137,7 +150,7 @@ impl Source {
             self.table.get("steps").and_then(Value::as_table).is_some_and(|steps| steps.contains_key(&keys[0]));
         if is_step {
             keys.insert(0, "steps".into());
-        } else if !["seed", "work", "scale", "sources", "embedders", "steps"].contains(&keys[0].as_str()) {
+        } else if !["seed", "work", "scale", "sources", "embedders", "steps", "engine"].contains(&keys[0].as_str()) {
             return Err(bad(
                 format!("there is no step {:?}", keys[0]),
                 "the part before the first dot is a step of the file",

@@ -3,6 +3,7 @@
 //! Everything that all stages need exactly once is here: markers, manifests, resume, timing, reports. Nothing here knows what
 //! a particular stage does.
 
+pub mod attempt;
 pub mod check;
 pub mod engine;
 pub mod file;

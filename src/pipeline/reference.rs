@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::calibrate;
 use crate::io::images::{Failed, ImageMeta};
 use crate::io::row::{ColumnDoc, Row};
+use crate::pipeline::engine::slurm::settings::Settings;
 use crate::pipeline::file::{EmbedderSettings, File, SourceSettings};
 use crate::pipeline::report::{HistogramBin, TaskReport};
 use crate::stages::{cluster, dedup, embed, export, ingest, retrieve, sample};
@@ -35,6 +36,7 @@ pub fn settings() -> String {
     section::<retrieve::SetRule>(&mut text, "`[steps.NAME.sets.SOURCE]` of retrieve");
     section::<sample::Sample>(&mut text, "`stage = \"sample\"`");
     section::<export::Export>(&mut text, "`stage = \"export\"`");
+    section::<Settings>(&mut text, "`[engine.slurm]`");
     text
 }
 

@@ -4,21 +4,22 @@
 //! that decides its bytes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::Duration;
 
 use serde_json::json;
 
 use crate::error::{Error, Result};
+use crate::pipeline::attempt::Work;
 use crate::pipeline::check::{Pipeline, Step};
-use crate::pipeline::engine;
+use crate::pipeline::engine::slurm::{Tell, script::quoted};
+use crate::pipeline::engine::{self, Engine, Failure};
 use crate::pipeline::report::{self, Summary};
 use crate::pipeline::status::{Survey, survey};
-use crate::pipeline::store::{Manifest, Marker, Planned, Store, host};
+use crate::pipeline::store::{Manifest, Marker, Planned, Store};
+use crate::stages::catalog::Catalog;
 use crate::stages::known::{Table, fingerprint};
-use crate::stages::task::{Place, Task};
-use crate::stages::{Order, Phase, PhasePlan, StageKind, run as run_stage};
+use crate::stages::{Phase, PhasePlan, StageKind};
 
 /// Raised when the meaning of a spec or the layout of a part changes: old work is then stale.
 pub const FORMAT: u32 = 1;
@@ -48,14 +49,16 @@ pub enum Event<'a> {
     StepEnds(&'a Summary, bool),
     /// Something that a user should look at.
     Warning(String),
+    /// Something to know.
+    Note(String),
 }
 
 /// How to run.
 pub struct Options<'a> {
-    /// Threads of a task.
-    pub threads: usize,
-    /// Tasks at once.
-    pub at_once: usize,
+    /// Where tasks run.
+    pub engine: Engine,
+    /// Wait for another driver to go, instead of giving up.
+    pub wait: bool,
     /// Replace ingested images or vectors that the file no longer describes.
     pub replace: bool,
     /// Told what happens.
@@ -63,23 +66,82 @@ pub struct Options<'a> {
 }
 
 /// Gives every task of a plan its key.
-pub fn with_keys(kind: StageKind, phase: &str, plan: PhasePlan) -> Result<Planned> {
+pub fn with_keys(kind: StageKind, phase: Phase, plan: PhasePlan, catalog: &Catalog) -> Result<Planned> {
     let key = |spec| {
-        let key = fingerprint(&json!([FORMAT, kind.name(), phase, plan.common, spec]))?;
+        let key = fingerprint(&json!([FORMAT, kind.name(), phase.name, plan.common, spec]))?;
         Ok(key[..24].to_owned())
     };
     let keys = plan.tasks.iter().map(key).collect::<Result<Vec<_>>>()?;
-    Ok(Planned { key: fingerprint(&keys)?, keys, plan })
+    let (repeatable, catalog) = (phase.repeatable, catalog.absolute()?);
+    Ok(Planned { key: fingerprint(&keys)?, kind, repeatable, catalog, keys, plan })
 }
 
 /// Brings the steps in `range` (indices) up to date, in order.
 pub fn run(pipeline: &Pipeline, steps: &[usize], options: &Options) -> Result<()> {
-    let _lock = pipeline.store.lock()?;
+    let _lock = lock(&pipeline.store, options)?;
     pipeline.store.record_datasets(pipeline.catalog.sources.keys())?;
     for &index in steps {
         run_step(pipeline, &pipeline.steps[index], options)?;
     }
     Ok(())
+}
+
+/// A phase whose tasks somebody else is to run.
+pub struct OpenPhase<'a> {
+    /// Its step.
+    pub step: &'a str,
+    /// Its name.
+    pub phase: &'static str,
+    /// Its tasks that are not done.
+    pub missing: Vec<usize>,
+    /// Its plan.
+    pub planned: Planned,
+}
+
+/// Closes every step that is whole and opens every phase that can run, for a scheduler that runs the tasks itself. When nothing is
+/// open, everything is up to date.
+pub fn advance<'a>(pipeline: &'a Pipeline, steps: &[usize], options: &Options) -> Result<Vec<OpenPhase<'a>>> {
+    let _lock = lock(&pipeline.store, options)?;
+    pipeline.store.record_datasets(pipeline.catalog.sources.keys())?;
+    let mut open: Vec<OpenPhase> = Vec::new();
+    for &index in steps {
+        let step = &pipeline.steps[index];
+        let reads = step.stage.inputs();
+        let unsettled = |name: &String| open.iter().any(|open| name.split('/').next() == Some(open.step));
+        // What a step reads is settled first, and what is not there yet waits for its own step.
+        if reads.iter().any(unsettled) {
+            continue;
+        }
+        match survey(pipeline, step)? {
+            Survey::Waiting { .. } => {}
+            Survey::Whole { phases } => finish(pipeline, step, &phases, false, options)?,
+            Survey::Open { phase, planned, done } => {
+                if phase.costly && !options.replace {
+                    refuse_to_replace(step, phase, &planned, pipeline.store.manifest(&step.name)?.as_ref())?;
+                }
+                let missing: Vec<usize> = (0..done.len()).filter(|&number| done[number].is_none()).collect();
+                pipeline.store.open(&step.name, phase.name, &planned, &missing)?;
+                open.push(OpenPhase { step: &step.name, phase: phase.name, missing, planned });
+            }
+        }
+    }
+    Ok(open)
+}
+
+/// A driver that was started again elsewhere waits until its predecessor, whose machine was given up, has gone.
+fn lock(store: &Store, options: &Options) -> Result<std::fs::File> {
+    let mut told = false;
+    loop {
+        match store.lock() {
+            Err(locked @ Error::Locked { .. }) if options.wait => {
+                if !std::mem::replace(&mut told, true) {
+                    (options.tell)(Event::Note(format!("{locked}; waiting for it to go")));
+                }
+                std::thread::sleep(Duration::from_secs(2));
+            }
+            locked => return locked,
+        }
+    }
 }
 
 fn run_step(pipeline: &Pipeline, step: &Step, options: &Options) -> Result<()> {
@@ -133,15 +195,14 @@ fn run_phase(
     done: &[Option<Marker>],
     options: &Options,
 ) -> Result<()> {
-    pipeline.store.record_plan(&step.name, phase.name, planned)?;
     let missing: Vec<usize> = done.iter().enumerate().filter(|(_, marker)| marker.is_none()).map(|(i, _)| i).collect();
+    pipeline.store.open(&step.name, phase.name, planned, &missing)?;
     (options.tell)(Event::PhaseBegins {
         step: &step.name,
         phase: phase.name,
         tasks: planned.keys.len(),
         to_run: missing.len(),
     });
-    let progress = |rows| (options.tell)(Event::Rows(rows));
     // Every task may say the same.
     let said = Mutex::new(BTreeSet::new());
     let warn = |marker: Marker| {
@@ -151,86 +212,67 @@ fn run_phase(
             }
         }
     };
-    let failed = engine::local(&missing, options.at_once, &|number| {
-        let result = run_task(pipeline, step, phase, planned, number, options.threads, &progress);
-        (options.tell)(Event::TaskDone);
-        result.map(warn)
-    });
+    let work = Work { store: &pipeline.store, step: &step.name, phase: phase.name, planned };
+    let failed: Vec<Failure> = match &options.engine {
+        Engine::Local { threads, at_once } => {
+            forget_ended(&work)?;
+            let progress = |rows| (options.tell)(Event::Rows(rows));
+            let failed = engine::local(&missing, *at_once, &|number| {
+                let result = work.attempt(number, *threads, &progress);
+                (options.tell)(Event::TaskDone);
+                result.map(|ended| warn(ended.marker()))
+            });
+            let failure = |(number, error): (usize, Error)| Failure {
+                number,
+                hint: error.hint().map(str::to_owned),
+                error: error.to_string(),
+                log: None,
+            };
+            failed.into_iter().map(failure).collect()
+        }
+        Engine::Slurm(slurm) => {
+            let tell = Tell {
+                done: &|marker| {
+                    (options.tell)(Event::Rows(marker.outcome.rows_in));
+                    (options.tell)(Event::TaskDone);
+                    warn(marker);
+                },
+                note: &|text| (options.tell)(Event::Note(text)),
+            };
+            slurm.run(&work, &missing, &tell)?
+        }
+    };
     (options.tell)(Event::PhaseEnds);
     let tasks = failed.len();
-    let Some((number, error)) = failed.into_iter().next() else { return Ok(()) };
-    let again = format!("lvd task {} {} {} {number}", pipeline.path.display(), step.name, phase.name);
-    let hint = error.hint().map_or(format!("run it alone: {again}"), str::to_owned);
+    let Some(first) = failed.into_iter().next() else { return Ok(()) };
+    let log = first.log.map_or(String::new(), |log| format!("; it printed {}", log.display()));
+    let hint = first.hint.unwrap_or_else(|| format!("run it alone: {}{log}", again(&work, first.number)));
     Err(Error::usage(
-        format!("{tasks} of {} tasks of {}/{} failed; task {number}: {error}", missing.len(), step.name, phase.name),
+        format!(
+            "{tasks} of {} tasks of {}/{} failed; task {}: {}",
+            missing.len(),
+            step.name,
+            phase.name,
+            first.number,
+            first.error
+        ),
         hint,
     ))
 }
 
-/// Runs one task of a planned phase and publishes its marker.
-pub fn run_task(
-    pipeline: &Pipeline,
-    step: &Step,
-    phase: Phase,
-    planned: &Planned,
-    number: usize,
-    threads: usize,
-    progress: &(dyn Fn(u64) + Sync),
-) -> Result<Marker> {
-    let store = &pipeline.store;
-    let (Some(key), Some(spec)) = (planned.keys.get(number), planned.plan.tasks.get(number)) else {
-        let message = format!("{}/{} has {} tasks, and no task {number}", step.name, phase.name, planned.keys.len());
-        return Err(Error::usage(message, "tasks are numbered from 0"));
-    };
-    let aside = store.aside(&step.name, phase.name, number);
-    crate::io::publish::make_folder(&store.step(&step.name))?;
-    sweep_attempt(&aside)?;
-    let place = Place {
-        work: store.work.clone(),
-        step: step.name.clone(),
-        number,
-        aside: aside.clone(),
-        checkpoint: store.checkpoint(&step.name, phase.name, key),
-    };
-    let mut task = Task::new(&pipeline.catalog, place, threads, progress);
-    let order = Order { common: &planned.plan.common, knobs: &planned.plan.knobs, spec };
-    let begin = Instant::now();
-    let result = run_stage(step.stage.kind(), phase.name, order, &mut task);
-    if let Err(error) = result {
-        sweep_attempt(&aside)?;
-        return Err(error);
-    }
-    let outcome = task.outcome;
-    assert!(
-        outcome.balances(),
-        "{}/{} {number}: rows in are not rows out and drops: {outcome:?}",
-        step.name,
-        phase.name
-    );
-    let parts = outcome.parts.clone();
-    let marker = Marker {
-        key: key.clone(),
-        outcome,
-        seconds: begin.elapsed().as_secs_f64(),
-        peak_memory_bytes: peak_memory(),
-        host: host(),
-        process: std::process::id(),
-    };
-    let stands = store.mark(&step.name, phase.name, marker, &aside)?;
-    if phase.repeatable && stands.outcome.parts != parts {
-        let message = format!("two attempts at {}/{} {number} gave different bytes", step.name, phase.name);
-        return Err(Error::usage(message, "machines of different kinds? the first answer stands; please report this"));
-    }
-    Ok(stands)
+/// The command that runs a task alone.
+#[must_use]
+pub fn again(work: &Work, number: usize) -> String {
+    format!("lvd task {} {} {} {number}", quoted(&work.store.work.to_string_lossy()), work.step, work.phase)
 }
 
-/// Removes what an earlier attempt of this very process left behind.
-fn sweep_attempt(aside: &Path) -> Result<()> {
-    let (Some(folder), Some(name)) = (aside.parent(), aside.file_name()) else { return Ok(()) };
-    for entry in std::fs::read_dir(folder).map_err(Error::io(folder))? {
-        let entry = entry.map_err(Error::io(folder))?;
-        if entry.file_name().to_string_lossy().starts_with(&*name.to_string_lossy()) {
-            std::fs::remove_file(entry.path()).map_err(Error::io(entry.path()))?;
+/// Attempts that failed or died are no news to whoever starts anew; what another process has in hand stays.
+fn forget_ended(work: &Work) -> Result<()> {
+    for attempt in work.store.tries(work.step, work.phase)? {
+        if (attempt.error.is_some() || attempt.who.is_dead_here())
+            && let Ok(key) = work.key(attempt.number)
+        {
+            work.store.end_try(work.step, work.phase, key, &attempt.who)?;
         }
     }
     Ok(())
@@ -271,34 +313,4 @@ fn finish(
         }),
         _ => Ok(()),
     }
-}
-
-/// Highest resident memory of this process so far, in bytes; 0 where the system does not say.
-fn peak_memory() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kibibytes: Option<u64> = line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse().ok());
-    kibibytes.unwrap_or(0) * 1024
-}
-
-/// The step and phase that `lvd task` names, with the plan a driver made.
-pub fn planned_task<'a>(pipeline: &'a Pipeline, step: &str, phase: &str) -> Result<(&'a Step, Phase, Planned)> {
-    let names: Vec<&str> = pipeline.steps.iter().map(|step| step.name.as_str()).collect();
-    let found = pipeline.steps.iter().find(|known| known.name == step);
-    let found = found.ok_or_else(|| {
-        Error::usage(format!("there is no step {step:?}"), format!("steps are: {}", names.join(", ")))
-    })?;
-    let phases: Vec<&str> = found.stage.phases().iter().map(|phase| phase.name).collect();
-    let known = found.stage.phases().iter().find(|known| known.name == phase).copied();
-    let known = known.ok_or_else(|| {
-        Error::usage(format!("{step} has no phase {phase:?}"), format!("phases are: {}", phases.join(", ")))
-    })?;
-    let store: &Store = &pipeline.store;
-    let planned = store.planned(step, phase)?.ok_or_else(|| {
-        Error::usage(
-            format!("{step}/{phase} is not planned yet"),
-            format!("a driver plans it: lvd run {}", pipeline.path.display()),
-        )
-    })?;
-    Ok((found, known, planned))
 }

@@ -72,7 +72,7 @@ fn walk(pipeline: &Pipeline, step: &Step, inputs: &BTreeMap<String, Table>, need
     let mut phases = Vec::new();
     for (number, &phase) in step.stage.phases().iter().enumerate() {
         let known = Known { catalog: &pipeline.catalog, inputs, earlier: &earlier };
-        let planned = with_keys(step.stage.kind(), phase.name, step.stage.plan(phase.name, &known)?)?;
+        let planned = with_keys(step.stage.kind(), phase, step.stage.plan(phase.name, &known)?, &pipeline.catalog)?;
         let needed = number >= needed_from || !phase.scratch;
         let done = pipeline.store.markers(&step.name, phase.name, &planned.keys, needed)?;
         if done.iter().any(Option::is_none) {

@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::io::sources::Source;
 use crate::ops::preprocess::Preprocess;
 use crate::types::ShardId;
@@ -38,7 +38,7 @@ impl Role {
 }
 
 /// A source of images.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SourceEntry {
     /// Its data set number in this work folder: the upper 16 bits of its images' ids.
     pub number: u16,
@@ -46,6 +46,7 @@ pub struct SourceEntry {
     pub role: Role,
     /// Where its rows come from.
     pub source: Source,
+    #[serde(skip)]
     fingerprint: OnceLock<String>,
 }
 
@@ -67,7 +68,8 @@ impl SourceEntry {
 }
 
 /// Where a model's file is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Model {
     /// A file of the user's.
     File(PathBuf),
@@ -81,7 +83,7 @@ pub enum Model {
 }
 
 /// A model that turns an image into a vector.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Embedder {
     /// Its ONNX file.
     pub model: Model,
@@ -96,7 +98,7 @@ pub struct Embedder {
 }
 
 /// Everything with a name that is no step.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Catalog {
     /// The seed of every draw.
     pub seed: u64,
@@ -107,6 +109,24 @@ pub struct Catalog {
 }
 
 impl Catalog {
+    /// The same with absolute paths, for a program that starts in another folder.
+    pub fn absolute(&self) -> Result<Self> {
+        let mut catalog = self.clone();
+        let mut paths: Vec<&mut PathBuf> = Vec::new();
+        for entry in catalog.sources.values_mut() {
+            paths.extend(entry.source.paths());
+        }
+        for embedder in catalog.embedders.values_mut() {
+            if let Model::File(path) = &mut embedder.model {
+                paths.push(path);
+            }
+        }
+        for path in paths {
+            *path = std::path::absolute(&*path).map_err(Error::io(&*path))?;
+        }
+        Ok(catalog)
+    }
+
     /// The name and entry of the source that a shard belongs to.
     #[must_use]
     pub fn source_of(&self, shard: ShardId) -> Option<(&str, &SourceEntry)> {

@@ -25,7 +25,8 @@ const DEFAULT_CAPTION: &str = "caption";
 /// One input data set.
 ///
 /// An entry of `files` that is a folder stands for the files in it (not below) with a right extension, by name.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Source {
     /// Every file below a folder is an image.
     Folder {
@@ -156,6 +157,14 @@ impl Source {
     /// A file or folder that cannot be read.
     pub fn fingerprint(&self) -> Result<String> {
         fingerprint::of(self)
+    }
+
+    /// The files and folders it names.
+    pub fn paths(&mut self) -> Vec<&mut PathBuf> {
+        match self {
+            Self::Folder { path } => vec![path],
+            Self::Urls { files, .. } | Self::Parquet { files, .. } => files.iter_mut().collect(),
+        }
     }
 
     /// The files of the source in their order, each with its format; none for a folder.

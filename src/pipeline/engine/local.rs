@@ -1,6 +1,4 @@
-//! Where tasks run: here, on threads of this process. A cluster's scheduler will stand beside it, running `lvd task`.
-//!
-//! An engine is given numbers and a function that runs the task of a number; it knows nothing else about either.
+//! Tasks on threads of this process.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};

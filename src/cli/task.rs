@@ -1,0 +1,220 @@
+//! `lvd task`: what a scheduler runs. It needs the work folder and nothing else, and leaves in order when it is told to.
+
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime};
+
+use signal_hook::consts::{SIGTERM, SIGUSR1};
+use signal_hook::iterator::Signals;
+
+use crate::cli::args::TaskArgs;
+use crate::cli::{Stop, use_threads};
+use crate::error::Error;
+use crate::pipeline::attempt::{Ended, Who, Work};
+use crate::pipeline::engine::slurm::cluster::{self, Answer};
+use crate::pipeline::store::{Planned, Store};
+
+/// What the thread that waits for signals shares with the one that works.
+struct Shared {
+    /// The task in hand, and when it was begun.
+    current: Mutex<Option<(usize, SystemTime)>>,
+    /// No further task is to be begun.
+    stopping: AtomicBool,
+}
+
+/// Runs tasks of a phase, one after the other. A task that fails does not stop the others.
+pub fn task(args: &TaskArgs) -> Result<(), Stop> {
+    let threads = use_threads(args.threads);
+    let store = Store::new(&args.work);
+    let planned = planned(&store, &args.step, &args.phase)?;
+    let work = Work { store: &store, step: &args.step, phase: &args.phase, planned: &planned };
+    for &number in &args.numbers {
+        work.key(number)?;
+    }
+    let name = format!("{}/{}", args.step, args.phase);
+    let shared = Shared { current: Mutex::new(None), stopping: AtomicBool::new(false) };
+    let mut failed = Vec::new();
+    let mut signals = Signals::new([SIGTERM, SIGUSR1]).map_err(Error::io("signals"))?;
+    let handle = signals.handle();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for signal in &mut signals {
+                if signal == SIGTERM {
+                    leave(&work, &shared, None, 143);
+                }
+                if !shared.stopping.swap(true, Ordering::SeqCst) {
+                    eprintln!("{name}: told that time is short: no further task is begun");
+                    let lead = f64::from(args.lead);
+                    wait_for_the_task(&shared, Duration::from_secs_f64((lead - 10.0).max(lead / 2.0)));
+                    if shared.current.lock().is_ok_and(|current| current.is_some()) {
+                        leave(&work, &shared, Some("it ran into its time limit"), 0);
+                    }
+                }
+            }
+        });
+        let result = run_all(&work, args, &name, threads, &shared, &mut failed);
+        handle.close();
+        result
+    })?;
+    match failed.len() {
+        0 => Ok(()),
+        n => Err(Error::usage(
+            format!("{n} of {} tasks of {name} failed", args.numbers.len()),
+            "the reasons stand above",
+        )
+        .into()),
+    }
+}
+
+fn planned(store: &Store, step: &str, phase: &str) -> Result<Planned, Stop> {
+    store.planned(step, phase)?.ok_or_else(|| {
+        Stop::Usage(vec![Error::usage(
+            format!("{step}/{phase} is not open in {}: it is done, or no driver has planned it", store.work.display()),
+            "lvd status shows what is open; lvd run, or lvd plan --tasks, opens phases and closes steps",
+        )])
+    })
+}
+
+fn run_all(
+    work: &Work,
+    args: &TaskArgs,
+    name: &str,
+    threads: usize,
+    shared: &Shared,
+    failed: &mut Vec<usize>,
+) -> Result<(), Stop> {
+    let who = Who::me();
+    for (place, &number) in args.numbers.iter().enumerate() {
+        if shared.stopping.load(Ordering::SeqCst) {
+            eprintln!("{name}: {} tasks left", args.numbers.len() - place);
+            requeue(&who);
+            return Ok(());
+        }
+        if let Some(most) = args.tries
+            && ended_tries(work, number, &who)? >= most
+        {
+            eprintln!("{name} {number}: was tried {most} times: left to the driver");
+            failed.push(number);
+            continue;
+        }
+        eprintln!("{name} {number}: begun by {}", who.name());
+        set(shared, Some((number, SystemTime::now())));
+        let result = work.attempt(number, threads, &|_| ());
+        set(shared, None);
+        match result {
+            Ok(ended) => {
+                let how = match &ended {
+                    Ended::Before(_) => "was done before",
+                    Ended::Done(_) => "done",
+                    Ended::Lost(_) => {
+                        "done, but another attempt was first, with the same answer or one that counts as well"
+                    }
+                };
+                let marker = ended.marker();
+                let outcome = &marker.outcome;
+                outcome.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+                eprintln!(
+                    "{name} {number}: {how}; {} rows in, {} out, {:.1} s",
+                    outcome.rows_in, outcome.rows_out, marker.seconds
+                );
+            }
+            Err(error) => {
+                eprintln!("error: {name} {number}: {error}");
+                if let Some(hint) = error.hint() {
+                    eprintln!("  hint: {hint}");
+                }
+                failed.push(number);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn set(shared: &Shared, current: Option<(usize, SystemTime)>) {
+    *shared.current.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = current;
+}
+
+/// Attempts at a task that are over: they failed, or this very job was started again since.
+fn ended_tries(work: &Work, number: usize, me: &Who) -> Result<u32, Stop> {
+    let tries = work.store.tries(work.step, work.phase)?;
+    let over = tries.iter().filter(|attempt| {
+        let earlier = attempt.who.job.is_some() && attempt.who.job == me.job && attempt.who.restart < me.restart;
+        attempt.number == number && (attempt.error.is_some() || earlier)
+    });
+    Ok(u32::try_from(over.count()).unwrap_or(u32::MAX))
+}
+
+/// Waits until the task in hand is done, but not for longer than `most`.
+fn wait_for_the_task(shared: &Shared, most: Duration) {
+    let step = Duration::from_millis(100);
+    let mut waited = Duration::ZERO;
+    while waited < most && shared.current.lock().is_ok_and(|current| current.is_some()) {
+        std::thread::sleep(step);
+        waited += step;
+    }
+}
+
+/// Takes back the task in hand and ends the process. An attempt that moved its checkpoint does not count as one that failed.
+fn leave(work: &Work, shared: &Shared, reason: Option<&str>, code: i32) {
+    let current = *shared.current.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if let Some((number, begun)) = current {
+        let reason = reason.filter(|_| !checkpoint_moved(work, number, begun));
+        if let Err(error) = work.give_up(number, reason) {
+            eprintln!("error: {error}");
+        }
+        eprintln!("{}/{} {number}: given up", work.step, work.phase);
+    }
+    if code == 0 {
+        requeue(&Who::me());
+    }
+    std::process::exit(code);
+}
+
+fn checkpoint_moved(work: &Work, number: usize, begun: SystemTime) -> bool {
+    let Ok(key) = work.key(number) else { return false };
+    let path = work.store.checkpoint(work.step, work.phase, key);
+    let (Some(folder), Some(stem)) = (path.parent(), path.file_name()) else { return false };
+    let moved = |entry: std::io::Result<std::fs::DirEntry>| {
+        entry.is_ok_and(|entry| {
+            entry.file_name().to_string_lossy().starts_with(&*stem.to_string_lossy())
+                && entry.metadata().and_then(|metadata| metadata.modified()).is_ok_and(|time| time > begun)
+        })
+    };
+    std::fs::read_dir(folder).is_ok_and(|mut entries| entries.any(moved))
+}
+
+/// Asks Slurm to queue this job again, if it is one. Where it does not, the driver submits what is left.
+fn requeue(who: &Who) {
+    let Some(job) = &who.job else { return };
+    match cluster::requeue(job) {
+        Ok(Answer::Yes(())) => eprintln!("queued again"),
+        Ok(Answer::Later(why)) => eprintln!("not queued again: {why}"),
+        Err(error) => eprintln!("not queued again: {error}"),
+    }
+}
+
+/// Asks for this driver to be queued again when its own time is up, if it is a job.
+pub fn requeue_driver_in_time() {
+    let Ok(job) = std::env::var("SLURM_JOB_ID") else { return };
+    let Ok(mut signals) = Signals::new([SIGUSR1]) else { return };
+    std::thread::spawn(move || {
+        for _ in &mut signals {
+            eprintln!("told that time is short: the driver is queued again, and goes on then");
+            requeue(&Who { job: Some(job.clone()), ..Who::me() });
+        }
+    });
+}
+
+/// The last lines of a file, of a few kilobytes at most.
+pub fn last_lines(path: &Path, lines: usize) -> Vec<String> {
+    use std::io::{Read as _, Seek as _, SeekFrom};
+    let Ok(mut file) = std::fs::File::open(path) else { return Vec::new() };
+    let length = file.metadata().map_or(0, |metadata| metadata.len());
+    let mut text = Vec::new();
+    let _ = file.seek(SeekFrom::Start(length.saturating_sub(4096)));
+    let _ = file.read_to_end(&mut text);
+    let text = String::from_utf8_lossy(&text);
+    let all: Vec<&str> = text.lines().collect();
+    all.iter().skip(all.len().saturating_sub(lines)).map(|&line| line.to_owned()).collect()
+}

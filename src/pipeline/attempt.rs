@@ -1,0 +1,256 @@
+//! One attempt at one task: begun, computed, published, or told of why not.
+//!
+//! An attempt leaves a *try* for as long as it has not succeeded, so that anyone can see what runs, what failed, and where. Two
+//! attempts at a task may overlap (a node that was given up lives on): the first to publish its marker stands.
+
+use std::path::{Path, PathBuf};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::io::publish;
+use crate::io::publish::host;
+use crate::pipeline::store::{Marker, Planned, Store};
+use crate::stages::task::{Place, Task};
+use crate::stages::{Order, run as run_stage};
+
+/// An attempt that has not succeeded: it runs, was killed, or failed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Try {
+    /// Number of the task in its phase.
+    pub number: usize,
+    /// Who tries.
+    pub who: Who,
+    /// When it began, in seconds since 1970 by the clock of its machine.
+    pub begun: f64,
+    /// When it failed.
+    pub ended: Option<f64>,
+    /// Why it failed; none while it runs, or where it had no time to say.
+    pub error: Option<String>,
+}
+
+impl Try {
+    /// When it ended; for one that could not say, when it began.
+    #[must_use]
+    pub fn ended(&self) -> f64 {
+        self.ended.unwrap_or(self.begun)
+    }
+}
+
+/// A process that runs tasks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Who {
+    /// The scheduler's name for it, `ARRAYJOB_ELEMENT` on Slurm; none for a process that no scheduler started.
+    pub job: Option<String>,
+    /// How often the scheduler has started that job again.
+    pub restart: u32,
+    /// The machine.
+    pub host: String,
+    /// The process on it.
+    pub process: u32,
+    /// Where what it prints goes, if it was told.
+    pub log: Option<PathBuf>,
+}
+
+impl Who {
+    /// This process.
+    #[must_use]
+    pub fn me() -> Self {
+        let var = |name: &str| std::env::var(name).ok();
+        let job =
+            var("SLURM_ARRAY_JOB_ID").zip(var("SLURM_ARRAY_TASK_ID")).map(|(job, element)| format!("{job}_{element}"));
+        let restart = var("SLURM_RESTART_COUNT").and_then(|count| count.parse().ok()).unwrap_or(0);
+        let log = var("LVD_LOG").map(PathBuf::from);
+        Self { job, restart, host: host(), process: std::process::id(), log }
+    }
+
+    /// A name that no other attempt has.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let job = self.job.as_ref().map_or(String::new(), |job| format!("{job}.{}-", self.restart));
+        format!("{job}{}-{}", self.host, self.process)
+    }
+
+    /// Whether it is a process of this machine that is there no more.
+    #[must_use]
+    pub fn is_dead_here(&self) -> bool {
+        self.host == host()
+            && !Path::new("/proc").join(self.process.to_string()).exists()
+            && Path::new("/proc/self").exists()
+    }
+}
+
+/// Seconds since 1970.
+#[must_use]
+pub fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}
+
+/// What came of an attempt.
+pub enum Ended {
+    /// It was done before, and nothing was computed.
+    Before(Marker),
+    /// This attempt's answer stands.
+    Done(Marker),
+    /// Another attempt published first, and its answer stands.
+    Lost(Marker),
+}
+
+impl Ended {
+    /// The answer that stands.
+    #[must_use]
+    pub fn marker(self) -> Marker {
+        match self {
+            Self::Before(marker) | Self::Done(marker) | Self::Lost(marker) => marker,
+        }
+    }
+}
+
+/// A phase as a running task needs it.
+#[derive(Clone, Copy)]
+pub struct Work<'a> {
+    /// The work folder.
+    pub store: &'a Store,
+    /// The step.
+    pub step: &'a str,
+    /// The phase.
+    pub phase: &'a str,
+    /// Its plan.
+    pub planned: &'a Planned,
+}
+
+impl Work<'_> {
+    /// Attempts a task and publishes its marker. A failed attempt leaves its try, with the reason.
+    pub fn attempt(&self, number: usize, threads: usize, progress: &(dyn Fn(u64) + Sync)) -> Result<Ended> {
+        let key = self.key(number)?;
+        let who = Who::me();
+        if let Some(marker) = self.store.done(self.step, self.phase, key)? {
+            return Ok(Ended::Before(marker));
+        }
+        let mut attempt = Try { number, who, begun: now(), ended: None, error: None };
+        self.store.write_try(self.step, self.phase, key, &attempt)?;
+        let result = self.compute(number, key, &attempt.who, threads, progress);
+        match &result {
+            Ok(_) => self.store.end_try(self.step, self.phase, key, &attempt.who)?,
+            // Whoever goes on while the step is closed finds its temporaries gone.
+            Err(_) if !self.store.is_open(self.step, self.phase) => {
+                self.store.end_try(self.step, self.phase, key, &attempt.who)?;
+            }
+            Err(error) => {
+                attempt.ended = Some(now());
+                attempt.error = Some(error.to_string());
+                // What matters is the error itself, which the caller gets; a full disk takes no notes.
+                let _ = self.store.write_try(self.step, self.phase, key, &attempt);
+            }
+        }
+        result
+    }
+
+    /// The key of a task.
+    pub fn key(&self, number: usize) -> Result<&str> {
+        self.planned.keys.get(number).map(String::as_str).ok_or_else(|| {
+            let tasks = self.planned.keys.len();
+            let message = format!("{}/{} has {tasks} tasks, and no task {number}", self.step, self.phase);
+            Error::usage(message, "tasks are numbered from 0")
+        })
+    }
+
+    /// Where this process's temporaries for a task go.
+    fn aside(&self, number: usize, who: &Who) -> PathBuf {
+        self.store.temporaries(self.step).join(format!("{}-{number}.tmp-{}_", self.phase, who.name()))
+    }
+
+    /// Takes back what this process has not finished: it was told to stop.
+    pub fn give_up(&self, number: usize, reason: Option<&str>) -> Result<()> {
+        let (key, who) = (self.key(number)?, Who::me());
+        sweep_attempt(&self.aside(number, &who))?;
+        match reason {
+            None => self.store.end_try(self.step, self.phase, key, &who),
+            Some(reason) => {
+                let attempt = Try { number, who, begun: now(), ended: Some(now()), error: Some(reason.to_owned()) };
+                self.store.write_try(self.step, self.phase, key, &attempt)
+            }
+        }
+    }
+
+    fn compute(
+        &self,
+        number: usize,
+        key: &str,
+        who: &Who,
+        threads: usize,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<Ended> {
+        let (store, planned) = (self.store, self.planned);
+        let aside = self.aside(number, who);
+        publish::make_folder(&store.temporaries(self.step))?;
+        sweep_attempt(&aside)?;
+        let place = Place {
+            work: store.work.clone(),
+            step: self.step.to_owned(),
+            number,
+            aside: aside.clone(),
+            checkpoint: store.checkpoint(self.step, self.phase, key),
+        };
+        let mut task = Task::new(&planned.catalog, place, threads, progress);
+        let order =
+            Order { common: &planned.plan.common, knobs: &planned.plan.knobs, spec: &planned.plan.tasks[number] };
+        let begin = Instant::now();
+        if let Err(error) = run_stage(planned.kind, self.phase, order, &mut task) {
+            sweep_attempt(&aside)?;
+            return Err(error);
+        }
+        let outcome = task.outcome;
+        assert!(
+            outcome.balances(),
+            "{}/{} {number}: rows in are not rows out and drops: {outcome:?}",
+            self.step,
+            self.phase
+        );
+        let parts = outcome.parts.clone();
+        let marker = Marker {
+            key: key.to_owned(),
+            outcome,
+            seconds: begin.elapsed().as_secs_f64(),
+            peak_memory_bytes: peak_memory(),
+            host: who.host.clone(),
+            process: who.process,
+            attempt: who.name(),
+        };
+        let stands = store.mark(self.step, self.phase, marker, &aside)?;
+        let differ = stands.outcome.parts != parts;
+        if stands.attempt == who.name() {
+            return Ok(Ended::Done(stands));
+        }
+        store.withdraw(self.step, self.phase, &parts, &stands)?;
+        if planned.repeatable && differ {
+            let message = format!("two attempts at {}/{} {number} gave different bytes", self.step, self.phase);
+            return Err(Error::usage(
+                message,
+                "machines of different kinds? the first answer stands; please report this",
+            ));
+        }
+        Ok(Ended::Lost(stands))
+    }
+}
+
+/// Removes what an earlier attempt of this very process left behind.
+fn sweep_attempt(aside: &Path) -> Result<()> {
+    let (Some(folder), Some(name)) = (aside.parent(), aside.file_name()) else { return Ok(()) };
+    for entry in std::fs::read_dir(folder).map_err(Error::io(folder))? {
+        let entry = entry.map_err(Error::io(folder))?;
+        if entry.file_name().to_string_lossy().starts_with(&*name.to_string_lossy()) {
+            std::fs::remove_file(entry.path()).map_err(Error::io(entry.path()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Highest resident memory of this process so far, in bytes; 0 where the system does not say.
+fn peak_memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kibibytes: Option<u64> = line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse().ok());
+    kibibytes.unwrap_or(0) * 1024
+}
