@@ -111,6 +111,7 @@ impl Slurm {
             arrays: BTreeMap::new(),
             fresh: Vec::new(),
             fruitless: 0,
+            not_before: 0.0,
             warned: BTreeSet::new(),
         };
         driver.forget_ended()?;
@@ -242,6 +243,8 @@ struct Driver<'a> {
     fresh: Vec<(String, Vec<usize>)>,
     /// Submissions in a row that ended without a trace.
     fruitless: usize,
+    /// When the next submission may be made, after fruitless ones.
+    not_before: f64,
     warned: BTreeSet<String>,
 }
 
@@ -296,7 +299,7 @@ impl Driver<'_> {
                 self.note(format!("{}: started a second time, they run too long: {tasks}", self.name()));
             }
             let wanted: Vec<usize> = decision.submit.iter().chain(&decision.again).copied().collect();
-            if !wanted.is_empty() {
+            if !wanted.is_empty() && now() >= self.not_before {
                 self.submit(&wanted)?;
             } else if spoken.elapsed() > QUIET {
                 spoken = Instant::now();
@@ -375,6 +378,10 @@ impl Driver<'_> {
         });
         for (comment, trace) in ended {
             self.fruitless = if trace { 0 } else { self.fruitless + 1 };
+            if !trace {
+                let doublings = i32::try_from(self.fruitless - 1).unwrap_or(i32::MAX).min(20);
+                self.not_before = now() + self.rules.retry_s * 2f64.powi(doublings);
+            }
             if self.fruitless >= self.rules.tries {
                 let submission = comment.rsplit(':').next().unwrap_or_default();
                 let folder = self.root.join(SUBMISSIONS).join(submission);
