@@ -65,6 +65,8 @@ pub enum Command {
         /// For other schedulers: close the steps that are whole, open the phases that can run, and print their tasks
         #[arg(long, value_enum, value_name = "FORMAT", conflicts_with = "json")]
         tasks: Option<TaskFormat>,
+        #[command(flatten)]
+        estimate: EstimateArgs,
         /// With --tasks: let ingested images and vectors be replaced, where the file no longer describes them
         #[arg(long, requires = "tasks")]
         replace: bool,
@@ -202,6 +204,31 @@ pub enum EngineName {
     Local,
     /// As job arrays of a Slurm cluster; see [engine.slurm] of the pipeline file
     Slurm,
+}
+
+#[derive(ClapArgs)]
+pub struct EstimateArgs {
+    /// Print what the pipeline would cost, with the arithmetic: time, memory and storage by phase
+    #[arg(long, conflicts_with = "tasks")]
+    pub estimate: bool,
+    /// With --estimate: images of the pool, for instance 1.2e9 [default: as it is, or as declared]
+    #[arg(long, value_name = "N", requires = "estimate")]
+    pub images: Option<f64>,
+    /// With --estimate: nodes [default: 1]
+    #[arg(long, value_name = "N", requires = "estimate")]
+    pub nodes: Option<f64>,
+    /// With --estimate: cores of a node [default: this machine's]
+    #[arg(long, value_name = "N", requires = "estimate")]
+    pub cores: Option<f64>,
+    /// With --estimate: sgemm of a core in GFLOP/s [default: measured here]
+    #[arg(long, value_name = "GFLOPS", requires = "estimate")]
+    pub gflops: Option<f64>,
+    /// With --estimate: what a node reads and writes in the work folder, in GB/s [default: 1]
+    #[arg(long, value_name = "GB/S", requires = "estimate")]
+    pub disk: Option<f64>,
+    /// With --estimate: what the accelerators of a node reach in the models, in TFLOP/s [default: none, the cores do it]
+    #[arg(long, value_name = "TFLOPS", requires = "estimate")]
+    pub model_tflops: Option<f64>,
 }
 
 #[derive(ClapArgs)]

@@ -7,6 +7,7 @@ mod args;
 mod bench;
 mod calibrate;
 mod doctor;
+mod estimate;
 mod example;
 mod forecast;
 mod plan;
@@ -112,8 +113,11 @@ fn dispatch(command: Command) -> Result<(), Stop> {
             Ok(())
         }
         Command::Plan { file, tasks: Some(format), replace, .. } => tasks::tasks(&load(&file, None)?, format, replace),
-        Command::Plan { file, json, .. } => {
+        Command::Plan { file, json, estimate, .. } => {
             let pipeline = check::load(&file.pipeline, &file.set, file.work.as_deref()).map_err(Stop::Usage)?;
+            if estimate.estimate {
+                return estimate::print_estimate(&pipeline, &estimate, json);
+            }
             plan::plan(&pipeline, json)
         }
         Command::Status { file, json } => status::status(&load(&file, None)?, json),

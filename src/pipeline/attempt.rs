@@ -213,6 +213,7 @@ impl Work<'_> {
             key: key.to_owned(),
             outcome,
             seconds: begin.elapsed().as_secs_f64(),
+            threads: u32::try_from(threads).unwrap_or(u32::MAX),
             peak_memory_bytes: peak_memory(),
             host: who.host.clone(),
             process: who.process,

@@ -327,6 +327,7 @@ fn embedder(settings: &EmbedderSettings, base: &Path) -> std::result::Result<Emb
         },
         output: settings.output.clone(),
         dims: settings.dims.or(preset.and_then(|preset| preset.dims)),
+        operations: preset.and_then(|preset| preset.operations),
         thresholds_known: preset.is_some_and(|preset| preset.thresholds_known),
     })
 }

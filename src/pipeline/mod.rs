@@ -6,6 +6,7 @@
 pub mod attempt;
 pub mod check;
 pub mod engine;
+pub mod estimate;
 pub mod file;
 pub mod preset;
 pub mod reference;

@@ -31,6 +31,14 @@ pub enum Preset {
     ClipVitB32,
 }
 
+/// A `ResNet-50` on 320 x 320: 4.09 G products on 224 x 224, in proportion to the pixels.
+const RESNET50: u64 = 16_700_000_000;
+
+/// Operations of a `ViT` on so many tokens: projections and MLP 24 n w^2, attention 4 n^2 w, a layer.
+const fn vit(tokens: u64, width: u64, layers: u64) -> u64 {
+    layers * (24 * tokens * width * width + 4 * tokens * tokens * width)
+}
+
 /// What a preset sets.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Constants {
@@ -44,6 +52,8 @@ pub struct Constants {
     pub norm: ([f32; 3], [f32; 3]),
     /// Values of a vector; `None` for a preset of several sizes.
     pub dims: Option<u32>,
+    /// Operations an image, a product and its sum counted as two; `None` for a preset of several sizes.
+    pub operations: Option<u64>,
     /// Whether the published thresholds for copies were chosen for this model.
     pub thresholds_known: bool,
 }
@@ -65,19 +75,19 @@ impl Preset {
     #[must_use]
     pub fn constants(self) -> Constants {
         let base =
-            Constants { resize: 256, squash: false, crop: 224, norm: IMAGENET, dims: None, thresholds_known: false };
+            Constants { resize: 256, squash: false, crop: 224, norm: IMAGENET, dims: None, operations: None, thresholds_known: false };
         let clip = Constants { resize: 224, norm: CLIP, ..base };
         match self {
             Self::Sscd => {
-                Constants { resize: 320, squash: true, crop: 320, dims: Some(512), thresholds_known: true, ..base }
+                Constants { resize: 320, squash: true, crop: 320, dims: Some(512), operations: Some(RESNET50), thresholds_known: true, ..base }
             }
             Self::Dinov2 => base,
-            Self::Dinov2S => Constants { dims: Some(384), ..base },
-            Self::Dinov2B => Constants { dims: Some(768), ..base },
-            Self::Dinov2L => Constants { dims: Some(1024), ..base },
-            Self::Dinov2G => Constants { dims: Some(1536), ..base },
+            Self::Dinov2S => Constants { dims: Some(384), operations: Some(vit(257, 384, 12)), ..base },
+            Self::Dinov2B => Constants { dims: Some(768), operations: Some(vit(257, 768, 12)), ..base },
+            Self::Dinov2L => Constants { dims: Some(1024), operations: Some(vit(257, 1024, 24)), ..base },
+            Self::Dinov2G => Constants { dims: Some(1536), operations: Some(vit(257, 1536, 40)), ..base },
             Self::Clip => clip,
-            Self::ClipVitB32 => Constants { dims: Some(512), ..clip },
+            Self::ClipVitB32 => Constants { dims: Some(512), operations: Some(vit(50, 768, 12)), ..clip },
         }
     }
 }

@@ -40,6 +40,8 @@ table! {
         pub bytes: Option<u64>,
         /// Wall time; null in a row about drops.
         pub seconds: Option<f64>,
+        /// Threads it had; null in a row about drops.
+        pub threads: Option<u32>,
         /// Highest resident memory of the process when the task ended; null in a row about drops.
         pub peak_memory_bytes: Option<u64>,
         /// Where it ran; null in a row about drops.
@@ -224,6 +226,7 @@ fn task_report(phase: &Phase, task: u32, marker: &Marker) -> TaskReport {
         rows_out: Some(marker.outcome.rows_out),
         bytes: Some(marker.outcome.parts.iter().map(|part| part.bytes).sum()),
         seconds: Some(marker.seconds),
+        threads: Some(marker.threads),
         peak_memory_bytes: Some(marker.peak_memory_bytes),
         host: Some(marker.host.clone()),
         ..blank(phase, task)
@@ -245,6 +248,7 @@ fn blank(phase: &Phase, task: u32) -> TaskReport {
         count: None,
         bytes: None,
         seconds: None,
+        threads: None,
         peak_memory_bytes: None,
         host: None,
     }

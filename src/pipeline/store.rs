@@ -36,6 +36,9 @@ pub struct Marker {
     pub outcome: Outcome,
     /// Wall time.
     pub seconds: f64,
+    /// Threads it had.
+    #[serde(default = "one")]
+    pub threads: u32,
     /// Highest resident memory of the process when the task ended.
     pub peak_memory_bytes: u64,
     /// Where it ran.
@@ -45,6 +48,10 @@ pub struct Marker {
     /// The attempt that published it.
     #[serde(default)]
     pub attempt: String,
+}
+
+fn one() -> u32 {
+    1
 }
 
 /// A phase as planned: the specs, the key of each task, and whatever else a task needs to run from the work folder alone.

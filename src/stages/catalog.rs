@@ -93,6 +93,9 @@ pub struct Embedder {
     pub output: Option<String>,
     /// Values of a vector, where they are known beforehand.
     pub dims: Option<u32>,
+    /// Operations an image, where the preset tells.
+    #[serde(default)]
+    pub operations: Option<u64>,
     /// Whether the published thresholds for copies (0.6, and 0.45 against references) were chosen for this model.
     pub thresholds_known: bool,
 }

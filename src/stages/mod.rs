@@ -5,6 +5,7 @@
 //! decides a task's bytes is exactly what its key is the hash of. No stage keeps time, markers or folders: the runner does.
 
 pub mod catalog;
+pub mod cost;
 pub mod known;
 pub mod pool;
 pub mod scope;
@@ -26,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::{Error, Result};
+use crate::stages::cost::{Cost, Scale};
 use crate::stages::known::Known;
 use crate::stages::scope::Scope;
 use crate::stages::task::Task;
@@ -167,6 +169,8 @@ pub trait Stage: Any + Send + Sync {
     fn max_failed_share(&self) -> Option<f64> {
         None
     }
+    /// What it costs, by arithmetic.
+    fn costs(&self, scale: &Scale) -> Vec<Cost>;
     /// The tasks of one phase, now that the phases before it are whole.
     fn plan(&self, phase: &str, known: &Known) -> Result<PhasePlan>;
 }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::native::onnx::Provider;
 use crate::ops::preprocess::Preprocess;
+use crate::stages::cost::{Cost, Scale, Work, short};
 use crate::stages::catalog::{Embedder, Model};
 use crate::stages::known::{Known, Part};
 use crate::stages::scope::{Input, Scope};
@@ -136,6 +137,33 @@ impl Stage for Embed {
 
     fn phases(&self) -> &'static [Phase] {
         PHASES
+    }
+
+
+    fn costs(&self, scale: &Scale) -> Vec<Cost> {
+        let names = self.tables(scale.models.keys().cloned());
+        let models: Vec<_> = names.iter().filter_map(|name| Some((name, scale.models.get(name)?))).collect();
+        let images = scale.all();
+        // The image is decoded once for all models; the shard's size is ingest's affair.
+        let tasks = images / 10_000.0;
+        let decoding = Cost {
+            moved: images * scale.image_bytes,
+            tasks,
+            assumes: "70 images a core-second are decoded and resized (500 x 375; a photo of 3 megapixels takes five times as long)",
+            ..Cost::new("embed", Work::Rows { rows: images, a_core_second: 70.0 }, format!("{} images decoded at 70 a core-second", short(images)))
+        };
+        let model = |(name, model): (&String, &crate::stages::cost::Model)| Cost {
+            kept: images * model.dims * 2.0,
+            moved: images * model.dims * 2.0,
+            memory: 1.5e9,
+            tasks,
+            ..Cost::new(
+                "embed",
+                Work::Products { operations: images * model.operations, of_sgemm: 0.85 },
+                format!("{name}: {} images x {} operations, at 0.85 of sgemm", short(images), short(model.operations)),
+            )
+        };
+        std::iter::once(decoding).chain(models.into_iter().map(model)).collect()
     }
 
     fn plan(&self, phase: &str, known: &Known) -> Result<PhasePlan> {

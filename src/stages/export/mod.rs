@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
+use crate::stages::cost::{Cost, Scale, Work, short};
 use crate::stages::known::{Known, Part};
 use crate::stages::scope::{Input, Scope};
 use crate::stages::task::Task;
@@ -71,6 +72,18 @@ impl Stage for Export {
 
     fn phases(&self) -> &'static [Phase] {
         PHASES
+    }
+
+
+    fn costs(&self, scale: &Scale) -> Vec<Cost> {
+        // The sample's size comes as the pool of this step.
+        let n = scale.pool;
+        let bytes = n * scale.image_bytes;
+        let work = Work::Rows { rows: n, a_core_second: 2000.0 };
+        vec![
+            Cost { moved: 2.0 * bytes, scratch: bytes, tasks: n / 10_000.0, ..Cost::new("scatter", work, format!("{} images read and dealt out", short(n))) },
+            Cost { moved: 2.0 * bytes, kept: bytes, tasks: n / f64::from(self.shard_rows), ..Cost::new("gather", work, format!("{} images shuffled and written", short(n))) },
+        ]
     }
 
     fn plan(&self, phase: &str, known: &Known) -> Result<PhasePlan> {

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::io::decode::ImageLimits;
 use crate::io::fetch::FetchLimits;
+use crate::stages::cost::{Cost, Scale, Work, short};
 use crate::stages::catalog::Role;
 use crate::stages::known::{Known, Part};
 use crate::stages::scope::Scope;
@@ -184,6 +185,35 @@ impl Stage for Ingest {
 
     fn phases(&self) -> &'static [Phase] {
         PHASES
+    }
+
+
+    fn costs(&self, scale: &Scale) -> Vec<Cost> {
+        let (images, shards) = (scale.all(), scale.all() / f64::from(self.shard_rows));
+        let bytes = images * scale.image_bytes;
+        let rows = |rows, a_core_second| Work::Rows { rows, a_core_second };
+        vec![
+            Cost {
+                tasks: (scale.seeds.len() + scale.references.len() + 1) as f64,
+                kept: images * 60.0,
+                ..Cost::new("list", rows(images, 1e6), format!("{} rows at 1 M a core-second", short(images)))
+            },
+            Cost {
+                assumes: "50 images a core-second are fetched and checked",
+                tasks: shards,
+                moved: bytes,
+                kept: bytes,
+                ..Cost::new("fetch", rows(images, 50.0), format!("{} images at 50 a core-second", short(images)))
+            },
+            Cost {
+                tasks: (images / 1e6).ceil(),
+                ..Cost::new("match", rows(images, 1e6), format!("{} hashes at 1 M a core-second", short(images)))
+            },
+            Cost {
+                tasks: shards,
+                ..Cost::new("mark", rows(images, 1e6), format!("{} rows at 1 M a core-second", short(images)))
+            },
+        ]
     }
 
     fn plan(&self, phase: &str, known: &Known) -> Result<PhasePlan> {

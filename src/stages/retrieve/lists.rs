@@ -32,7 +32,7 @@ pub struct Common {
 
 /// Whether looking at so many of the lists takes less time than comparing everything, which is some thirty times faster a pair.
 pub fn pays(probes: usize, lists: usize) -> bool {
-    probes * 32 <= lists
+    probes * 64 <= lists
 }
 
 /// Trains the lists on a sample of the pool, and measures on it how many of them find the neighbours of some seeds.

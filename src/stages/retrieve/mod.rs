@@ -13,6 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
+use crate::stages::cost::{Cost, Scale, Work, short};
 use crate::stages::catalog::Role;
 use crate::stages::known::Known;
 use crate::stages::pool::{self, VectorShard};
@@ -49,7 +50,7 @@ pub struct Retrieve {
     /// The cluster step, for cluster-based sets. Left out: the last one above.
     pub cluster: Input,
     /// `exact` compares every seed with the whole pool, `ivf` looks into the inverted lists nearest to it (FAISS). Left out: `exact` up to 10^11
-    /// pairs of a set, and where more than one list in 32 would have to be looked at, which takes longer; else `ivf`.
+    /// pairs of a set, and where more than one list in 64 would have to be looked at, which takes longer; else `ivf`.
     pub search: Option<Search>,
     /// The share of the nearest neighbours that `ivf` is to find, 0.5 to 1: how many lists are looked at is measured on a sample.
     pub recall: f64,
@@ -261,6 +262,37 @@ impl Stage for Retrieve {
 
     fn phases(&self) -> &'static [Phase] {
         PHASES
+    }
+
+
+    fn costs(&self, scale: &Scale) -> Vec<Cost> {
+        let (d, n) = (scale.dims(self.vectors.name()), scale.pool);
+        let seeds_of = |(name, rule): (&String, &SetRule)| {
+            if rule.method == Method::Sample { scale.seeds.get(name).copied() } else { None }
+        };
+        let seeds: f64 = self.sets.iter().filter_map(seeds_of).sum();
+        let exact = self.search == Some(Search::Exact) || seeds * n <= EXACT_PAIRS as f64;
+        let found: f64 = self.sets.iter().filter_map(|set| Some(seeds_of(set)? * f64::from(set.1.k))).sum();
+        let (share, of_sgemm) = if exact { (1.0, 2.5) } else { (1.0 / 64.0, 0.05) };
+        let why = if exact {
+            format!("{} seeds x {} images x 2 x {d}, by codes at 2.5 x sgemm", short(seeds), short(n))
+        } else {
+            format!("{} seeds x {} images x 2 x {d} / 64, by inverted lists at 0.05 x sgemm", short(seeds), short(n))
+        };
+        vec![
+            Cost {
+                moved: n * 2.0 * d,
+                tasks: (n / 10_000.0).max(1.0),
+                assumes: if exact { "" } else { "one list in 64 holds enough of the neighbours; where not, everything is compared, in a quarter more time" },
+                memory: 2e9,
+                ..Cost::new("search", Work::Products { operations: seeds * n * share * 2.0 * d, of_sgemm }, why)
+            },
+            Cost {
+                kept: found * 24.0,
+                memory: found * 16.0 + 2e8,
+                ..Cost::new("collect", Work::Rows { rows: found, a_core_second: 2e6 }, format!("{} neighbours", short(found)))
+            },
+        ]
     }
 
     fn plan(&self, phase: &str, known: &Known) -> Result<PhasePlan> {
