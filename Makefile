@@ -39,7 +39,8 @@ demo: build ## make a small data set, curate it, and score the result
 	$(LVD) run demo/quickstart.toml
 	$(LVD) example demo --score
 
-test: build ## run all tests
+test: build ## run all tests; those on a Slurm cluster need root
+	@./setup.sh --tests
 	cargo test $(CARGO_FLAGS)
 
 lint: ours ## check format and lints
@@ -51,6 +52,9 @@ bench: build ## compare with faiss-cpu, onnxruntime and torch in Python
 	benches/compare/knn.sh
 	benches/compare/kmeans.sh
 	benches/compare/dedup.sh
+	benches/compare/retrieve.sh
+	benches/compare/sample.sh
+	cargo bench $(filter-out --release,$(CARGO_FLAGS)) --bench tasks
 
 clean: ## remove lvd's own build products and the demo; what it depends on stays compiled
 	cargo clean $(CARGO_FLAGS) -p lvd

@@ -3,7 +3,8 @@
 #   - by apt:  a C++ compiler, cmake 3.24 or later, OpenBLAS, certificates, and python3-pip where something comes by pip;
 #   - by pip:  the shared library out of the onnxruntime wheel (and cmake where apt's is too old: Ubuntu 22.04).
 # ONNX Runtime goes to $LVD_LIB_DIR, or ${XDG_DATA_HOME:-~/.local/share}/lvd/lib, where the program looks for it.
-# usage: ./setup.sh [--check]     --check only tells what is missing, and exits with 1 if anything is
+# usage: ./setup.sh [--check | --tests]     --check only tells what is missing, and exits with 1 if anything is;
+#                                           --tests puts Slurm and an S3 server (s3s-fs, by cargo) in place, too, for the tests
 set -euo pipefail
 
 ort_version=1.32.0
@@ -13,6 +14,8 @@ data_dir=${XDG_DATA_HOME:-${HOME:?HOME is not set}/.local/share}/lvd
 lib_dir=${LVD_LIB_DIR:-$data_dir/lib}
 cmake_dir=$data_dir/cmake
 machine=$(uname -m)
+s3_version=0.14.0
+tests_dir=$data_dir/tests
 # Before the others, since this one is only there where apt's is too old.
 if [ -x "$cmake_dir/data/bin/cmake" ]; then export PATH=$cmake_dir/data/bin:$PATH; fi
 
@@ -30,9 +33,10 @@ ort_is_there() {
 }
 
 case ${1:-} in
-    '') check= ;;
-    --check) check=1 ;;
-    *) sed -n '2,6s/^# //p' "$0"; exit 2 ;;
+    '') check= tests= ;;
+    --check) check=1 tests= ;;
+    --tests) check= tests=1 ;;
+    *) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 2 ;;
 esac
 
 # Rust is the user's own affair: only said, never installed.
@@ -49,6 +53,16 @@ packages=()
 if ! { has c++ && has make && links; }; then packages+=(build-essential); fi
 if ! links -lopenblas -lblas -llapack -lgomp; then packages+=(libopenblas-dev); fi
 [ -e /etc/ssl/certs/ca-certificates.crt ] || has update-ca-certificates || packages+=(ca-certificates)
+# Slurm is for tests alone: where it cannot be had, they say so and are skipped.
+if [ -n "$tests" ]; then
+    if ! has apt-get || { [ "$(id -u)" -ne 0 ] && ! has sudo; }; then
+        echo "setup: Slurm is left out, its tests will be skipped: it takes apt and root"
+    else
+        for package in slurmctld slurmd slurm-client munge; do
+            [ -e "/usr/share/doc/$package" ] || packages+=("$package")
+        done
+    fi
+fi
 by_pip=()
 if ! cmake_is_new; then
     offered=$(has apt-cache && apt-cache policy cmake 2>/dev/null | sed -n 's/.*Candidate: \([0-9.]*\).*/\1/p' || true)
@@ -57,13 +71,15 @@ if ! cmake_is_new; then
     if at_least "$cmake_minimum" "${offered:-$cmake_minimum}"; then packages+=(cmake); else by_pip+=(cmake); fi
 fi
 ort_is_there || by_pip+=(onnxruntime)
+by_cargo=()
+if [ -n "$tests" ] && ! { [ -x "$tests_dir/bin/s3s-fs" ] || has s3s-fs; }; then by_cargo+=(s3s-fs); fi
 if [ ${#by_pip[@]} -gt 0 ] && ! python3 -m pip --version >/dev/null 2>&1; then packages+=(python3-pip); fi
 
-if [ ${#packages[@]} -eq 0 ] && [ ${#by_pip[@]} -eq 0 ]; then
+if [ ${#packages[@]} -eq 0 ] && [ ${#by_pip[@]} -eq 0 ] && [ ${#by_cargo[@]} -eq 0 ]; then
     echo "setup: all in place: Rust $rust, cmake $(version_of_cmake), OpenBLAS, ONNX Runtime in ${ORT_DYLIB_PATH:-$lib_dir}"
     exit 0
 fi
-echo "setup: missing: by apt: ${packages[*]:-nothing}; by pip: ${by_pip[*]:-nothing}"
+echo "setup: missing: by apt: ${packages[*]:-nothing}; by pip: ${by_pip[*]:-nothing}; by cargo: ${by_cargo[*]:-nothing}"
 [ -z "$check" ] || exit 1
 
 if [ ${#packages[@]} -gt 0 ]; then
@@ -77,6 +93,12 @@ if [ ${#packages[@]} -gt 0 ]; then
     "${root[@]}" env DEBIAN_FRONTEND=noninteractive sh -c '
         apt-get update -qq; apt-get install -y -qq --no-install-recommends "$@" >/dev/null' apt "${packages[@]}" ||
         fail "apt could not install ${packages[*]}" "check the network, a proxy or apt's sources, then run ./setup.sh again"
+fi
+
+if [ ${#by_cargo[@]} -gt 0 ]; then
+    echo "setup: cargo install s3s-fs $s3_version, an S3 server for the tests"
+    cargo install --quiet --locked --root "$tests_dir" --features binary --version "$s3_version" s3s-fs ||
+        echo "setup: s3s-fs is left out, its tests will be skipped: cargo could not build it"
 fi
 
 # Fetches the wheel of $1 (with more arguments for pip) and unpacks it to $unpacked.

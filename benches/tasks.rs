@@ -16,7 +16,7 @@ const PHASE: Phase = Phase::counting("nothing");
 fn main() -> anyhow::Result<()> {
     let tasks: usize = std::env::args().skip(1).find_map(|text| text.parse().ok()).unwrap_or(100_000);
     let folder = tempfile::tempdir()?;
-    let store = Store::new(folder.path());
+    let store = Store::open(&folder.path().to_string_lossy())?;
     let spec = |number| serde_json::json!({"shard": number, "part": format!("images/part-{number:06}.parquet"), "rows": 10_000});
     timed("plan", || {
         let plan = PhasePlan::new("nothing in common", (0..tasks).map(spec))?;
@@ -25,7 +25,7 @@ fn main() -> anyhow::Result<()> {
     let plan = PhasePlan::new("nothing in common", (0..tasks).map(spec))?;
     let planned = with_keys(StageKind::Sample, PHASE, plan, &Catalog::default())?;
     let missing: Vec<usize> = (0..tasks).collect();
-    timed("open: write the plan", || store.open("step", "nothing", &planned, &missing))?;
+    timed("open: write the plan", || store.open_phase("step", "nothing", &planned, &missing))?;
     timed("a task reads the plan", || store.planned("step", "nothing"))?;
     timed("rescan, nothing done", || store.markers("step", "nothing", &planned.keys, true))?;
     let mark = |range: &[String]| {

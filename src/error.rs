@@ -42,10 +42,10 @@ pub enum Error {
         hint: String,
     },
     /// Another driver holds the work folder.
-    #[error("another lvd is running in {}{owner}", work.display())]
+    #[error("another lvd is running in {work}{owner}")]
     Locked {
         /// The work folder.
-        work: PathBuf,
+        work: String,
         /// Who holds it, as it said itself.
         owner: String,
     },

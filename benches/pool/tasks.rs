@@ -7,6 +7,7 @@ use std::time::Instant;
 use lvd::io::part::FACTS;
 use lvd::io::row::{self, RowWriter};
 use lvd::io::vectors;
+use lvd::io::work_folder::WorkFolder;
 use lvd::native::blas;
 use lvd::native::codes::{Codes, Depth};
 use lvd::ops::dot::dot;
@@ -89,7 +90,9 @@ pub fn run(
         for (number, spec) in plan.tasks.iter().enumerate() {
             let aside = step.join(format!("tmp-{}-{number}", phase.name));
             let checkpoint = step.join(format!("checkpoint-{}-{number}", phase.name));
-            let place = Place { work: folder.into(), step: kind.name().into(), number, aside, checkpoint };
+            let work = WorkFolder::open(&folder.to_string_lossy())?;
+            let copies = folder.into();
+            let place = Place { work, copies, step: kind.name().into(), number, aside, checkpoint };
             let mut task = Task::new(&catalog, place, rayon::current_num_threads(), &|_| {});
             let order = Order { common: &plan.common, knobs: &plan.knobs, spec };
             lvd::stages::run(kind, phase.name, order, &mut task)?;

@@ -67,7 +67,7 @@ pub fn embed(
     let (name, embedder) = embedder(inputs)?;
     let model = match &embedder.model {
         Model::File(path) => path.clone(),
-        Model::Url { url, sha256 } => download::by_hash(url, sha256, &inputs.work.join("_models"))?,
+        Model::Url { url, sha256 } => download::by_hash(url, sha256, &inputs.work.root().join("_models"))?,
     };
     // What cannot be opened is said before the first picture is read.
     drop(Session::open(&model, 1)?);

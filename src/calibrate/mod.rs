@@ -17,7 +17,6 @@ mod sample;
 mod score;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 pub use alike::AlikeRow;
 pub use outcome::{Calibration, CopyRow, EditRow, Suggestion, ThresholdRow};
@@ -27,6 +26,7 @@ use crate::calibrate::sample::Sample;
 use crate::calibrate::score::{Question, Rules};
 use crate::error::{Error, Result};
 use crate::io::vectors::Vectors;
+use crate::io::work_folder::WorkFolder;
 use crate::ops::dot::dot;
 use crate::stages::catalog::{Catalog, Role};
 use crate::stages::dedup::Dedup;
@@ -52,7 +52,7 @@ pub struct Inputs<'a> {
     /// Seed, sources and embedders.
     pub catalog: &'a Catalog,
     /// The work folder.
-    pub work: &'a Path,
+    pub work: &'a WorkFolder,
     /// Name of the dedup step.
     pub step: &'a str,
     /// Its settings, checked.
@@ -107,8 +107,9 @@ pub fn run(inputs: &Inputs, settings: &Settings, tell: &(dyn Fn(Event) + Sync)) 
     check(settings)?;
     let pool = inputs.pool()?;
     // It reads parts by the names in manifests, and publishes nothing.
-    let unused = || inputs.work.to_path_buf();
-    let place = Place { work: unused(), step: inputs.step.into(), number: 0, aside: unused(), checkpoint: unused() };
+    let unused = || inputs.work.root().to_path_buf();
+    let (work, copies) = (inputs.work.clone(), unused());
+    let place = Place { work, copies, step: inputs.step.into(), number: 0, aside: unused(), checkpoint: unused() };
     let task = Task::new(inputs.catalog, place, inputs.threads, &|_| ());
     let sample = Sample::draw(&pool.shards, settings.images, inputs.catalog.seed, &task)?;
     let originals = sample.vectors(&pool.shards, &task)?;

@@ -15,12 +15,15 @@ pub type Files = Box<dyn Iterator<Item = Result<ImageFile>> + Send>;
 
 /// The files of these images (sorted ids), read as they are asked for: a row group for each that has one of them.
 pub fn files(inputs: &Inputs, pool: &Pool, ids: &[ImageId]) -> Files {
-    let parts: Vec<(PathBuf, Vec<ImageId>)> = ids
+    let parts: Vec<(Result<PathBuf>, Vec<ImageId>)> = ids
         .chunk_by(|a, b| a.shard() == b.shard())
-        .filter_map(|ids| Some((inputs.work.join(&pool.images.of_shard(ids[0].shard())?.path), ids.to_vec())))
+        .filter_map(|ids| {
+            let part = pool.images.of_shard(ids[0].shard())?;
+            Some((inputs.work.fetch(&part.path, inputs.work.root()), ids.to_vec()))
+        })
         .collect();
-    let of_part = |(path, ids): (PathBuf, Vec<ImageId>)| -> Files {
-        match images::read_some(&path, ids) {
+    let of_part = |(path, ids): (Result<PathBuf>, Vec<ImageId>)| -> Files {
+        match path.and_then(|path| images::read_some(&path, ids)) {
             Ok(groups) => Box::new(groups.flat_map(|group| match group {
                 Ok(files) => files.into_iter().map(Ok).collect(),
                 Err(error) => vec![Err(error)],

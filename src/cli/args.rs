@@ -163,7 +163,7 @@ pub struct FileArgs {
     pub set: Vec<String>,
     /// Work folder, instead of the file's
     #[arg(long, value_name = "FOLDER")]
-    pub work: Option<PathBuf>,
+    pub work: Option<String>,
 }
 
 #[derive(ClapArgs)]
@@ -234,7 +234,7 @@ pub struct EstimateArgs {
 #[derive(ClapArgs)]
 pub struct TaskArgs {
     /// The work folder
-    pub work: PathBuf,
+    pub work: String,
     /// The step
     pub step: String,
     /// The phase

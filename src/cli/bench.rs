@@ -33,6 +33,7 @@ pub fn embed(
     let plan = step.stage.plan("embed", &known)?;
     let store = &pipeline.store;
     let place = Place {
+        copies: store.work.root().to_path_buf(),
         work: store.work.clone(),
         step: step.name.clone(),
         number: 0,

@@ -30,7 +30,11 @@ pub fn calibrate(pipeline: &Pipeline, args: &CalibrateArgs) -> std::result::Resu
         Error::usage(format!("step {:?} reads {table:?}, which is not there yet", step.name), hint)
     })?;
     // What cannot be written to is said before the work.
-    let folder = args.out.clone().unwrap_or_else(|| pipeline.store.work.join("_calibrate").join(&step.name));
+    let folder = args.out.clone().unwrap_or_else(|| pipeline.store.work.root().join("_calibrate").join(&step.name));
+    if args.out.is_none() && pipeline.store.work.is_bucket() {
+        let hint = "say where its tables go: --out FOLDER";
+        return Err(Stop::Usage(vec![Error::usage("the work folder is a bucket", hint)]));
+    }
     crate::io::publish::make_folder(&folder)?;
     let inputs = Inputs {
         catalog: &pipeline.catalog,

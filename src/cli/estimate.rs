@@ -53,9 +53,20 @@ pub fn print_estimate(pipeline: &Pipeline, args: &EstimateArgs, as_json: bool) -
     let mut rows: Vec<Vec<String>> = found.lines.iter().map(row).collect();
     let most = found.lines.iter().map(|line| line.scratch).fold(0.0, f64::max);
     rows.push(
-        ["all", "", &format!("{core_hours:.1}"), &duration(hours * 3600.0), "", "", "", &size(total(|line| line.kept)), &size(most), ""]
-            .map(str::to_owned)
-            .to_vec(),
+        [
+            "all",
+            "",
+            &format!("{core_hours:.1}"),
+            &duration(hours * 3600.0),
+            "",
+            "",
+            "",
+            &size(total(|line| line.kept)),
+            &size(most),
+            "",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
     );
     let head = ["step", "phase", ">core-hours", ">time", "bound by", ">tasks", ">memory", ">kept", ">scratch", "rate"];
     let sgemm = if measured { "sgemm, measured here" } else { "sgemm, as told" };
@@ -92,7 +103,11 @@ pub fn print_estimate(pipeline: &Pipeline, args: &EstimateArgs, as_json: bool) -
     Ok(print(&text)?)
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bytes are positive, and shown with three digits")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "bytes are positive, and shown with three digits"
+)]
 fn size(number: f64) -> String {
     if number < 1.0 { "-".into() } else { bytes(number as u64) }
 }

@@ -54,13 +54,13 @@ struct Tables {
 impl Tables {
     fn all<R: Row>(&self, step: &str, table: &str) -> Result<Vec<R>> {
         let manifest = self.store.manifest(step)?.ok_or_else(|| {
-            let hint = format!("lvd run {}", self.store.work.with_file_name("quickstart.toml").display());
-            Error::usage(format!("step {step:?} has not run in {}", self.store.work.display()), hint)
+            let hint = format!("lvd run {}", self.store.work.root().with_file_name("quickstart.toml").display());
+            Error::usage(format!("step {step:?} has not run in {}", self.store.work.location()), hint)
         })?;
         let parts = manifest.tables.get(table).unwrap_or(&Table { parts: Vec::new() }).parts.clone();
         let mut rows = Vec::new();
         for part in parts {
-            for batch in row::read::<R>(&self.store.work.join(&part.path))? {
+            for batch in row::read::<R>(&self.store.part(&part)?)? {
                 rows.extend(batch?);
             }
         }
@@ -70,7 +70,7 @@ impl Tables {
 
 fn scored(folder: &Path) -> Result<String> {
     let truth = truth::read(folder)?;
-    let tables = Tables { store: Store::new(&folder.join("work")) };
+    let tables = Tables { store: Store::open(&folder.join("work").to_string_lossy())? };
     let path_of = paths(&truth, &tables.all("ingest", "")?);
     let named = |id: &ImageId| path_of.get(id).cloned().unwrap_or_default();
 

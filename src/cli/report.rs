@@ -1,7 +1,6 @@
 //! `lvd report`, and the table at the end of a run.
 
 use std::fmt::Write as _;
-use std::fs;
 
 use serde_json::Value;
 
@@ -9,7 +8,6 @@ use crate::cli::args::{Format, ReportFormat};
 use crate::cli::table::{bytes, columns, print, thousands};
 use crate::cli::{Stop, shown};
 use crate::error::{Error, Result};
-use crate::io::publish;
 use crate::io::row;
 use crate::pipeline::check::Pipeline;
 use crate::pipeline::report::{HistogramBin, Summary, TaskReport};
@@ -23,14 +21,13 @@ pub fn report(pipeline: &Pipeline, step: Option<&str>, format: &ReportFormat) ->
     let mut summaries = Vec::new();
     for known in &pipeline.steps {
         if step.is_none_or(|wanted| wanted == known.name) {
-            let path = pipeline.store.step(&known.name).join("summary.json");
-            summaries.extend(publish::read_json::<Summary>(&path)?.map(|summary| (summary, true)));
+            summaries.extend(pipeline.store.summary(&known.name)?.map(|summary| (summary, true)));
         }
     }
     if summaries.is_empty() {
         let what = step.map_or_else(|| "no step".to_owned(), |step| format!("step {step:?} not"));
         let hint = format!("lvd run {}", shown(&pipeline.path));
-        return Err(Error::usage(format!("{what} run yet in {}", pipeline.store.work.display()), hint).into());
+        return Err(Error::usage(format!("{what} run yet in {}", pipeline.store.work.location()), hint).into());
     }
     let text = match format.chosen() {
         Format::Json => {
@@ -78,7 +75,7 @@ pub fn where_next(pipeline: &Pipeline, summaries: &[(Summary, bool)]) -> String 
     if summaries.iter().any(|(_, fresh)| !fresh) {
         text.push_str("\nSeconds in brackets: done before, skipped now.\n");
     }
-    let work = pipeline.store.work.display();
+    let work = pipeline.store.work.location();
     let file = shown(&pipeline.path);
     if let Some((export, _)) = summaries.iter().find(|(summary, _)| summary.stage == "export") {
         let _ = write!(
@@ -120,8 +117,10 @@ fn detail(pipeline: &Pipeline, summary: &Summary) -> Result<String> {
         let _ = writeln!(text, "warning: {warning}");
     }
     let mut bins: Vec<HistogramBin> = Vec::new();
-    for batch in row::read(&pipeline.store.step(&summary.step).join("histogram.parquet"))? {
-        bins.extend(batch?);
+    if let Some(path) = pipeline.store.file(&summary.step, "histogram.parquet")? {
+        for batch in row::read(&path)? {
+            bins.extend(batch?);
+        }
     }
     for bins in bins.chunk_by(|a, b| a.name == b.name).filter(|bins| bins.iter().any(|bin| bin.count > 0)) {
         text.push_str(&histogram(bins));
@@ -135,7 +134,7 @@ fn balance(pipeline: &Pipeline, summary: &Summary) -> Result<String> {
     let parts = tables.get("balance").filter(|_| summary.stage == "sample").map_or(&[][..], |table| &table.parts);
     let mut lines = Vec::new();
     for part in parts {
-        for batch in row::read::<Balance>(&pipeline.store.work.join(&part.path))? {
+        for batch in row::read::<Balance>(&pipeline.store.part(part)?)? {
             lines.extend(batch?.into_iter().map(|row| {
                 vec![
                     row.over,
@@ -174,8 +173,8 @@ fn csv(pipeline: &Pipeline, summaries: &[(Summary, bool)]) -> Result<String> {
     let header: Vec<&str> = std::iter::once("step").chain(names.iter().map(|column| column.name)).collect();
     writer.write_record(header).map_err(fault)?;
     for (summary, _) in summaries {
-        let path = pipeline.store.step(&summary.step).join("report.parquet");
-        fs::metadata(&path).map_err(Error::io(&path))?;
+        let path = pipeline.store.file(&summary.step, "report.parquet")?;
+        let path = path.ok_or_else(|| Error::data(&summary.step, "report.parquet is gone"))?;
         for batch in row::read::<TaskReport>(&path)? {
             for r in batch? {
                 let number = |n: Option<u64>| n.map(|n| n.to_string()).unwrap_or_default();
@@ -190,6 +189,7 @@ fn csv(pipeline: &Pipeline, summaries: &[(Summary, bool)]) -> Result<String> {
                     number(r.count),
                     number(r.bytes),
                     r.seconds.map(|s| format!("{s:.3}")).unwrap_or_default(),
+                    number(r.threads.map(u64::from)),
                     number(r.peak_memory_bytes),
                     r.host.unwrap_or_default(),
                 ];

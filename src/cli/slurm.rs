@@ -22,7 +22,7 @@ pub fn submit(file: &FileArgs, from: Option<&str>, to: Option<&str>, replace: bo
     };
     option("--from", from);
     option("--to", to);
-    option("--work", file.work.as_ref().map(|work| work.to_string_lossy()).as_deref());
+    option("--work", file.work.as_deref());
     file.set.iter().for_each(|set| option("--set", Some(set)));
     if replace {
         command.push("--replace".into());

@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
-use crate::io::publish;
 use crate::pipeline::check::{Pipeline, Step};
-use crate::pipeline::report::{Summary, content_of_inputs};
+use crate::pipeline::report::content_of_inputs;
 use crate::pipeline::status::{Survey, survey};
 
 /// Where a step stands.
@@ -76,7 +75,7 @@ pub fn standings(pipeline: &Pipeline) -> Result<Vec<Standing>> {
 
 /// Why a step has to run: it never did, or what changed since.
 fn why(pipeline: &Pipeline, step: &Step) -> Result<String> {
-    let Some(before) = publish::read_json::<Summary>(&pipeline.store.step(&step.name).join("summary.json"))? else {
+    let Some(before) = pipeline.store.summary(&step.name)? else {
         return Ok("never run".into());
     };
     let mut reasons = Vec::new();

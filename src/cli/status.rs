@@ -32,7 +32,11 @@ struct Failed {
 /// Prints how far the steps are.
 pub fn status(pipeline: &Pipeline, as_json: bool) -> Result<(), Stop> {
     let standings = standings(pipeline)?;
-    let jobs = if slurm::was_used(&pipeline.store) { slurm::jobs(&pipeline.store).ok().flatten() } else { None };
+    let jobs = if slurm::was_used(&pipeline.store, &pipeline.slurm) {
+        slurm::jobs(&pipeline.store).ok().flatten()
+    } else {
+        None
+    };
     let tries: Vec<Tries> =
         standings.iter().map(|standing| tries(pipeline, standing, jobs.as_deref())).collect::<Result<_, _>>()?;
     let all: Vec<(&Standing, &Tries)> = standings.iter().zip(&tries).collect();
@@ -104,7 +108,7 @@ fn reason(last: &Try) -> String {
 }
 
 fn again(pipeline: &Pipeline, standing: &Standing, number: usize) -> String {
-    let work = quoted(&pipeline.store.work.to_string_lossy());
+    let work = quoted(&pipeline.store.work.location());
     format!("lvd task {work} {} {} {number}", standing.step, standing.phase)
 }
 

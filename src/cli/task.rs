@@ -26,7 +26,7 @@ struct Shared {
 /// Runs tasks of a phase, one after the other. A task that fails does not stop the others.
 pub fn task(args: &TaskArgs) -> Result<(), Stop> {
     let threads = use_threads(args.threads);
-    let store = Store::new(&args.work);
+    let store = Store::open(&args.work)?;
     let planned = planned(&store, &args.step, &args.phase)?;
     let work = Work { store: &store, step: &args.step, phase: &args.phase, planned: &planned };
     for &number in &args.numbers {
@@ -70,7 +70,7 @@ pub fn task(args: &TaskArgs) -> Result<(), Stop> {
 fn planned(store: &Store, step: &str, phase: &str) -> Result<Planned, Stop> {
     store.planned(step, phase)?.ok_or_else(|| {
         Stop::Usage(vec![Error::usage(
-            format!("{step}/{phase} is not open in {}: it is done, or no driver has planned it", store.work.display()),
+            format!("{step}/{phase} is not open in {}: it is done, or no driver has planned it", store.work.location()),
             "lvd status shows what is open; lvd run, or lvd plan --tasks, opens phases and closes steps",
         )])
     })

@@ -24,12 +24,11 @@ pub fn tasks(pipeline: &Pipeline, format: TaskFormat, replace: bool) -> Result<(
     let engine = Engine::Local { threads: 1, at_once: 1 };
     let options = Options { engine, wait: false, replace, tell: &tell };
     let open = advance(pipeline, &steps_between(pipeline, None, None)?, &options)?;
-    let work = std::path::absolute(&pipeline.store.work).map_err(Error::io(&pipeline.store.work))?;
-    let work = work.to_string_lossy();
+    let work = pipeline.store.work.absolute()?;
     let program = std::env::current_exe().map_err(Error::io("this program"))?;
     let program = program.to_string_lossy();
     let command = |open: &OpenPhase, number: usize| {
-        [&*program, "task", &*work, open.step, open.phase, &number.to_string()].map(str::to_owned)
+        [&*program, "task", &work, open.step, open.phase, &number.to_string()].map(str::to_owned)
     };
     match format {
         TaskFormat::Sh => {

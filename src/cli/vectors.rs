@@ -27,7 +27,7 @@ pub fn vectors(pipeline: &Pipeline, table: &str, out: &Path) -> std::result::Res
         let hint = "remove it, or choose another name";
         return Err(Stop::Usage(vec![Error::usage(format!("{} exists", out.display()), hint)]));
     }
-    let paths: Vec<PathBuf> = parts.iter().map(|part| pipeline.store.work.join(&part.path)).collect();
+    let paths: Vec<PathBuf> = parts.iter().map(|part| pipeline.store.part(part)).collect::<Result<_>>()?;
     let rows = parts.iter().map(|part| part.rows).sum();
     write(&paths, rows, out)?;
     eprintln!("{} vectors in {}", thousands(rows), out.display());

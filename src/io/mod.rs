@@ -13,3 +13,4 @@ pub mod row;
 pub mod runs;
 pub mod sources;
 pub mod vectors;
+pub mod work_folder;

@@ -64,12 +64,20 @@ pub fn host() -> String {
     fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "unknown".into(), |name| name.trim().to_owned())
 }
 
+/// Whether a process of this machine is there no more; `false` for one of another machine.
+#[must_use]
+pub fn is_dead_here(machine: &str, process: u32) -> bool {
+    let processes = Path::new("/proc");
+    machine == host() && processes.join("self").exists() && !processes.join(process.to_string()).exists()
+}
+
 /// Makes `folder` and what is above it.
 pub fn make_folder(folder: &Path) -> Result<()> {
     fs::create_dir_all(folder).map_err(Error::io(folder))
 }
 
-fn write_aside(aside: &Path, bytes: &[u8]) -> Result<()> {
+/// Writes `bytes` to a new file that will be published.
+pub fn write_aside(aside: &Path, bytes: &[u8]) -> Result<()> {
     let mut file = File::create(aside).map_err(Error::io(aside))?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(Error::io(aside))
 }

@@ -75,9 +75,7 @@ impl Who {
     /// Whether it is a process of this machine that is there no more.
     #[must_use]
     pub fn is_dead_here(&self) -> bool {
-        self.host == host()
-            && !Path::new("/proc").join(self.process.to_string()).exists()
-            && Path::new("/proc/self").exists()
+        publish::is_dead_here(&self.host, self.process)
     }
 }
 
@@ -134,7 +132,7 @@ impl Work<'_> {
         match &result {
             Ok(_) => self.store.end_try(self.step, self.phase, key, &attempt.who)?,
             // Whoever goes on while the step is closed finds its temporaries gone.
-            Err(_) if !self.store.is_open(self.step, self.phase) => {
+            Err(_) if !self.store.is_open(self.step, self.phase)? => {
                 self.store.end_try(self.step, self.phase, key, &attempt.who)?;
             }
             Err(error) => {
@@ -186,7 +184,9 @@ impl Work<'_> {
         let aside = self.aside(number, who);
         publish::make_folder(&store.temporaries(self.step))?;
         sweep_attempt(&aside)?;
+        let copies = Copies::of(store, &aside);
         let place = Place {
+            copies: copies.0.clone(),
             work: store.work.clone(),
             step: self.step.to_owned(),
             number,
@@ -233,6 +233,22 @@ impl Work<'_> {
             ));
         }
         Ok(Ended::Lost(stands))
+    }
+}
+
+/// Copies of a bucket's parts that a task has read; removed when it ends.
+struct Copies(PathBuf);
+
+impl Copies {
+    fn of(store: &Store, aside: &Path) -> Self {
+        let name = aside.file_name().map_or_else(PathBuf::new, PathBuf::from);
+        Self(store.work.root().join("_copies").join(name))
+    }
+}
+
+impl Drop for Copies {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 

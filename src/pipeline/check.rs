@@ -46,11 +46,16 @@ pub struct Pipeline {
 }
 
 /// Reads and checks a pipeline file. The faults come all at once.
-pub fn load(path: &Path, overrides: &[String], work: Option<&Path>) -> std::result::Result<Pipeline, Vec<Error>> {
+pub fn load(path: &Path, overrides: &[String], work: Option<&str>) -> std::result::Result<Pipeline, Vec<Error>> {
     let source = Source::read(path, overrides).map_err(|e| vec![e])?;
     let file = source.parse().map_err(|e| vec![e])?;
     let base = path.parent().unwrap_or(Path::new(""));
-    let store = Store::new(&work.map_or_else(|| base.join(&file.work), Path::to_path_buf));
+    let store = match work {
+        Some(work) => Store::open(work),
+        None if file.work.contains("://") => Store::open(&file.work),
+        None => Store::open(&base.join(&file.work).to_string_lossy()),
+    };
+    let store = store.map_err(|e| vec![e])?;
     let numbers = store.dataset_numbers(file.sources.keys()).map_err(|e| vec![e])?;
     let mut faults = Vec::new();
     let mut missing = Vec::new();

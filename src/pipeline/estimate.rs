@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::error::Result;
-use crate::io::publish;
 use crate::io::row;
 use crate::native::onnx;
 use crate::pipeline::check::Pipeline;
@@ -99,7 +98,8 @@ pub fn estimate(pipeline: &Pipeline, images: Option<f64>, machine: Machine) -> R
         let phases: Vec<&str> = costs.iter().map(|cost| cost.phase).collect();
         for (place, phase) in phases.iter().enumerate().filter(|(place, phase)| !phases[..*place].contains(phase)) {
             let of = |costs: &[Cost]| costs.iter().filter(|cost| cost.phase == *phase).cloned().collect::<Vec<_>>();
-            let core_seconds = |costs: &[Cost]| costs.iter().map(|cost| cost.work.core_seconds(machine.gflops * 1e9)).sum();
+            let core_seconds =
+                |costs: &[Cost]| costs.iter().map(|cost| cost.work.core_seconds(machine.gflops * 1e9)).sum();
             let (mine, at_home): (Vec<Cost>, f64) = (of(&costs), core_seconds(&of(&costs_here)));
             let factor = measured.get(*phase).filter(|&&seconds| seconds >= ENOUGH && at_home > 0.0);
             let factor = factor.map(|seconds| seconds / at_home);
@@ -173,8 +173,7 @@ fn walk(pipeline: &Pipeline, summaries: &BTreeMap<String, Summary>, scale: &Scal
 fn summaries(pipeline: &Pipeline) -> Result<BTreeMap<String, Summary>> {
     let mut found = BTreeMap::new();
     for step in &pipeline.steps {
-        let path = pipeline.store.step(&step.name).join("summary.json");
-        if let Some(summary) = publish::read_json::<Summary>(&path)? {
+        if let Some(summary) = pipeline.store.summary(&step.name)? {
             found.insert(step.name.clone(), summary);
         }
     }
@@ -183,11 +182,8 @@ fn summaries(pipeline: &Pipeline) -> Result<BTreeMap<String, Summary>> {
 
 /// Core-seconds of a step's phases, by its report.
 fn measured(pipeline: &Pipeline, step: &str) -> Result<BTreeMap<String, f64>> {
-    let path = pipeline.store.step(step).join("report.parquet");
     let mut found: BTreeMap<String, f64> = BTreeMap::new();
-    if !path.exists() {
-        return Ok(found);
-    }
+    let Some(path) = pipeline.store.file(step, "report.parquet")? else { return Ok(found) };
     for batch in row::read::<TaskReport>(&path)? {
         for task in batch? {
             if let (Some(seconds), Some(threads)) = (task.seconds, task.threads) {
@@ -237,7 +233,9 @@ fn model(name: &str, embedder: &Embedder, guesses: &mut Vec<String>) -> Result<M
         }
         (None, Some(operations)) => operations as f64,
         (None, None) => {
-            guesses.push(format!("model {name:?} takes as much as a ViT-L/14, 162 G operations an image: its file is not there"));
+            guesses.push(format!(
+                "model {name:?} takes as much as a ViT-L/14, 162 G operations an image: its file is not there"
+            ));
             162e9
         }
     };

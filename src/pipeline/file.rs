@@ -21,9 +21,9 @@ pub struct File {
     /// The seed of every random draw. The same inputs, settings and seed give the same data set.
     #[serde(default)]
     pub seed: u64,
-    /// The work folder, relative to this file.
+    /// The work folder, relative to this file; or `s3://BUCKET/PREFIX` (docs/cluster.md).
     #[serde(default = "work")]
-    pub work: PathBuf,
+    pub work: String,
     /// What every absolute number of images or clusters in the steps is multiplied by, to try a big recipe on a few images: `clusters` and
     /// `splits` of cluster (levels that would not have fewer clusters than the one before are left out); `per_cluster` and `cap` of
     /// retrieve; `target`, `per_cluster` and `quotas` of sample. Each stays 1 at least.
@@ -57,7 +57,7 @@ fn one() -> f64 {
     1.0
 }
 
-fn work() -> PathBuf {
+fn work() -> String {
     "work".into()
 }
 
@@ -253,7 +253,7 @@ mod tests {
         let text = "[sources.a]\nfolder = \"x\"\n[steps.dedup]\nstage = \"dedup\"\n";
         let file = source(text, &["dedup.threshold=0.7", "seed=9", "work=else/where"])?.parse()?;
         assert_eq!(file.seed, 9);
-        assert_eq!(file.work, Path::new("else/where"));
+        assert_eq!(file.work, "else/where");
         assert_eq!(file.steps["dedup"]["threshold"].as_float(), Some(0.7));
         let error = source(text, &["dedpu.threshold=1"]).err().map(|e| e.to_string());
         assert!(error.is_some_and(|e| e.contains("no step \"dedpu\"")));

@@ -74,13 +74,26 @@ impl Preset {
     /// What it sets.
     #[must_use]
     pub fn constants(self) -> Constants {
-        let base =
-            Constants { resize: 256, squash: false, crop: 224, norm: IMAGENET, dims: None, operations: None, thresholds_known: false };
+        let base = Constants {
+            resize: 256,
+            squash: false,
+            crop: 224,
+            norm: IMAGENET,
+            dims: None,
+            operations: None,
+            thresholds_known: false,
+        };
         let clip = Constants { resize: 224, norm: CLIP, ..base };
         match self {
-            Self::Sscd => {
-                Constants { resize: 320, squash: true, crop: 320, dims: Some(512), operations: Some(RESNET50), thresholds_known: true, ..base }
-            }
+            Self::Sscd => Constants {
+                resize: 320,
+                squash: true,
+                crop: 320,
+                dims: Some(512),
+                operations: Some(RESNET50),
+                thresholds_known: true,
+                ..base
+            },
             Self::Dinov2 => base,
             Self::Dinov2S => Constants { dims: Some(384), operations: Some(vit(257, 384, 12)), ..base },
             Self::Dinov2B => Constants { dims: Some(768), operations: Some(vit(257, 768, 12)), ..base },

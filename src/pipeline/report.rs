@@ -1,7 +1,6 @@
 //! What a step did: `report.parquet` (a row a task, and one a drop reason of a task), `histogram.parquet` and `summary.json`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -13,7 +12,7 @@ use crate::ops::histogram::Histogram;
 use crate::pipeline::check::{Pipeline, Step};
 use crate::pipeline::runner::FORMAT;
 use crate::pipeline::status;
-use crate::pipeline::store::{Manifest, Marker, Planned};
+use crate::pipeline::store::{Manifest, Marker, Planned, Store};
 use crate::stages::Phase;
 use crate::stages::known::fingerprint;
 use crate::table;
@@ -184,9 +183,9 @@ fn made_by() -> BTreeMap<String, String> {
     versions
 }
 
-/// Writes the step's reports into `folder`.
+/// Writes the step's reports into its folder.
 pub fn write(
-    folder: &Path,
+    store: &Store,
     summary: &Summary,
     phases: &[(Phase, Planned, Vec<Marker>)],
     manifest: &Manifest,
@@ -208,14 +207,19 @@ pub fn write(
         let bins = edges.into_iter().zip(histogram.counts);
         bins.map(move |((low, high), count)| HistogramBin { name: name.clone(), low, high, count })
     });
+    let folder = store.work.root().join(&summary.step);
+    publish::make_folder(&folder)?;
     row::replace(&folder.join("report.parquet"), reports)?;
     row::replace(&folder.join("histogram.parquet"), bins.collect())?;
-    publish::replace_json(&folder.join("summary.json"), summary)?;
+    for name in ["report.parquet", "histogram.parquet"] {
+        store.work.hand_in(&format!("{}/{name}", summary.step))?;
+    }
+    store.work.replace_json(&format!("{}/summary.json", summary.step), summary)?;
     // A table of one part is handed out under a plain name too, where people look for it.
     if let Some(part) = manifest.tables.get("composition").and_then(|table| table.parts.first()) {
-        let work = folder.parent().unwrap_or(folder);
-        let bytes = std::fs::read(work.join(&part.path)).map_err(Error::io(&part.path))?;
-        publish::replace(&folder.join("composition.parquet"), &bytes)?;
+        let bytes = store.work.read(&part.path)?;
+        let bytes = bytes.ok_or_else(|| Error::data(store.work.named(&part.path), "is gone"))?;
+        store.work.replace(&format!("{}/composition.parquet", summary.step), bytes)?;
     }
     Ok(())
 }

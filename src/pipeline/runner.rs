@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::error::{Error, Result};
+use crate::io::work_folder::Lock;
 use crate::pipeline::attempt::Work;
 use crate::pipeline::check::{Pipeline, Step};
 use crate::pipeline::engine::slurm::{Tell, script::quoted};
@@ -120,7 +121,7 @@ pub fn advance<'a>(pipeline: &'a Pipeline, steps: &[usize], options: &Options) -
                     refuse_to_replace(step, phase, &planned, pipeline.store.manifest(&step.name)?.as_ref())?;
                 }
                 let missing: Vec<usize> = (0..done.len()).filter(|&number| done[number].is_none()).collect();
-                pipeline.store.open(&step.name, phase.name, &planned, &missing)?;
+                pipeline.store.open_phase(&step.name, phase.name, &planned, &missing)?;
                 open.push(OpenPhase { step: &step.name, phase: phase.name, missing, planned });
             }
         }
@@ -129,7 +130,7 @@ pub fn advance<'a>(pipeline: &'a Pipeline, steps: &[usize], options: &Options) -
 }
 
 /// A driver that was started again elsewhere waits until its predecessor, whose machine was given up, has gone.
-fn lock(store: &Store, options: &Options) -> Result<std::fs::File> {
+fn lock(store: &Store, options: &Options) -> Result<Lock> {
     let mut told = false;
     loop {
         match store.lock() {
@@ -196,7 +197,7 @@ fn run_phase(
     options: &Options,
 ) -> Result<()> {
     let missing: Vec<usize> = done.iter().enumerate().filter(|(_, marker)| marker.is_none()).map(|(i, _)| i).collect();
-    pipeline.store.open(&step.name, phase.name, planned, &missing)?;
+    pipeline.store.open_phase(&step.name, phase.name, planned, &missing)?;
     (options.tell)(Event::PhaseBegins {
         step: &step.name,
         phase: phase.name,
@@ -263,7 +264,7 @@ fn run_phase(
 /// The command that runs a task alone.
 #[must_use]
 pub fn again(work: &Work, number: usize) -> String {
-    format!("lvd task {} {} {} {number}", quoted(&work.store.work.to_string_lossy()), work.step, work.phase)
+    format!("lvd task {} {} {} {number}", quoted(&work.store.work.location()), work.step, work.phase)
 }
 
 /// Attempts that failed or died are no news to whoever starts anew; what another process has in hand stays.
@@ -299,8 +300,8 @@ fn finish(
     let fresh = ran || before.is_none_or(|before| before.key != manifest.key);
     let summary = report::summarise(pipeline, step, phases)?;
     if fresh {
-        report::write(&pipeline.store.step(&step.name), &summary, phases, &manifest)?;
-        crate::io::publish::replace_json(&pipeline.store.step(&step.name).join("_manifest.json"), &manifest)?;
+        report::write(&pipeline.store, &summary, phases, &manifest)?;
+        pipeline.store.close(&step.name, &manifest)?;
     }
     pipeline.store.collect(&step.name, &manifest)?;
     (options.tell)(Event::StepEnds(&summary, fresh));

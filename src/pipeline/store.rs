@@ -11,9 +11,7 @@
 //! datasets.json                                    numbers of the sources, never reused
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::fs::{self, File, TryLockError};
-use std::io::{ErrorKind, Write as _};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -21,7 +19,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::io::publish;
+use crate::io::work_folder::{Lock, WorkFolder};
 use crate::pipeline::attempt::{Try, Who};
+use crate::pipeline::report::Summary;
 use crate::stages::catalog::Catalog;
 use crate::stages::known::{Part, Table};
 use crate::stages::task::Outcome;
@@ -92,51 +92,49 @@ const TRIES: &str = "_tries";
 const DONE: &str = "_done";
 /// The folder of its temporaries.
 const TEMPORARIES: &str = "_tmp";
+/// Where the numbers of the sources are.
+const DATASETS: &str = "datasets.json";
 
-/// A work folder.
+/// A work folder with its steps.
 #[derive(Clone, Debug)]
 pub struct Store {
-    /// Its path.
-    pub work: PathBuf,
+    /// Its files.
+    pub work: WorkFolder,
 }
 
 impl Store {
-    /// The work folder at `work`, which need not exist yet.
-    #[must_use]
-    pub fn new(work: &Path) -> Self {
-        Self { work: work.to_path_buf() }
+    /// The work folder at `location`, a path or `s3://BUCKET/PREFIX`, which need not exist yet.
+    pub fn open(location: &str) -> Result<Self> {
+        Ok(Self { work: WorkFolder::open(location)? })
     }
 
-    /// A step's folder.
-    #[must_use]
-    pub fn step(&self, step: &str) -> PathBuf {
-        self.work.join(step)
+    /// Keeps every other driver out of the work folder until the lock is dropped (by death, too).
+    pub fn lock(&self) -> Result<Lock> {
+        self.work.lock()
     }
 
-    /// Makes the work folder, and keeps every other driver out of it until the lock is dropped (by death, too).
-    pub fn lock(&self) -> Result<File> {
-        publish::make_folder(&self.work)?;
-        let path = self.work.join(".lock");
-        let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(Error::io(&path))?;
-        match file.try_lock() {
-            Ok(()) => {
-                let owner = format!("process {} on {}\n", std::process::id(), publish::host());
-                file.set_len(0).and_then(|()| (&file).write_all(owner.as_bytes())).map_err(Error::io(&path))?;
-                Ok(file)
-            }
-            Err(TryLockError::WouldBlock) => {
-                let owner = fs::read_to_string(&path).unwrap_or_default();
-                let owner = if owner.is_empty() { String::new() } else { format!(": {}", owner.trim()) };
-                Err(Error::Locked { work: self.work.clone(), owner })
-            }
-            Err(TryLockError::Error(error)) => Err(Error::io(&path)(error)),
+    /// A file of a part that can be opened: where it lies, or a copy.
+    pub fn part(&self, part: &Part) -> Result<PathBuf> {
+        self.work.fetch(&part.path, self.work.root())
+    }
+
+    /// A file of a step that can be opened; `None` where there is none.
+    pub fn file(&self, step: &str, name: &str) -> Result<Option<PathBuf>> {
+        let path = format!("{step}/{name}");
+        if self.work.size(&path)?.is_none() {
+            return Ok(None);
         }
+        self.work.fetch(&path, self.work.root()).map(Some)
+    }
+
+    /// The summary of a step that is whole.
+    pub fn summary(&self, step: &str) -> Result<Option<Summary>> {
+        self.work.read_json(&format!("{step}/summary.json"))
     }
 
     /// The number of each named source: as recorded, or the next free one. Nothing is written.
     pub fn dataset_numbers<'a>(&self, names: impl Iterator<Item = &'a String>) -> Result<HashMap<String, u16>> {
-        let mut numbers: HashMap<String, u16> =
-            publish::read_json(&self.work.join("datasets.json"))?.unwrap_or_default();
+        let mut numbers: HashMap<String, u16> = self.work.read_json(DATASETS)?.unwrap_or_default();
         for name in names {
             let next = numbers.values().max().map_or(Some(0), |highest| highest.checked_add(1));
             let next =
@@ -149,54 +147,49 @@ impl Store {
     /// Records the numbers of the sources for good.
     pub fn record_datasets<'a>(&self, names: impl Iterator<Item = &'a String>) -> Result<()> {
         let numbers: BTreeMap<String, u16> = self.dataset_numbers(names)?.into_iter().collect();
-        let path = self.work.join("datasets.json");
-        if publish::read_json::<BTreeMap<String, u16>>(&path)?.as_ref() == Some(&numbers) {
+        if self.work.read_json::<BTreeMap<String, u16>>(DATASETS)?.as_ref() == Some(&numbers) {
             return Ok(());
         }
-        publish::replace_json(&path, &numbers)
+        self.work.replace_json(DATASETS, &numbers)
     }
 
     /// The manifest of a step that is whole.
     pub fn manifest(&self, step: &str) -> Result<Option<Manifest>> {
-        publish::read_json(&self.step(step).join("_manifest.json"))
+        self.work.read_json(&format!("{step}/_manifest.json"))
+    }
+
+    /// Makes a step whole.
+    pub fn close(&self, step: &str, manifest: &Manifest) -> Result<()> {
+        self.work.replace_json(&format!("{step}/_manifest.json"), manifest)
     }
 
     /// The plan of a phase; none once the step is whole.
     pub fn planned(&self, step: &str, phase: &str) -> Result<Option<Planned>> {
-        publish::read_json(&self.plan(step, phase))
-    }
-
-    fn plan(&self, step: &str, phase: &str) -> PathBuf {
-        self.step(step).join(PLANS).join(format!("{phase}.json"))
+        self.work.read_json(&plan(step, phase))
     }
 
     /// Whether the phase is still planned: its step is not whole.
-    #[must_use]
-    pub fn is_open(&self, step: &str, phase: &str) -> bool {
-        self.plan(step, phase).exists()
+    pub fn is_open(&self, step: &str, phase: &str) -> Result<bool> {
+        Ok(self.work.size(&plan(step, phase))?.is_some())
     }
 
     /// Opens a phase: records its plan, and forgets the markers of its `missing` tasks, whose parts are gone.
-    pub fn open(&self, step: &str, phase: &str, planned: &Planned, missing: &[usize]) -> Result<()> {
-        for &number in missing {
-            remove_if_there(&self.marker(step, phase, &planned.keys[number]))?;
+    pub fn open_phase(&self, step: &str, phase: &str, planned: &Planned, missing: &[usize]) -> Result<()> {
+        let known = self.done_keys(step, phase)?;
+        for key in missing.iter().map(|&number| &planned.keys[number]).filter(|key| known.contains(*key)) {
+            self.work.remove(&marker(step, phase, key))?;
         }
-        publish::make_folder(&self.step(step).join(PLANS))?;
-        publish::replace_json(&self.plan(step, phase), planned)
-    }
-
-    fn marker(&self, step: &str, phase: &str, key: &str) -> PathBuf {
-        self.step(step).join(DONE).join(phase).join(format!("{key}.json"))
+        self.work.replace_json(&plan(step, phase), planned)
     }
 
     /// The marker of a task, if it is done.
     pub fn done(&self, step: &str, phase: &str, key: &str) -> Result<Option<Marker>> {
-        publish::read_json(&self.marker(step, phase, key))
+        self.work.read_json(&marker(step, phase, key))
     }
 
     /// The keys of all tasks of a phase that are done, of this plan and of earlier ones.
     pub fn done_keys(&self, step: &str, phase: &str) -> Result<HashSet<String>> {
-        let names = names_in(&self.step(step).join(DONE).join(phase))?;
+        let names = self.work.names(&format!("{step}/{DONE}/{phase}"))?;
         Ok(names.into_iter().filter_map(|name| name.strip_suffix(".json").map(str::to_owned)).collect())
     }
 
@@ -206,68 +199,70 @@ impl Store {
         let there = self.done_keys(step, phase)?;
         let read = |key: &String| {
             let marker = if there.contains(key) { self.done(step, phase, key)? } else { None };
-            Ok(marker.filter(|marker| !needed || self.whole(&marker.outcome)))
+            match marker {
+                Some(marker) if !needed || self.whole(&marker.outcome)? => Ok(Some(marker)),
+                _ => Ok(None),
+            }
         };
         keys.par_iter().map(read).collect()
     }
 
     /// Whether every part is there with its size.
-    fn whole(&self, outcome: &Outcome) -> bool {
-        let mut parts = outcome.parts.iter();
-        parts.all(|part| fs::metadata(self.work.join(&part.path)).is_ok_and(|metadata| metadata.len() == part.bytes))
+    fn whole(&self, outcome: &Outcome) -> Result<bool> {
+        for part in &outcome.parts {
+            if self.work.size(&part.path)? != Some(part.bytes) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Publishes a marker. The marker that stands is returned: this one, or that of another attempt that was first.
-    pub fn mark(&self, step: &str, phase: &str, marker: Marker, aside: &Path) -> Result<Marker> {
-        let path = self.marker(step, phase, &marker.key);
-        path.parent().map_or(Ok(()), publish::make_folder)?;
-        let bytes = serde_json::to_vec_pretty(&marker).map_err(|e| Error::data(&path, e))?;
-        if publish::write_new(aside, &path, &bytes)? {
-            return Ok(marker);
+    pub fn mark(&self, step: &str, phase: &str, mine: Marker, aside: &Path) -> Result<Marker> {
+        let path = marker(step, phase, &mine.key);
+        let bytes = serde_json::to_vec_pretty(&mine).map_err(|e| Error::data(self.work.named(&path), e))?;
+        publish::write_aside(aside, &bytes)?;
+        if self.work.create(aside, &path)? {
+            return Ok(mine);
         }
-        publish::read_json(&path)?.ok_or_else(|| Error::data(&path, "was there a moment ago"))
+        let stands = self.work.read_json(&path)?;
+        stands.ok_or_else(|| Error::data(self.work.named(&path), "was there a moment ago"))
     }
 
     /// Removes the parts of an attempt that came second and that nobody reads: other than those that stand, or scratch of a step
     /// that is whole.
     pub fn withdraw(&self, step: &str, phase: &str, parts: &[Part], stands: &Marker) -> Result<()> {
-        let open = self.is_open(step, phase);
+        let open = self.is_open(step, phase)?;
         let manifest = if open { None } else { self.manifest(step)? };
         for part in parts {
             let in_manifest = |manifest: &Manifest| manifest.tables.values().any(|table| table.parts.contains(part));
             let read =
                 if open { stands.outcome.parts.contains(part) } else { manifest.as_ref().is_some_and(in_manifest) };
             if !read {
-                remove_if_there(&self.work.join(&part.path))?;
+                self.work.remove(&part.path)?;
             }
         }
         Ok(())
     }
 
-    fn try_path(&self, step: &str, phase: &str, key: &str, who: &Who) -> PathBuf {
-        self.step(step).join(TRIES).join(phase).join(format!("{key}.{}.json", who.name()))
-    }
-
     /// Tells that an attempt runs, or why it failed.
     pub fn write_try(&self, step: &str, phase: &str, key: &str, attempt: &Try) -> Result<()> {
-        let path = self.try_path(step, phase, key, &attempt.who);
-        path.parent().map_or(Ok(()), publish::make_folder)?;
-        publish::replace_json(&path, attempt)
+        self.work.replace_json(&try_path(step, phase, key, &attempt.who), attempt)
     }
 
     /// Takes an attempt's file back: it succeeded, or does not count.
     pub fn end_try(&self, step: &str, phase: &str, key: &str, who: &Who) -> Result<()> {
-        remove_if_there(&self.try_path(step, phase, key, who))
+        self.work.remove(&try_path(step, phase, key, who))
     }
 
     /// The attempts at a phase's tasks that run or did not succeed, in no order.
     pub fn tries(&self, step: &str, phase: &str) -> Result<Vec<Try>> {
-        let folder = self.step(step).join(TRIES).join(phase);
+        let folder = format!("{step}/{TRIES}/{phase}");
         let mut tries = Vec::new();
-        for name in names_in(&folder)? {
+        for name in self.work.names(&folder)? {
             // A file that has gone meanwhile is an attempt that has succeeded.
             if name.ends_with(".json")
-                && let Some(attempt) = publish::read_json(&folder.join(name))?
+                && let Some(attempt) = self.work.read_json(&format!("{folder}/{name}"))?
             {
                 tries.push(attempt);
             }
@@ -275,62 +270,45 @@ impl Store {
         Ok(tries)
     }
 
-    /// Removes from a step's folder what its manifest does not name: earlier generations, scratch parts, temporaries.
+    /// Removes from a step's folder what its manifest does not name: earlier generations, scratch parts, attempts, temporaries.
     pub fn collect(&self, step: &str, manifest: &Manifest) -> Result<()> {
-        let folder = self.step(step);
-        let mut keep: BTreeSet<PathBuf> =
-            manifest.tables.values().flat_map(|table| &table.parts).map(|part| self.work.join(&part.path)).collect();
-        keep.extend(manifest.tasks.iter().flat_map(|(phase, keys)| {
-            let done = folder.join(DONE).join(phase);
-            keys.iter().map(move |key| done.join(format!("{key}.json")))
-        }));
-        sweep(&folder, &keep, &|path| {
-            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            let ours = [CHECKPOINTS, PLANS, TRIES, TEMPORARIES, DONE].map(|name| folder.join(name));
-            ours.iter().any(|ours| path.starts_with(ours)) || name.starts_with("part-") || name.contains(".tmp-")
-        })
+        let mut keep: HashSet<String> =
+            manifest.tables.values().flat_map(|table| &table.parts).map(|part| part.path.clone()).collect();
+        let tasks = manifest.tasks.iter();
+        keep.extend(tasks.flat_map(|(phase, keys)| keys.iter().map(|key| marker(step, phase, key))));
+        let ours = [CHECKPOINTS, PLANS, TRIES, TEMPORARIES, DONE].map(|name| format!("{step}/{name}/"));
+        for (path, _) in self.work.files(step)? {
+            let name = path.rsplit('/').next().unwrap_or(&path);
+            let is_ours =
+                ours.iter().any(|ours| path.starts_with(ours)) || name.starts_with("part-") || name.contains(".tmp-");
+            if is_ours && !keep.contains(&path) {
+                self.work.remove(&path)?;
+            }
+        }
+        Ok(())
     }
 
-    /// Where all attempts at the task with this key keep what they have reached.
+    /// Where all attempts at the task with this key keep what they have reached. For a bucket, those of one process.
     #[must_use]
     pub fn checkpoint(&self, step: &str, phase: &str, key: &str) -> PathBuf {
-        self.step(step).join(CHECKPOINTS).join(format!("{phase}-{key}"))
+        self.work.root().join(step).join(CHECKPOINTS).join(format!("{phase}-{key}"))
     }
 
     /// The folder of all attempts' temporaries.
     #[must_use]
     pub fn temporaries(&self, step: &str) -> PathBuf {
-        self.step(step).join(TEMPORARIES)
+        self.work.root().join(step).join(TEMPORARIES)
     }
 }
 
-/// The names in a folder, in no order; none where there is no such folder.
-fn names_in(folder: &Path) -> Result<Vec<String>> {
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(Error::io(folder)(error)),
-    };
-    entries.map(|entry| Ok(entry.map_err(Error::io(folder))?.file_name().to_string_lossy().into_owned())).collect()
+fn plan(step: &str, phase: &str) -> String {
+    format!("{step}/{PLANS}/{phase}.json")
 }
 
-fn remove_if_there(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io(path)(error)),
-        _ => Ok(()),
-    }
+fn marker(step: &str, phase: &str, key: &str) -> String {
+    format!("{step}/{DONE}/{phase}/{key}.json")
 }
 
-/// Removes the files below `folder` that `ours` recognises and `keep` does not hold.
-fn sweep(folder: &Path, keep: &BTreeSet<PathBuf>, ours: &dyn Fn(&Path) -> bool) -> Result<()> {
-    for entry in fs::read_dir(folder).map_err(Error::io(folder))? {
-        let entry = entry.map_err(Error::io(folder))?;
-        let path = entry.path();
-        if entry.file_type().map_err(Error::io(&path))?.is_dir() {
-            sweep(&path, keep, ours)?;
-        } else if ours(&path) && !keep.contains(&path) {
-            remove_if_there(&path)?;
-        }
-    }
-    Ok(())
+fn try_path(step: &str, phase: &str, key: &str, who: &Who) -> String {
+    format!("{step}/{TRIES}/{phase}/{key}.{}.json", who.name())
 }

@@ -87,7 +87,7 @@ impl VectorShard {
     /// The vectors that count, in id order, some thousands at a time.
     pub fn blocks(&self, task: &Task) -> Result<impl Iterator<Item = Result<Vectors>> + use<>> {
         let kept = self.selection.as_ref().map(|part| kept_ids(task, part)).transpose()?;
-        let blocks = vectors::read(&task.path(&self.vectors))?;
+        let blocks = vectors::read(&task.path(&self.vectors)?)?;
         Ok(blocks.map(move |block| {
             let block = block?;
             let Some(kept) = &kept else { return Ok(block) };

@@ -10,9 +10,9 @@ use crate::error::{Error, Result};
 use crate::io::download;
 use crate::io::images::ImageWriter;
 use crate::io::part::{FACTS, PartWriter, Written};
-use crate::io::publish;
 use crate::io::row::{Row, RowWriter};
 use crate::io::vectors::VectorWriter;
+use crate::io::work_folder::WorkFolder;
 use crate::ops::histogram::Histogram;
 use crate::stages::catalog::Catalog;
 use crate::stages::known::{Part, Table};
@@ -68,7 +68,9 @@ pub struct Task<'a> {
 #[derive(Clone, Debug)]
 pub struct Place {
     /// The work folder.
-    pub work: PathBuf,
+    pub work: WorkFolder,
+    /// Where copies of a bucket's parts go, this task's own.
+    pub copies: PathBuf,
     /// The step.
     pub step: String,
     /// Number of the task in its phase.
@@ -86,14 +88,13 @@ impl<'a> Task<'a> {
     }
 
     /// The file of a part.
-    #[must_use]
-    pub fn path(&self, part: &Part) -> PathBuf {
-        self.place.work.join(&part.path)
+    pub fn path(&self, part: &Part) -> Result<PathBuf> {
+        self.place.work.fetch(&part.path, &self.place.copies)
     }
 
     /// The rows of a part of facts.
     pub fn read<R: Row>(&self, part: &Part) -> Result<impl Iterator<Item = Result<Vec<R>>> + use<R>> {
-        crate::io::row::read(&self.path(part))
+        crate::io::row::read(&self.path(part)?)
     }
 
     /// All rows of a part of facts: for parts that are a shard long at most.
@@ -118,7 +119,7 @@ impl<'a> Task<'a> {
     /// A folder that all tasks of the work folder share.
     #[must_use]
     pub fn shared_folder(&self, name: &str) -> PathBuf {
-        self.place.work.join(name)
+        self.place.work.root().join(name)
     }
 
     /// A new file aside, to be published later; `name` tells this task's files apart.
@@ -178,19 +179,19 @@ impl<'a> Task<'a> {
     }
 
     fn publish_as(&mut self, written: Written, table: &str, shard: Option<ShardId>, extension: &str) -> Result<()> {
-        let folder = Path::new(&self.place.step).join(table);
-        publish::make_folder(&self.place.work.join(&folder))?;
+        let step = &self.place.step;
+        let folder = if table.is_empty() { step.clone() } else { format!("{step}/{table}") };
         let earlier = self.outcome.parts.iter().filter(|part| part.table == table).count();
         let number = if earlier == 0 {
             format!("{:05}", self.place.number)
         } else {
             format!("{:05}-{earlier}", self.place.number)
         };
-        let path = folder.join(format!("part-{number}-{}.{extension}", &written.sha256[..8]));
-        publish::link_new(&written.path, &self.place.work.join(&path))?;
+        let path = format!("{folder}/part-{number}-{}.{extension}", &written.sha256[..8]);
+        self.place.work.create(&written.path, &path)?;
         self.outcome.parts.push(Part {
             table: table.to_owned(),
-            path: path.to_string_lossy().into_owned(),
+            path,
             rows: written.rows,
             bytes: written.bytes,
             sha256: written.sha256,

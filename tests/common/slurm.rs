@@ -29,7 +29,7 @@ impl Cluster {
                 .any(|at| Path::new(at).join(program).exists())
         };
         if let Some(missing) = ["slurmctld", "slurmd", "sbatch", "munged"].iter().find(|program| !there(program)) {
-            println!("skipped: no Slurm: {missing} is not installed (make setup-tests)");
+            println!("skipped: no Slurm: {missing} is not installed (./setup.sh --tests)");
             return None;
         }
         if !fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0) {

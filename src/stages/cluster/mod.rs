@@ -11,8 +11,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::stages::cost::{Cost, Scale, Work, short};
 use crate::stages::catalog::Role;
+use crate::stages::cost::{Cost, Scale, Work, short};
 use crate::stages::known::{Known, Part};
 use crate::stages::pool::{self, VectorShard};
 use crate::stages::scope::{Input, Scope};
@@ -215,7 +215,6 @@ impl Stage for Cluster {
         PHASES
     }
 
-
     fn costs(&self, scale: &Scale) -> Vec<Cost> {
         let (d, n, splits) = (scale.dims(self.vectors.name()), scale.pool, f64::from(self.splits.max(1)));
         let level = |level: usize| self.clusters.get(level).map_or(0.0, |&k| f64::from(k));
@@ -226,7 +225,12 @@ impl Stage for Cluster {
         let held = (all / splits * d * 4.0).min(f64::from(self.memory_mib) * f64::from(1 << 20));
         let further: f64 = (1..self.clusters.len())
             .map(|number| {
-                let runs = 1.0 + self.resamplings.as_ref().and_then(|all| all.get(number)).map_or(f64::from(RESAMPLINGS), |&r| f64::from(r));
+                let runs = 1.0
+                    + self
+                        .resamplings
+                        .as_ref()
+                        .and_then(|all| all.get(number))
+                        .map_or(f64::from(RESAMPLINGS), |&r| f64::from(r));
                 2.0 * level(number - 1) * level(number) * d * rounds * runs
             })
             .sum();
@@ -247,7 +251,11 @@ impl Stage for Cluster {
             },
             Cost {
                 memory: level(0) * d * 8.0,
-                ..Cost::new("levels", products(further, 1.0), format!("the {} levels above, resampled", self.clusters.len().saturating_sub(1)))
+                ..Cost::new(
+                    "levels",
+                    products(further, 1.0),
+                    format!("the {} levels above, resampled", self.clusters.len().saturating_sub(1)),
+                )
             },
             Cost {
                 moved: n * d * 2.0,

@@ -130,6 +130,7 @@ impl Points for Read<'_> {
 mod tests {
     use super::*;
     use crate::io::vectors::VectorWriter;
+    use crate::io::work_folder::WorkFolder;
     use crate::ops::kmeans::gather;
     use crate::stages::catalog::Catalog;
     use crate::stages::known::Part;
@@ -155,7 +156,9 @@ mod tests {
         }
         let catalog = Catalog::default();
         let unused = || folder.path().to_path_buf();
-        let place = Place { work: unused(), step: String::new(), number: 0, aside: unused(), checkpoint: unused() };
+        let work = WorkFolder::open(&folder.path().to_string_lossy())?;
+        let place =
+            Place { work, copies: unused(), step: String::new(), number: 0, aside: unused(), checkpoint: unused() };
         let task = Task::new(&catalog, place, 1, &|_| ());
         for share in [1.0, 0.7] {
             let sample = Sample { shards: &shards, draw, share };

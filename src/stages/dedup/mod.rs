@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::{Error, Result};
-use crate::stages::cost::{Cost, Scale, Work, short};
 use crate::stages::catalog::Role;
+use crate::stages::cost::{Cost, Scale, Work, short};
 use crate::stages::known::{Known, Table};
 use crate::stages::pool::{self, VectorShard};
 use crate::stages::scope::{Input, Scope};
@@ -369,7 +369,6 @@ impl Stage for Dedup {
         PHASES
     }
 
-
     fn costs(&self, scale: &Scale) -> Vec<Cost> {
         let d = scale.dims(self.vectors.name());
         let references: f64 = self.references.iter().filter_map(|name| scale.references.get(name)).sum();
@@ -380,30 +379,48 @@ impl Stage for Dedup {
             moved: n * 60.0,
             kept: n * 12.0,
             memory: 4.0 * n + 2e8,
-            ..Cost::new("components", Work::Rows { rows: n, a_core_second: 2e6 }, format!("{} rows, union-find in 4 bytes each", short(n)))
+            ..Cost::new(
+                "components",
+                Work::Rows { rows: n, a_core_second: 2e6 },
+                format!("{} rows, union-find in 4 bytes each", short(n)),
+            )
         };
         let codes = |operations: f64, of_sgemm| Work::Products { operations, of_sgemm };
         if n <= self.exact_up_to as f64 {
             let why = format!("{} pairs x 2 x {d}, by codes at 2.5 x sgemm", short(pairs));
-            return vec![Cost { moved: n * 2.0 * d, ..Cost::new("join", codes(pairs * 2.0 * d, 2.5), why) }, components];
+            return vec![
+                Cost { moved: n * 2.0 * d, ..Cost::new("join", codes(pairs * 2.0 * d, 2.5), why) },
+                components,
+            ];
         }
         let cells = (3.0 * n.sqrt()).min(n / f64::from(self.cell_images));
         let row = 2.0 * d + 500.0;
         let memory = f64::from(self.memory_mib) * f64::from(1 << 20);
         let groups = (n * (4.0 * d + 1200.0) / memory).ceil();
         vec![
-            Cost { moved: n * d, ..Cost::new("train", codes(2e6 * cells * d, 1.5), format!("{} cells = 3 x sqrt(N)", short(cells))) },
+            Cost {
+                moved: n * d,
+                ..Cost::new("train", codes(2e6 * cells * d, 1.5), format!("{} cells = 3 x sqrt(N)", short(cells)))
+            },
             Cost {
                 moved: n * 2.0 * d,
                 tasks: shards,
-                ..Cost::new("tune", codes(2000.0 * n * 2.0 * d, 1.8), format!("2,000 images with {}, x 2 x {d}", short(n)))
+                ..Cost::new(
+                    "tune",
+                    codes(2000.0 * n * 2.0 * d, 1.8),
+                    format!("2,000 images with {}, x 2 x {d}", short(n)),
+                )
             },
             Cost {
                 moved: n * (2.0 * d + row),
                 scratch: n * row,
                 memory: cells * d * 5.0 + 5e8,
                 tasks: shards,
-                ..Cost::new("move", codes(2.0 * n * cells * d, 0.9), format!("2 x {} vectors x {} cells x {d}, at 0.9 x sgemm", short(n), short(cells)))
+                ..Cost::new(
+                    "move",
+                    codes(2.0 * n * cells * d, 0.9),
+                    format!("2 x {} vectors x {} cells x {d}, at 0.9 x sgemm", short(n), short(cells)),
+                )
             },
             Cost {
                 // A row is read for its own cell, and for the groups of cells that it probes.

@@ -92,7 +92,7 @@ pub fn run(common: &Common, task: &mut Task) -> Result<()> {
 
 /// The cells that [`run`] wrote.
 pub fn read(part: &Part, task: &Task) -> Result<Cells> {
-    let path = task.path(part);
+    let path = task.path(part)?;
     let [cells] = <[Level; 1]>::try_from(centroids::read(&path)?)
         .map_err(|levels| Error::data(&path, format!("{} levels of cells, expected 1", levels.len())))?;
     let d = cells.values.len() / cells.parents.len().max(1);

@@ -50,7 +50,7 @@ pub struct Common {
 pub fn run(members: &[Member], common: &Common, task: &mut Task) -> Result<()> {
     let cells = train::read(&common.cells, task)?;
     let mut queries = Vectors::default();
-    for block in vectors::read(&task.path(&common.queries))? {
+    for block in vectors::read(&task.path(&common.queries)?)? {
         queries.extend(block?);
     }
     let codes = Codes::new(&queries.values, queries.dimension.max(1));

@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::native::onnx::Provider;
 use crate::ops::preprocess::Preprocess;
-use crate::stages::cost::{Cost, Scale, Work, short};
 use crate::stages::catalog::{Embedder, Model};
+use crate::stages::cost::{Cost, Scale, Work, short};
 use crate::stages::known::{Known, Part};
 use crate::stages::scope::{Input, Scope};
 use crate::stages::task::Task;
@@ -139,7 +139,6 @@ impl Stage for Embed {
         PHASES
     }
 
-
     fn costs(&self, scale: &Scale) -> Vec<Cost> {
         let names = self.tables(scale.models.keys().cloned());
         let models: Vec<_> = names.iter().filter_map(|name| Some((name, scale.models.get(name)?))).collect();
@@ -150,7 +149,11 @@ impl Stage for Embed {
             moved: images * scale.image_bytes,
             tasks,
             assumes: "70 images a core-second are decoded and resized (500 x 375; a photo of 3 megapixels takes five times as long)",
-            ..Cost::new("embed", Work::Rows { rows: images, a_core_second: 70.0 }, format!("{} images decoded at 70 a core-second", short(images)))
+            ..Cost::new(
+                "embed",
+                Work::Rows { rows: images, a_core_second: 70.0 },
+                format!("{} images decoded at 70 a core-second", short(images)),
+            )
         };
         let model = |(name, model): (&String, &crate::stages::cost::Model)| Cost {
             kept: images * model.dims * 2.0,

@@ -74,15 +74,24 @@ impl Stage for Export {
         PHASES
     }
 
-
     fn costs(&self, scale: &Scale) -> Vec<Cost> {
         // The sample's size comes as the pool of this step.
         let n = scale.pool;
         let bytes = n * scale.image_bytes;
         let work = Work::Rows { rows: n, a_core_second: 2000.0 };
         vec![
-            Cost { moved: 2.0 * bytes, scratch: bytes, tasks: n / 10_000.0, ..Cost::new("scatter", work, format!("{} images read and dealt out", short(n))) },
-            Cost { moved: 2.0 * bytes, kept: bytes, tasks: n / f64::from(self.shard_rows), ..Cost::new("gather", work, format!("{} images shuffled and written", short(n))) },
+            Cost {
+                moved: 2.0 * bytes,
+                scratch: bytes,
+                tasks: n / 10_000.0,
+                ..Cost::new("scatter", work, format!("{} images read and dealt out", short(n)))
+            },
+            Cost {
+                moved: 2.0 * bytes,
+                kept: bytes,
+                tasks: n / f64::from(self.shard_rows),
+                ..Cost::new("gather", work, format!("{} images shuffled and written", short(n)))
+            },
         ]
     }
 

@@ -45,7 +45,7 @@ pub fn scatter(images: &Part, sampled: &Part, seed: u64, task: &mut Task) -> Res
     let mut chosen: HashMap<ImageId, Sampled> =
         task.read_all::<Sampled>(sampled)?.into_iter().map(|row| (row.id, row)).collect();
     task.outcome.rows_in = chosen.len() as u64;
-    let path = task.path(images);
+    let path = task.path(images)?;
     let mut rows = Rows::default();
     for batch in part::read(&path, &[], GROUP_ROWS)? {
         let batch = batch?;
@@ -77,7 +77,7 @@ pub fn gather(shard: u64, scattered: &[Part], shards: u64, task: &mut Task) -> R
     let range = orders_of(shard, shards);
     let mut rows = Rows::default();
     for part in scattered {
-        let path = task.path(part);
+        let path = task.path(part)?;
         let overlaps = |group: RangeInclusive<u64>| group.start() <= range.end() && group.end() >= range.start();
         for batch in part::read_groups(&path, ORDER, &overlaps, GROUP_ROWS)? {
             let batch = batch?;

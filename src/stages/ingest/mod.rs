@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::io::decode::ImageLimits;
 use crate::io::fetch::FetchLimits;
-use crate::stages::cost::{Cost, Scale, Work, short};
 use crate::stages::catalog::Role;
+use crate::stages::cost::{Cost, Scale, Work, short};
 use crate::stages::known::{Known, Part};
 use crate::stages::scope::Scope;
 use crate::stages::task::Task;
@@ -186,7 +186,6 @@ impl Stage for Ingest {
     fn phases(&self) -> &'static [Phase] {
         PHASES
     }
-
 
     fn costs(&self, scale: &Scale) -> Vec<Cost> {
         let (images, shards) = (scale.all(), scale.all() / f64::from(self.shard_rows));

@@ -30,7 +30,7 @@ pub struct Common {
     pub seed: u64,
 }
 
-/// Whether looking at so many of the lists takes less time than comparing everything, which is some thirty times faster a pair.
+/// Whether looking at so many of the lists takes less time than comparing everything, which is some fifty times faster a pair.
 pub fn pays(probes: usize, lists: usize) -> bool {
     probes * 64 <= lists
 }

@@ -13,8 +13,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::stages::cost::{Cost, Scale, Work, short};
 use crate::stages::catalog::Role;
+use crate::stages::cost::{Cost, Scale, Work, short};
 use crate::stages::known::Known;
 use crate::stages::pool::{self, VectorShard};
 use crate::stages::scope::{Input, Scope};
@@ -264,7 +264,6 @@ impl Stage for Retrieve {
         PHASES
     }
 
-
     fn costs(&self, scale: &Scale) -> Vec<Cost> {
         let (d, n) = (scale.dims(self.vectors.name()), scale.pool);
         let seeds_of = |(name, rule): (&String, &SetRule)| {
@@ -283,14 +282,22 @@ impl Stage for Retrieve {
             Cost {
                 moved: n * 2.0 * d,
                 tasks: (n / 10_000.0).max(1.0),
-                assumes: if exact { "" } else { "one list in 64 holds enough of the neighbours; where not, everything is compared, in a quarter more time" },
+                assumes: if exact {
+                    ""
+                } else {
+                    "one list in 64 holds enough of the neighbours; where not, everything is compared, in a quarter more time"
+                },
                 memory: 2e9,
                 ..Cost::new("search", Work::Products { operations: seeds * n * share * 2.0 * d, of_sgemm }, why)
             },
             Cost {
                 kept: found * 24.0,
                 memory: found * 16.0 + 2e8,
-                ..Cost::new("collect", Work::Rows { rows: found, a_core_second: 2e6 }, format!("{} neighbours", short(found)))
+                ..Cost::new(
+                    "collect",
+                    Work::Rows { rows: found, a_core_second: 2e6 },
+                    format!("{} neighbours", short(found)),
+                )
             },
         ]
     }

@@ -195,7 +195,7 @@ struct Listed {
 
 impl Listed {
     fn build(lists: &Lists, pool: &[VectorShard], task: &Task) -> Result<Self> {
-        let levels = centroids::read(&task.path(&lists.centroids))?;
+        let levels = centroids::read(&task.path(&lists.centroids)?)?;
         let (values, count) = levels.first().map(|level| (&level.values[..], level.parents.len())).unwrap_or_default();
         let mut index = Index::new(values, values.len() / count.max(1), Storage::Half)?;
         let (mut ids, mut starts) = (Vec::new(), Vec::new());

@@ -13,8 +13,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::stages::cost::{Cost, Scale, Work, short};
 use crate::stages::catalog::Role;
+use crate::stages::cost::{Cost, Scale, Work, short};
 use crate::stages::known::{Known, Part};
 use crate::stages::scope::{Input, Scope};
 use crate::stages::task::Task;
@@ -248,11 +248,14 @@ impl Stage for Sample {
         PHASES
     }
 
-
     fn costs(&self, scale: &Scale) -> Vec<Cost> {
         let n = scale.pool;
         let work = Work::Rows { rows: n, a_core_second: 2e6 };
-        vec![Cost { moved: n * 40.0, kept: self.target as f64 * 20.0, ..Cost::new("choose", work, format!("{} rows at 2 M a core-second", short(n))) }]
+        vec![Cost {
+            moved: n * 40.0,
+            kept: self.target as f64 * 20.0,
+            ..Cost::new("choose", work, format!("{} rows at 2 M a core-second", short(n)))
+        }]
     }
 
     fn plan(&self, phase: &str, known: &Known) -> Result<PhasePlan> {

@@ -12,7 +12,7 @@ pub mod settings;
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
@@ -26,8 +26,6 @@ use decide::{Live, Rules, Seen, decide};
 use script::Array;
 use settings::{AllSettings, Settings};
 
-/// Where submissions are kept.
-const SUBMISSIONS: &str = "_slurm";
 /// The most elements of an array that a driver makes by itself.
 const ELEMENTS: usize = 1000;
 /// How long a plain line of progress is good for.
@@ -72,14 +70,14 @@ impl Slurm {
     /// The script and the list of tasks that a phase would be submitted with.
     pub fn rehearse(&self, work: &Work, numbers: &[usize]) -> Result<(String, String)> {
         let settings = self.settings.of(work.planned.kind.name(), work.step, work.phase);
-        let root = absolute(&work.store.work)?;
+        let (place, submissions) = (work.store.work.absolute()?, self.settings.submissions(work.store)?);
         let submission = format!("{}.{}.1", work.step, work.phase);
         let elements = self.elements(&settings, numbers);
         let array = Array {
             name: &format!("{}/{}", work.step, work.phase),
-            comment: &format!("{}{submission}", mark(&root)),
-            folder: &root.join(SUBMISSIONS).join(&submission),
-            work: &root,
+            comment: &format!("{}{submission}", mark(&place)),
+            folder: &submissions.join(&submission),
+            work: &place,
             elements: &elements,
             program: &self.program,
             settings: &settings,
@@ -90,8 +88,9 @@ impl Slurm {
     /// Brings the tasks of a phase to an end. What could not be brought to one is returned.
     pub fn run(&self, work: &Work, numbers: &[usize], tell: &Tell) -> Result<Vec<Failure>> {
         let settings = self.settings.of(work.planned.kind.name(), work.step, work.phase);
-        let root = absolute(&work.store.work)?;
-        let prefix = format!("{}{}.{}.", mark(&root), work.step, work.phase);
+        let place = work.store.work.absolute()?;
+        let submissions = self.settings.submissions(work.store)?;
+        let prefix = format!("{}{}.{}.", mark(&place), work.step, work.phase);
         let mut driver = Driver {
             slurm: self,
             work,
@@ -102,7 +101,8 @@ impl Slurm {
             },
             patience: Patience::new(&settings),
             settings,
-            root,
+            place,
+            submissions,
             prefix,
             tell,
             missing: numbers.iter().copied().collect(),
@@ -120,19 +120,13 @@ impl Slurm {
 }
 
 /// How the jobs of a work folder are known.
-#[must_use]
-pub fn mark(root: &Path) -> String {
-    format!("lvd:{}:", &sha256(root.as_os_str().as_encoded_bytes())[..12])
-}
-
-fn absolute(work: &Path) -> Result<PathBuf> {
-    publish::make_folder(work)?;
-    work.canonicalize().map_err(Error::io(work))
+fn mark(place: &str) -> String {
+    format!("lvd:{}:", &sha256(place.as_bytes())[..12])
 }
 
 /// The jobs of a work folder in the queue, the driver's own among them; `None` while Slurm does not answer.
 pub fn jobs(store: &Store) -> Result<Option<Vec<Element>>> {
-    Ok(match cluster::queue(&mark(&absolute(&store.work)?))? {
+    Ok(match cluster::queue(&mark(&store.work.absolute()?))? {
         Answer::Yes(found) => Some(found),
         Answer::Later(_) => None,
     })
@@ -140,15 +134,15 @@ pub fn jobs(store: &Store) -> Result<Option<Vec<Element>>> {
 
 /// Whether anything was ever submitted for this work folder.
 #[must_use]
-pub fn was_used(store: &Store) -> bool {
-    store.work.join(SUBMISSIONS).is_dir()
+pub fn was_used(store: &Store, settings: &AllSettings) -> bool {
+    settings.submissions(store).is_ok_and(|folder| folder.is_dir())
 }
 
 /// Ends all jobs of a work folder, the driver's first; the answer is how many.
 pub fn cancel(store: &Store, settings: &Settings) -> Result<usize> {
     let say = |why: String| eprintln!("{why}");
     let patience = Patience::new(settings);
-    let prefix = mark(&absolute(&store.work)?);
+    let prefix = mark(&store.work.absolute()?);
     let found = patience.with(&say, &mut || cluster::queue(&prefix))?;
     let is_driver = |element: &&Element| element.comment == format!("{prefix}driver");
     let (drivers, others): (Vec<&Element>, Vec<&Element>) = found.iter().partition(is_driver);
@@ -171,9 +165,8 @@ pub fn submit_driver(
     command: &[String],
     dry: bool,
 ) -> Result<(String, PathBuf)> {
-    let root = absolute(&store.work)?;
-    let folder = root.join(SUBMISSIONS);
-    let (log, comment) = (folder.join("driver.log"), format!("{}driver", mark(&root)));
+    let folder = settings.submissions(store)?;
+    let (log, comment) = (folder.join("driver.log"), format!("{}driver", mark(&store.work.absolute()?)));
     let here = std::env::current_dir().map_err(Error::io("the current folder"))?;
     let text = script::driver("lvd", &comment, &log, &here, command, &settings.driver());
     if dry {
@@ -229,7 +222,10 @@ struct Driver<'a> {
     rules: Rules,
     patience: Patience,
     settings: Settings,
-    root: PathBuf,
+    /// The work folder.
+    place: String,
+    /// Where submissions are kept.
+    submissions: PathBuf,
     /// What the comments of this phase's jobs start with.
     prefix: String,
     tell: &'a Tell<'a>,
@@ -342,7 +338,7 @@ impl Driver<'_> {
     fn live(&mut self, element: Element) -> Option<Live> {
         if !self.arrays.contains_key(&element.comment) {
             let submission = element.comment.rsplit(':').next().unwrap_or_default();
-            let list = script::tasks_file(&self.root.join(SUBMISSIONS).join(submission));
+            let list = script::tasks_file(&self.submissions.join(submission));
             let tasks = script::read_tasks(&fs::read_to_string(list).ok()?);
             self.arrays.insert(element.comment.clone(), tasks);
         }
@@ -384,7 +380,7 @@ impl Driver<'_> {
             }
             if self.fruitless >= self.rules.tries {
                 let submission = comment.rsplit(':').next().unwrap_or_default();
-                let folder = self.root.join(SUBMISSIONS).join(submission);
+                let folder = self.submissions.join(submission);
                 return Err(Error::usage(
                     format!("{} jobs of {} in a row ended before the program started", self.fruitless, self.name()),
                     format!(
@@ -398,13 +394,12 @@ impl Driver<'_> {
     }
 
     fn submit(&mut self, tasks: &[usize]) -> Result<()> {
-        let submissions = self.root.join(SUBMISSIONS);
-        publish::make_folder(&submissions)?;
+        publish::make_folder(&self.submissions)?;
         let stem = format!("{}.{}", self.work.step, self.work.phase);
         // The first number that is free: folders of earlier drivers stay.
         let mut number = 1;
         let folder = loop {
-            let folder = submissions.join(format!("{stem}.{number}"));
+            let folder = self.submissions.join(format!("{stem}.{number}"));
             match fs::create_dir(&folder) {
                 Ok(()) => break folder,
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => number += 1,
@@ -417,7 +412,7 @@ impl Driver<'_> {
             name: &self.name(),
             comment: &comment,
             folder: &folder,
-            work: &self.root,
+            work: &self.place,
             elements: &elements,
             program: &self.slurm.program,
             settings: &self.settings,

@@ -14,7 +14,7 @@ pub struct Array<'a> {
     /// The folder of the submission.
     pub folder: &'a Path,
     /// The work folder.
-    pub work: &'a Path,
+    pub work: &'a str,
     /// The tasks of each element.
     pub elements: &'a [Vec<usize>],
     /// The program.
@@ -55,7 +55,7 @@ impl Array<'_> {
             setup(self.settings),
             prefix(self.settings),
             quoted(&self.program.to_string_lossy()),
-            quoted(&self.work.to_string_lossy()),
+            quoted(self.work),
             self.settings.tries(),
             self.settings.lead_s(),
         );
@@ -149,7 +149,7 @@ mod tests {
             name: "embed/embed",
             comment: "lvd:1:embed.embed.1",
             folder: Path::new("/w/_slurm/embed.embed.1"),
-            work: Path::new("/w"),
+            work: "/w",
             elements: &elements,
             program: Path::new("/bin/lvd"),
             settings: &settings,

@@ -1,8 +1,13 @@
 //! `[engine.slurm]`: what jobs ask for, and how their tasks are looked after.
 
+use std::path::PathBuf;
+
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::pipeline::store::Store;
 
 /// How tasks run on Slurm. `[engine.slurm.overrides.NAME]` holds the same keys for a stage, a step or a `"step/phase"`, the more
 /// particular before the more general, and for the `driver` that `lvd submit` sends; lists and texts replace, they are not joined.
@@ -45,6 +50,9 @@ pub struct Settings {
     pub straggler: Option<f64>,
     /// Seconds from one look at the queue and the work folder to the next. Default: 10.
     pub poll_s: Option<f64>,
+    /// Where scripts and logs go, on a file system that all nodes share; not for overrides. Left out: `_slurm` in the work folder, which has to be
+    /// a folder then.
+    pub folder: Option<PathBuf>,
     /// Seconds before its time limit that an element is told to end its task and be queued again. Default: 60.
     pub lead_s: Option<u32>,
 }
@@ -67,6 +75,21 @@ impl AllSettings {
         let mut names = names.to_vec();
         names.dedup();
         names.iter().filter_map(|name| self.overrides.get(*name)).fold(self.base.clone(), |base, over| base.with(over))
+    }
+
+    /// Where submissions are kept.
+    pub fn submissions(&self, store: &Store) -> Result<PathBuf> {
+        let folder = match &self.base.folder {
+            Some(folder) => folder.clone(),
+            None if store.work.is_bucket() => {
+                return Err(Error::usage(
+                    "scripts and logs of Slurm jobs have no place in a bucket",
+                    "set `folder` of [engine.slurm] to a folder that all nodes share",
+                ));
+            }
+            None => PathBuf::from(store.work.absolute()?).join("_slurm"),
+        };
+        std::path::absolute(&folder).map_err(Error::io(&folder))
     }
 
     /// The settings of the driver's job: what the others ask for in processors, memory and GPUs is not for it.
@@ -98,6 +121,7 @@ impl Settings {
             retry_s: over.retry_s.or(self.retry_s),
             straggler: over.straggler.or(self.straggler),
             poll_s: over.poll_s.or(self.poll_s),
+            folder: over.folder.or(self.folder),
             lead_s: over.lead_s.or(self.lead_s),
         }
     }

@@ -1,0 +1,233 @@
+//! The work folder: a folder that all nodes share, or a prefix of an S3-compatible bucket.
+//!
+//! Files are named by paths below it, with `/`. A file that is published is never changed again but for the few that a driver
+//! replaces. From a bucket, files are copied to where they are read, since Parquet, FAISS and ONNX Runtime want files.
+
+mod bucket;
+
+use std::fs::{self, File, TryLockError};
+use std::io::{ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::{Error, Result};
+use crate::io::publish;
+use bucket::{Bucket, Lease};
+
+/// A work folder; copies share what they hold.
+#[derive(Clone, Debug)]
+pub struct WorkFolder {
+    root: PathBuf,
+    bucket: Option<Arc<Bucket>>,
+}
+
+/// Holds the work folder until it is dropped.
+#[derive(Debug)]
+pub struct Lock {
+    _file: Option<File>,
+    _lease: Option<Lease>,
+}
+
+impl WorkFolder {
+    /// The work folder at `location`, a path or `s3://BUCKET/PREFIX`, which need not exist yet. A bucket's endpoint and keys come from
+    /// the environment (`AWS_ENDPOINT`, `AWS_ACCESS_KEY_ID`, ...).
+    pub fn open(location: &str) -> Result<Self> {
+        if !location.contains("://") {
+            return Ok(Self { root: PathBuf::from(location), bucket: None });
+        }
+        let bucket = Arc::new(Bucket::open(location)?);
+        Ok(Self { root: bucket.copies().to_path_buf(), bucket: Some(bucket) })
+    }
+
+    /// Where files lie or, of a bucket, where this process keeps what it needs of them for a while.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// What a person would call it.
+    #[must_use]
+    pub fn location(&self) -> String {
+        self.bucket.as_ref().map_or_else(|| self.root.display().to_string(), |bucket| bucket.url().to_owned())
+    }
+
+    /// The same, from any folder.
+    pub fn absolute(&self) -> Result<String> {
+        match &self.bucket {
+            Some(bucket) => Ok(bucket.url().to_owned()),
+            None => {
+                let path = std::path::absolute(&self.root).map_err(Error::io(&self.root))?;
+                Ok(path.canonicalize().unwrap_or(path).to_string_lossy().into_owned())
+            }
+        }
+    }
+
+    /// Whether it is a bucket.
+    #[must_use]
+    pub fn is_bucket(&self) -> bool {
+        self.bucket.is_some()
+    }
+
+    /// A file as a person would call it.
+    #[must_use]
+    pub fn named(&self, path: &str) -> PathBuf {
+        match &self.bucket {
+            Some(bucket) => PathBuf::from(format!("{}/{path}", bucket.url())),
+            None => self.root.join(path),
+        }
+    }
+
+    /// A file's content; `None` where there is none.
+    pub fn read(&self, path: &str) -> Result<Option<Vec<u8>>> {
+        if let Some(bucket) = &self.bucket {
+            return bucket.read(path);
+        }
+        let path = self.root.join(path);
+        match fs::read(&path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::io(path)(error)),
+        }
+    }
+
+    /// The JSON in a file; `None` where there is none.
+    pub fn read_json<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>> {
+        let bytes = self.read(path)?;
+        bytes.map(|bytes| serde_json::from_slice(&bytes).map_err(|e| Error::data(self.named(path), e))).transpose()
+    }
+
+    /// Replaces a file: readers see the old content or the new, never a mixture.
+    pub fn replace(&self, path: &str, bytes: Vec<u8>) -> Result<()> {
+        match &self.bucket {
+            Some(bucket) => bucket.replace(path, bytes),
+            None => {
+                let path = self.root.join(path);
+                path.parent().map_or(Ok(()), publish::make_folder)?;
+                publish::replace(&path, &bytes)
+            }
+        }
+    }
+
+    /// Replaces a file by `value` as JSON.
+    pub fn replace_json(&self, path: &str, value: &impl Serialize) -> Result<()> {
+        let bytes = serde_json::to_vec_pretty(value).map_err(|e| Error::data(self.named(path), e))?;
+        self.replace(path, bytes)
+    }
+
+    /// Publishes the file `aside` as `path`, and removes `aside`. `false`: `path` was there before, and stands.
+    pub fn create(&self, aside: &Path, path: &str) -> Result<bool> {
+        if let Some(bucket) = &self.bucket {
+            let fresh = bucket.create(aside, path)?;
+            fs::remove_file(aside).map_err(Error::io(aside))?;
+            return Ok(fresh);
+        }
+        let path = self.root.join(path);
+        path.parent().map_or(Ok(()), publish::make_folder)?;
+        publish::link_new(aside, &path)
+    }
+
+    /// Bytes of a file; `None` where there is none.
+    pub fn size(&self, path: &str) -> Result<Option<u64>> {
+        if let Some(bucket) = &self.bucket {
+            return bucket.size(path);
+        }
+        Ok(fs::metadata(self.root.join(path)).ok().map(|metadata| metadata.len()))
+    }
+
+    /// The names of the files in a folder, in no order; none where there is no such folder.
+    pub fn names(&self, folder: &str) -> Result<Vec<String>> {
+        if let Some(bucket) = &self.bucket {
+            return bucket.names(folder);
+        }
+        let folder = self.root.join(folder);
+        let entries = match fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(Error::io(folder)(error)),
+        };
+        entries.map(|entry| Ok(entry.map_err(Error::io(&folder))?.file_name().to_string_lossy().into_owned())).collect()
+    }
+
+    /// All files below a folder with their sizes, in no order, as paths below the work folder.
+    pub fn files(&self, folder: &str) -> Result<Vec<(String, u64)>> {
+        if let Some(bucket) = &self.bucket {
+            return bucket.files(folder);
+        }
+        let mut found = Vec::new();
+        let mut folders = vec![folder.to_owned()];
+        while let Some(folder) = folders.pop() {
+            let path = self.root.join(&folder);
+            for entry in fs::read_dir(&path).map_err(Error::io(&path))? {
+                let entry = entry.map_err(Error::io(&path))?;
+                let name = format!("{folder}/{}", entry.file_name().to_string_lossy());
+                // What has gone meanwhile is not there.
+                match entry.metadata() {
+                    Ok(metadata) if metadata.is_dir() => folders.push(name),
+                    Ok(metadata) => found.push((name, metadata.len())),
+                    Err(error) if error.kind() == ErrorKind::NotFound => {}
+                    Err(error) => return Err(Error::io(entry.path())(error)),
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Removes a file, if it is there.
+    pub fn remove(&self, path: &str) -> Result<()> {
+        if let Some(bucket) = &self.bucket {
+            return bucket.remove(path);
+        }
+        let path = self.root.join(path);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io(path)(error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// A file that can be opened: where it lies or, from a bucket, a copy below `copies`.
+    pub fn fetch(&self, path: &str, copies: &Path) -> Result<PathBuf> {
+        let Some(bucket) = &self.bucket else { return Ok(self.root.join(path)) };
+        let copy = copies.join(path);
+        if !copy.exists() {
+            bucket.copy(path, &copy)?;
+        }
+        Ok(copy)
+    }
+
+    /// A file that was written below [`WorkFolder::root`] is put in its place.
+    pub fn hand_in(&self, path: &str) -> Result<()> {
+        let Some(bucket) = &self.bucket else { return Ok(()) };
+        let copy = self.root.join(path);
+        bucket.replace(path, fs::read(&copy).map_err(Error::io(&copy))?)?;
+        fs::remove_file(&copy).map_err(Error::io(&copy))
+    }
+
+    /// Keeps every other driver out until the lock is dropped, by death, too.
+    pub fn lock(&self) -> Result<Lock> {
+        let me = format!("process {} on {}", std::process::id(), publish::host());
+        let locked = |owner: &str| {
+            let owner = if owner.is_empty() { String::new() } else { format!(": {}", owner.trim()) };
+            Error::Locked { work: self.location(), owner }
+        };
+        if let Some(bucket) = &self.bucket {
+            return match Bucket::lease(bucket, ".lock", &me)? {
+                Ok(lease) => Ok(Lock { _file: None, _lease: Some(lease) }),
+                Err(owner) => Err(locked(&owner)),
+            };
+        }
+        publish::make_folder(&self.root)?;
+        let path = self.root.join(".lock");
+        let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(Error::io(&path))?;
+        match file.try_lock() {
+            Ok(()) => {
+                file.set_len(0).and_then(|()| (&file).write_all(me.as_bytes())).map_err(Error::io(&path))?;
+                Ok(Lock { _file: Some(file), _lease: None })
+            }
+            Err(TryLockError::WouldBlock) => Err(locked(&fs::read_to_string(&path).unwrap_or_default())),
+            Err(TryLockError::Error(error)) => Err(Error::io(&path)(error)),
+        }
+    }
+}
