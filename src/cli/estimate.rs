@@ -10,11 +10,12 @@ use crate::error::Error;
 use crate::native::blas;
 use crate::pipeline::check::Pipeline;
 use crate::pipeline::estimate::{Line, Machine, estimate};
-use crate::stages::cost::short;
+use crate::stages::cost::{number, short};
 
 /// Prints the estimate.
 pub fn print_estimate(pipeline: &Pipeline, args: &EstimateArgs, as_json: bool) -> Result<(), Stop> {
     let here = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = number(here as u64);
     let positive = |name: &str, value: Option<f64>| match value {
         Some(value) if !(value > 0.0 && value.is_finite()) => {
             Err(Stop::Usage(vec![Error::usage(format!("--{name} {value}"), "use a positive number")]))
@@ -24,8 +25,8 @@ pub fn print_estimate(pipeline: &Pipeline, args: &EstimateArgs, as_json: bool) -
     let measured = args.gflops.is_none();
     let machine = Machine {
         nodes: positive("nodes", args.nodes)?.unwrap_or(1.0),
-        cores: positive("cores", args.cores)?.unwrap_or(here as f64),
-        gflops: positive("gflops", args.gflops)?.unwrap_or_else(|| blas::sgemm_gflops(here) / here as f64),
+        cores: positive("cores", args.cores)?.unwrap_or(threads),
+        gflops: positive("gflops", args.gflops)?.unwrap_or_else(|| blas::sgemm_gflops(here) / threads),
         disk: positive("disk", args.disk)?.unwrap_or(1.0) * 1e9,
         model_tflops: positive("model-tflops", args.model_tflops)?,
     };
@@ -108,6 +109,6 @@ pub fn print_estimate(pipeline: &Pipeline, args: &EstimateArgs, as_json: bool) -
     clippy::cast_sign_loss,
     reason = "bytes are positive, and shown with three digits"
 )]
-fn size(number: f64) -> String {
-    if number < 1.0 { "-".into() } else { bytes(number as u64) }
+fn size(many: f64) -> String {
+    if many < 1.0 { "-".into() } else { bytes(many as u64) }
 }

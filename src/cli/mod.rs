@@ -203,7 +203,7 @@ fn run_steps(pipeline: &Pipeline, steps: &[usize], run: &RunArgs) -> Result<(), 
         EngineName::Slurm if run.dry_run => return slurm::rehearse(pipeline, steps),
         EngineName::Slurm => {
             task::requeue_driver_in_time();
-            Engine::Slurm(Slurm::connect(pipeline.slurm.clone())?)
+            Engine::Slurm(Box::new(Slurm::connect(pipeline.slurm.clone())?))
         }
         EngineName::Local if run.dry_run => {
             let hint = "lvd plan shows what a run here would do";

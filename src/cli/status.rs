@@ -1,6 +1,7 @@
 //! `lvd status`: how far every step is, what runs, what failed and how to try it alone.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use serde_json::json;
 
@@ -12,6 +13,7 @@ use crate::cli::task::last_lines;
 use crate::pipeline::attempt::Try;
 use crate::pipeline::check::Pipeline;
 use crate::pipeline::engine::slurm::{self, cluster::Element, script::quoted};
+use crate::stages::cost::number;
 
 /// The most failed tasks that are shown in full.
 const SHOWN: usize = 5;
@@ -52,18 +54,41 @@ pub fn status(pipeline: &Pipeline, as_json: bool) -> Result<(), Stop> {
         };
         return json_text(&json!(all.iter().map(value).collect::<Vec<_>>()));
     }
+    let mut text = overview(&all);
+    if let Some(jobs) = &jobs {
+        let running = jobs.iter().filter(|job| job.state == "RUNNING").count();
+        let _ = write!(text, "\nSlurm: {running} jobs run, {} wait", jobs.len() - running);
+        if let Some(driver) = jobs.iter().find(|job| job.comment.ends_with(":driver")) {
+            let _ = write!(text, "; the driver is job {}, {}", driver.id, driver.state.to_lowercase());
+        }
+        text.push('\n');
+    }
+    for (standing, tries) in all {
+        for failed in tries.failed.iter().take(SHOWN) {
+            text.push_str(&in_full(pipeline, standing, failed));
+        }
+        let more = tries.failed.len().saturating_sub(SHOWN);
+        if more > 0 {
+            let _ = writeln!(text, "\n... and {more} more failed tasks of {}: lvd status --json", standing.step);
+        }
+    }
+    Ok(print(&text)?)
+}
+
+/// A line a step.
+fn overview(all: &[(&Standing, &Tries)]) -> String {
     let row = |(standing, tries): &(&Standing, &Tries)| {
         let some = |n: usize| if n > 0 { thousands(n as u64) } else { "-".to_owned() };
-        let known = !matches!(standing.state, "waiting" | "stale");
         let waiting = standing.to_run.saturating_sub(tries.running + tries.failed.len());
-        let done = |done: usize| {
-            if known { format!("{}/{}", thousands(done as u64), thousands(standing.tasks as u64)) } else { "-".into() }
-        };
+        let done = || thousands((standing.tasks - standing.to_run) as u64);
         vec![
             standing.step.clone(),
             standing.state.into(),
             standing.phase.clone(),
-            done(standing.tasks - standing.to_run),
+            match standing.state {
+                "waiting" | "stale" => "-".into(),
+                _ => format!("{}/{}", done(), thousands(standing.tasks as u64)),
+            },
             some(tries.running),
             some(waiting),
             some(tries.failed.len()),
@@ -72,44 +97,33 @@ pub fn status(pipeline: &Pipeline, as_json: bool) -> Result<(), Stop> {
         ]
     };
     let head = ["step", "state", "phase", ">tasks done", ">running", ">waiting", ">failed", ">left", ""];
-    let mut text = columns(&head, &all.iter().map(row).collect::<Vec<_>>());
-    if let Some(jobs) = &jobs {
-        let (running, waiting): (Vec<_>, Vec<_>) = jobs.iter().partition(|job| job.state == "RUNNING");
-        let driver = jobs.iter().find(|job| job.comment.ends_with(":driver"));
-        let driver =
-            driver.map_or(String::new(), |job| format!("; the driver is job {}, {}", job.id, job.state.to_lowercase()));
-        text.push_str(&format!("\nSlurm: {} jobs run, {} wait{driver}\n", running.len(), waiting.len()));
-    }
-    for (standing, tries) in all {
-        for failed in tries.failed.iter().take(SHOWN) {
-            let Failed { tries, last } = failed;
-            let (step, phase, number) = (&standing.step, &standing.phase, last.number);
-            text.push_str(&format!(
-                "\n{step}/{phase} {number} failed {tries} times, the last time on {}: {}\n",
-                last.who.host,
-                reason(last)
-            ));
-            if let Some(log) = &last.who.log {
-                text.push_str(&format!("  log: {}\n", log.display()));
-                last_lines(log, 3).iter().for_each(|line| text.push_str(&format!("    {line}\n")));
-            }
-            text.push_str(&format!("  alone, here: {}\n", again(pipeline, standing, number)));
-        }
-        let more = tries.failed.len().saturating_sub(SHOWN);
-        if more > 0 {
-            text.push_str(&format!("\n... and {more} more failed tasks of {}: lvd status --json\n", standing.step));
+    columns(&head, &all.iter().map(row).collect::<Vec<_>>())
+}
+
+/// A failed task: why, what it printed last, and the command that runs it alone.
+fn in_full(pipeline: &Pipeline, standing: &Standing, failed: &Failed) -> String {
+    let Failed { tries, last } = failed;
+    let (step, phase, number) = (&standing.step, &standing.phase, last.number);
+    let host = &last.who.host;
+    let mut text =
+        format!("\n{step}/{phase} {number} failed {tries} times, the last time on {host}: {}\n", reason(last));
+    if let Some(log) = &last.who.log {
+        let _ = writeln!(text, "  log: {}", log.display());
+        for line in last_lines(log, 3) {
+            let _ = writeln!(text, "    {line}");
         }
     }
-    Ok(print(&text)?)
+    let _ = writeln!(text, "  alone, here: {}", again(pipeline, standing, number));
+    text
 }
 
 fn reason(last: &Try) -> String {
     last.error.clone().unwrap_or_else(|| "it was killed".into())
 }
 
-fn again(pipeline: &Pipeline, standing: &Standing, number: usize) -> String {
+fn again(pipeline: &Pipeline, standing: &Standing, task: usize) -> String {
     let work = quoted(&pipeline.store.work.location());
-    format!("lvd task {work} {} {} {number}", standing.step, standing.phase)
+    format!("lvd task {work} {} {} {task}", standing.step, standing.phase)
 }
 
 /// Seconds until the phase is done, if it goes on as it went: by the mean of its tasks, and as many at once as run now.
@@ -117,8 +131,8 @@ fn eta(standing: &Standing, tries: &Tries) -> Option<f64> {
     if standing.seconds.is_empty() || tries.running == 0 {
         return None;
     }
-    let mean = standing.seconds.iter().sum::<f64>() / standing.seconds.len() as f64;
-    Some(mean * standing.to_run as f64 / tries.running as f64)
+    let mean = standing.seconds.iter().sum::<f64>() / number(standing.seconds.len() as u64);
+    Some(mean * number(standing.to_run as u64) / number(tries.running as u64))
 }
 
 fn tries(pipeline: &Pipeline, standing: &Standing, jobs: Option<&[Element]>) -> Result<Tries, Stop> {

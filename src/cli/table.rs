@@ -61,6 +61,18 @@ pub fn bytes(n: u64) -> String {
     if unit == "B" { format!("{n} B") } else { format!("{value:.1} {unit}") }
 }
 
+/// A stretch of time as people say it.
+#[must_use]
+pub fn duration(seconds: f64) -> String {
+    let minutes = (seconds / 60.0).round();
+    match minutes {
+        m if m < 2.0 => format!("{seconds:.0} s"),
+        m if m < 120.0 => format!("{m:.0} min"),
+        m if m < 72.0 * 60.0 => format!("{:.0} h", m / 60.0),
+        m => format!("{:.1} days", m / 1440.0),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,17 +87,5 @@ mod tests {
     fn columns_line_up() {
         let text = columns(&["step", ">rows"], &[vec!["a".into(), "10,000".into()], vec!["longer".into(), "7".into()]]);
         assert_eq!(text, "step      rows\na       10,000\nlonger       7\n");
-    }
-}
-
-/// A stretch of time as people say it.
-#[must_use]
-pub fn duration(seconds: f64) -> String {
-    let minutes = (seconds / 60.0).round();
-    match minutes {
-        m if m < 2.0 => format!("{seconds:.0} s"),
-        m if m < 120.0 => format!("{m:.0} min"),
-        m if m < 72.0 * 60.0 => format!("{:.0} h", m / 60.0),
-        m => format!("{:.1} days", m / 1440.0),
     }
 }

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::io::sources::Source as ImageSource;
 use crate::ops::preprocess::{Interpolation, Preprocess, Resize};
 use crate::pipeline::engine::slurm::settings::{AllSettings, Settings};
-use crate::pipeline::file::{EmbedderSettings, Source, SourceSettings};
+use crate::pipeline::file::{EmbedderSettings, File, Source, SourceSettings};
 use crate::pipeline::preset::{IMAGENET, Preset};
 use crate::pipeline::store::Store;
 use crate::stages::catalog::{Catalog, Embedder, Model, SourceEntry};
@@ -98,21 +98,7 @@ pub fn load(path: &Path, overrides: &[String], work: Option<&str>) -> std::resul
             },
         }
     }
-    for (name, settings) in &file.embedders {
-        match name_fault(name).map_or(Ok(()), Err).and_then(|()| embedder(settings, base)) {
-            Ok(embedder) => {
-                if let Model::File(path) = &embedder.model
-                    && !path.is_file()
-                {
-                    let message = format!("model {} is not there", path.display());
-                    let hint = "paths are relative to the pipeline file; docs/models.md says how to get one".into();
-                    missing.push(source.fault(&["embedders".into(), name.clone(), "model".into()], message, hint));
-                }
-                catalog.embedders.insert(name.clone(), embedder);
-            }
-            Err((message, hint)) => faults.push(source.fault(&["embedders".into(), name.clone()], message, hint)),
-        }
-    }
+    embedders(&file, &source, base, &mut catalog, &mut missing, &mut faults);
     // A fault above would come again as faults of every step that refers to it.
     if !faults.is_empty() {
         return Err(faults);
@@ -151,6 +137,32 @@ pub fn load(path: &Path, overrides: &[String], work: Option<&str>) -> std::resul
     } else {
         faults.extend(missing);
         Err(faults)
+    }
+}
+
+/// The embedders of the file; a model that is not there is `missing`.
+fn embedders(
+    file: &File,
+    source: &Source,
+    base: &Path,
+    catalog: &mut Catalog,
+    missing: &mut Vec<Error>,
+    faults: &mut Vec<Error>,
+) {
+    for (name, settings) in &file.embedders {
+        match name_fault(name).map_or(Ok(()), Err).and_then(|()| embedder(settings, base)) {
+            Ok(embedder) => {
+                if let Model::File(path) = &embedder.model
+                    && !path.is_file()
+                {
+                    let message = format!("model {} is not there", path.display());
+                    let hint = "paths are relative to the pipeline file; docs/models.md says how to get one".into();
+                    missing.push(source.fault(&["embedders".into(), name.clone(), "model".into()], message, hint));
+                }
+                catalog.embedders.insert(name.clone(), embedder);
+            }
+            Err((message, hint)) => faults.push(source.fault(&["embedders".into(), name.clone()], message, hint)),
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::pipeline::check::Pipeline;
 use crate::pipeline::report::{Summary, TaskReport};
 use crate::stages::StageKind;
 use crate::stages::catalog::{Embedder, Model as ModelFile, Role};
-use crate::stages::cost::{Cost, Model, Scale};
+use crate::stages::cost::{Cost, Model, Scale, number};
 use crate::stages::dedup::Dedup;
 use crate::stages::sample::Sample;
 
@@ -118,16 +118,13 @@ fn line(step: &str, phase: &'static str, costs: &[Cost], measured: Option<f64>, 
     let mut core_seconds = 0.0;
     let mut seconds = 0.0;
     for cost in costs {
-        match machine.model_tflops.filter(|_| on_accelerator(cost)) {
-            Some(tflops) => {
-                let on_cores = cost.work.core_seconds(1.0) * 0.85;
-                seconds += on_cores / (tflops * 1e12) / nodes;
-            }
-            None => {
-                let work = cost.work.core_seconds(sgemm) * measured.unwrap_or(1.0);
-                core_seconds += work;
-                seconds += work / (machine.cores * nodes);
-            }
+        if let Some(tflops) = machine.model_tflops.filter(|_| on_accelerator(cost)) {
+            let operations = cost.work.core_seconds(1.0) * 0.85;
+            seconds += operations / (tflops * 1e12) / nodes;
+        } else {
+            let work = cost.work.core_seconds(sgemm) * measured.unwrap_or(1.0);
+            core_seconds += work;
+            seconds += work / (machine.cores * nodes);
         }
     }
     let moving = sum(|cost| cost.moved) / (machine.disk * nodes);
@@ -161,10 +158,10 @@ fn walk(pipeline: &Pipeline, summaries: &BTreeMap<String, Summary>, scale: &Scal
         if let Some(dedup) = any.downcast_ref::<Dedup>() {
             let usual = if dedup.references.is_empty() { UNIQUE } else { UNKNOWN };
             let share = summaries.get(&step.name).filter(|summary| summary.rows_in > 0);
-            scale.pool *= share.map_or(usual, |summary| summary.rows_out as f64 / summary.rows_in as f64);
+            scale.pool *= share.map_or(usual, |summary| number(summary.rows_out) / number(summary.rows_in));
         }
         if let Some(sample) = any.downcast_ref::<Sample>() {
-            target = sample.target as f64;
+            target = number(sample.target);
         }
     }
     all
@@ -198,11 +195,11 @@ fn measured(pipeline: &Pipeline, step: &str) -> Result<BTreeMap<String, f64>> {
 fn scale(pipeline: &Pipeline, summaries: &BTreeMap<String, Summary>, guesses: &mut Vec<String>) -> Result<Scale> {
     let of_role = |role: Role| {
         let sources = pipeline.catalog.sources.iter().filter(move |(_, entry)| entry.role == role);
-        sources.map(|(name, _)| (name.clone(), pipeline.sizes.get(name).copied().unwrap_or(0) as f64))
+        sources.map(|(name, _)| (name.clone(), number(pipeline.sizes.get(name).copied().unwrap_or(0))))
     };
     let ingested = pipeline.steps.iter().filter(|step| step.stage.kind() == StageKind::Ingest);
     let ingested = ingested.filter_map(|step| summaries.get(&step.name)).find(|summary| summary.rows_out > 0);
-    let image_bytes = ingested.map(|summary| summary.bytes as f64 / summary.rows_out as f64);
+    let image_bytes = ingested.map(|summary| number(summary.bytes) / number(summary.rows_out));
     if image_bytes.is_none() {
         guesses.push(format!("an image has {IMAGE_BYTES} bytes: nothing is ingested yet"));
     }
@@ -229,9 +226,9 @@ fn model(name: &str, embedder: &Embedder, guesses: &mut Vec<String>) -> Result<M
     let operations = match (file, embedder.operations) {
         (Some(path), _) => {
             let aside = std::env::temp_dir().join(format!("lvd-profile-{}-{name}", std::process::id()));
-            onnx::flops(path, [3, side, side], &aside)? as f64
+            number(onnx::flops(path, [3, side, side], &aside)?)
         }
-        (None, Some(operations)) => operations as f64,
+        (None, Some(operations)) => number(operations),
         (None, None) => {
             guesses.push(format!(
                 "model {name:?} takes as much as a ViT-L/14, 162 G operations an image: its file is not there"
@@ -246,7 +243,7 @@ fn model(name: &str, embedder: &Embedder, guesses: &mut Vec<String>) -> Result<M
             let mut session = onnx::Session::open(path, 1)?;
             let images = session.fixed_images().unwrap_or(1);
             let vectors = session.run(&pixels.repeat(images), [images, 3, side, side], embedder.output.as_deref())?;
-            vectors.dimension as f64
+            number(vectors.dimension as u64)
         }
         (None, None) => {
             guesses.push(format!("vectors of {name:?} have 1024 numbers: its file is not there"));

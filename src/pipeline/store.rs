@@ -259,11 +259,10 @@ impl Store {
     pub fn tries(&self, step: &str, phase: &str) -> Result<Vec<Try>> {
         let folder = format!("{step}/{TRIES}/{phase}");
         let mut tries = Vec::new();
-        for name in self.work.names(&folder)? {
+        let names = self.work.names(&folder)?;
+        for name in names.iter().filter(|name| !name.contains(".tmp-")) {
             // A file that has gone meanwhile is an attempt that has succeeded.
-            if name.ends_with(".json")
-                && let Some(attempt) = self.work.read_json(&format!("{folder}/{name}"))?
-            {
+            if let Some(attempt) = self.work.read_json(&format!("{folder}/{name}"))? {
                 tries.push(attempt);
             }
         }

@@ -105,6 +105,13 @@ impl Cost {
     }
 }
 
+/// A count as a number to reckon with.
+#[must_use]
+#[expect(clippy::cast_precision_loss, reason = "an estimate")]
+pub fn number(count: u64) -> f64 {
+    count as f64
+}
+
 /// A number as people write it: 1.2e9, 744 M, 4.1 T.
 #[must_use]
 pub fn short(number: f64) -> String {

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -96,7 +97,7 @@ impl Cluster {
         let name = format!("SLURMD_NODENAME=n{node}");
         for process in self.processes() {
             if process.environment.split('\0').any(|variable| variable == name)
-                || process.command.contains(&format!("slurmstepd")) && process.command.contains(&name)
+                || process.command.contains("slurmstepd") && process.command.contains(&name)
             {
                 kill(process.id, 9);
             }
@@ -131,8 +132,8 @@ impl Cluster {
         for entry in fs::read_dir(self.folder.join("log")).expect("logs").flatten() {
             let text = fs::read_to_string(entry.path()).unwrap_or_default();
             let lines: Vec<&str> = text.lines().collect();
-            story +=
-                &format!("== {}\n{}\n", entry.path().display(), lines[lines.len().saturating_sub(15)..].join("\n"));
+            let ends = lines[lines.len().saturating_sub(15)..].join("\n");
+            let _ = writeln!(story, "== {}\n{ends}", entry.path().display());
         }
         story
     }
@@ -243,10 +244,10 @@ fn configuration(folder: &Path) -> String {
          MailProg=/bin/true\nMpiDefault=none\nSlurmdParameters=config_overrides\nDependencyParameters=kill_invalid_depend\n",
         ports[0]
     );
-    for node in 1..=NODES {
-        text += &format!(
-            "NodeName=n{node} NodeHostname=localhost NodeAddr=127.0.0.1 Port={} CPUs=2 RealMemory=4000 State=UNKNOWN\n",
-            ports[node]
+    for (node, port) in ports.iter().enumerate().skip(1) {
+        let _ = writeln!(
+            text,
+            "NodeName=n{node} NodeHostname=localhost NodeAddr=127.0.0.1 Port={port} CPUs=2 RealMemory=4000 State=UNKNOWN"
         );
     }
     text + "PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP\n"

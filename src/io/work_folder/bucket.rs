@@ -22,7 +22,7 @@ use crate::io::part::sha256;
 use crate::io::publish;
 
 /// The most bytes that are put in one request.
-const ONE_PUT: u64 = 16 << 20;
+const ONE_PUT: usize = 16 << 20;
 /// Pieces of a large file that are under way at once.
 const PIECES: usize = 4;
 /// Seconds for which a driver holds the lock without saying so again.
@@ -144,7 +144,7 @@ impl Bucket {
 
     pub fn create(&self, aside: &Path, path: &str) -> Result<bool> {
         let length = fs::metadata(aside).map_err(Error::io(aside))?.len();
-        if length <= ONE_PUT {
+        if length <= ONE_PUT as u64 {
             return self.put_new(path, fs::read(aside).map_err(Error::io(aside))?);
         }
         if self.size(path)? == Some(length) {
@@ -154,8 +154,8 @@ impl Bucket {
         let key = self.key(path);
         let upload = async {
             let upload = self.store.put_multipart(&key).await.map_err(|error| self.fault(path, &error))?;
-            let mut upload = WriteMultipart::new_with_chunk_size(upload, ONE_PUT as usize);
-            let mut piece = vec![0; ONE_PUT as usize];
+            let mut upload = WriteMultipart::new_with_chunk_size(upload, ONE_PUT);
+            let mut piece = vec![0; ONE_PUT];
             loop {
                 let read = file.read(&mut piece).map_err(Error::io(aside))?;
                 if read == 0 {

@@ -56,13 +56,11 @@ impl WorkFolder {
 
     /// The same, from any folder.
     pub fn absolute(&self) -> Result<String> {
-        match &self.bucket {
-            Some(bucket) => Ok(bucket.url().to_owned()),
-            None => {
-                let path = std::path::absolute(&self.root).map_err(Error::io(&self.root))?;
-                Ok(path.canonicalize().unwrap_or(path).to_string_lossy().into_owned())
-            }
+        if let Some(bucket) = &self.bucket {
+            return Ok(bucket.url().to_owned());
         }
+        let path = std::path::absolute(&self.root).map_err(Error::io(&self.root))?;
+        Ok(path.canonicalize().unwrap_or(path).to_string_lossy().into_owned())
     }
 
     /// Whether it is a bucket.
@@ -101,14 +99,12 @@ impl WorkFolder {
 
     /// Replaces a file: readers see the old content or the new, never a mixture.
     pub fn replace(&self, path: &str, bytes: Vec<u8>) -> Result<()> {
-        match &self.bucket {
-            Some(bucket) => bucket.replace(path, bytes),
-            None => {
-                let path = self.root.join(path);
-                path.parent().map_or(Ok(()), publish::make_folder)?;
-                publish::replace(&path, &bytes)
-            }
+        if let Some(bucket) = &self.bucket {
+            return bucket.replace(path, bytes);
         }
+        let path = self.root.join(path);
+        path.parent().map_or(Ok(()), publish::make_folder)?;
+        publish::replace(&path, &bytes)
     }
 
     /// Replaces a file by `value` as JSON.

@@ -22,7 +22,7 @@ pub enum Engine {
         at_once: usize,
     },
     /// As jobs of a Slurm cluster.
-    Slurm(Slurm),
+    Slurm(Box<Slurm>),
 }
 
 /// A task that failed.

@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::stages::catalog::Role;
-use crate::stages::cost::{Cost, Scale, Work, short};
+use crate::stages::cost::{Cost, Scale, Work, number, short};
 use crate::stages::known::{Known, Table};
 use crate::stages::pool::{self, VectorShard};
 use crate::stages::scope::{Input, Scope};
@@ -386,7 +386,7 @@ impl Stage for Dedup {
             )
         };
         let codes = |operations: f64, of_sgemm| Work::Products { operations, of_sgemm };
-        if n <= self.exact_up_to as f64 {
+        if n <= number(self.exact_up_to) {
             let why = format!("{} pairs x 2 x {d}, by codes at 2.5 x sgemm", short(pairs));
             return vec![
                 Cost { moved: n * 2.0 * d, ..Cost::new("join", codes(pairs * 2.0 * d, 2.5), why) },

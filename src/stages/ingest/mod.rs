@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::io::decode::ImageLimits;
 use crate::io::fetch::FetchLimits;
 use crate::stages::catalog::Role;
-use crate::stages::cost::{Cost, Scale, Work, short};
+use crate::stages::cost::{Cost, Scale, Work, number, short};
 use crate::stages::known::{Known, Part};
 use crate::stages::scope::Scope;
 use crate::stages::task::Task;
@@ -193,7 +193,7 @@ impl Stage for Ingest {
         let rows = |rows, a_core_second| Work::Rows { rows, a_core_second };
         vec![
             Cost {
-                tasks: (scale.seeds.len() + scale.references.len() + 1) as f64,
+                tasks: number((scale.seeds.len() + scale.references.len() + 1) as u64),
                 kept: images * 60.0,
                 ..Cost::new("list", rows(images, 1e6), format!("{} rows at 1 M a core-second", short(images)))
             },

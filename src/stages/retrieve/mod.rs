@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::stages::catalog::Role;
-use crate::stages::cost::{Cost, Scale, Work, short};
+use crate::stages::cost::{Cost, Scale, Work, number, short};
 use crate::stages::known::Known;
 use crate::stages::pool::{self, VectorShard};
 use crate::stages::scope::{Input, Scope};
@@ -270,7 +270,7 @@ impl Stage for Retrieve {
             if rule.method == Method::Sample { scale.seeds.get(name).copied() } else { None }
         };
         let seeds: f64 = self.sets.iter().filter_map(seeds_of).sum();
-        let exact = self.search == Some(Search::Exact) || seeds * n <= EXACT_PAIRS as f64;
+        let exact = self.search == Some(Search::Exact) || seeds * n <= number(EXACT_PAIRS);
         let found: f64 = self.sets.iter().filter_map(|set| Some(seeds_of(set)? * f64::from(set.1.k))).sum();
         let (share, of_sgemm) = if exact { (1.0, 2.5) } else { (1.0 / 64.0, 0.05) };
         let why = if exact {

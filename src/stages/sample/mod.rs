@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::stages::catalog::Role;
-use crate::stages::cost::{Cost, Scale, Work, short};
+use crate::stages::cost::{Cost, Scale, Work, number, short};
 use crate::stages::known::{Known, Part};
 use crate::stages::scope::{Input, Scope};
 use crate::stages::task::Task;
@@ -253,7 +253,7 @@ impl Stage for Sample {
         let work = Work::Rows { rows: n, a_core_second: 2e6 };
         vec![Cost {
             moved: n * 40.0,
-            kept: self.target as f64 * 20.0,
+            kept: number(self.target) * 20.0,
             ..Cost::new("choose", work, format!("{} rows at 2 M a core-second", short(n)))
         }]
     }

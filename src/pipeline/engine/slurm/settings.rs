@@ -74,7 +74,7 @@ impl AllSettings {
         let names = [stage, step, exact.as_str()];
         let mut names = names.to_vec();
         names.dedup();
-        names.iter().filter_map(|name| self.overrides.get(*name)).fold(self.base.clone(), |base, over| base.with(over))
+        names.iter().filter_map(|name| self.overrides.get(*name)).fold(self.base.clone(), Settings::with)
     }
 
     /// Where submissions are kept.
