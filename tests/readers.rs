@@ -4,42 +4,16 @@
 
 mod common;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use common::{on_example, run, strs};
+use common::{on_example, python_packages, run, strs};
 
 const PACKAGES: [&str; 6] = ["datasets", "pandas", "polars", "duckdb", "pyarrow", "pillow"];
 
-/// A folder with the packages, or `None`.
-fn packages() -> Option<PathBuf> {
-    let cache = std::env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?;
-    let folder = cache.join("lvd/readers");
-    if folder.join("complete").exists() {
-        return Some(folder);
-    }
-    let _ = std::fs::remove_dir_all(&folder);
-    let mut pip = Command::new("python3");
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target"])
-        .arg(&folder)
-        .args(PACKAGES);
-    match pip.output() {
-        Ok(output) if output.status.success() => {
-            std::fs::write(folder.join("complete"), b"").expect("a mark");
-            Some(folder)
-        }
-        _ => {
-            println!("skipped: python3 -m pip cannot install {PACKAGES:?}");
-            None
-        }
-    }
-}
-
 #[test]
 fn the_data_set_reads_in_every_package() {
-    let Some(packages) = packages() else { return };
+    let Some(packages) = python_packages("readers", &PACKAGES) else { return };
     let folder = tempfile::tempdir().expect("a folder");
     let work = folder.path().join("work");
     run(&strs(&on_example("run", &work, &[])));

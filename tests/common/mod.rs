@@ -19,6 +19,32 @@ pub fn shared_data() -> Option<PathBuf> {
     None
 }
 
+/// A folder with packages of `PyPI`, installed once into the cache folder; or `None`, and a line that says so.
+pub fn python_packages(name: &str, packages: &[&str]) -> Option<PathBuf> {
+    let cache = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")))?;
+    let folder = cache.join("lvd").join(name);
+    if folder.join("complete").exists() {
+        return Some(folder);
+    }
+    let _ = std::fs::remove_dir_all(&folder);
+    let mut pip = Command::new("python3");
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target"])
+        .arg(&folder)
+        .args(packages);
+    match pip.output() {
+        Ok(output) if output.status.success() => {
+            std::fs::write(folder.join("complete"), b"").expect("a mark");
+            Some(folder)
+        }
+        _ => {
+            println!("skipped: python3 -m pip cannot install {packages:?}");
+            None
+        }
+    }
+}
+
 /// The program, ready for arguments.
 pub fn lvd() -> Command {
     Command::new(env!("CARGO_BIN_EXE_lvd"))
