@@ -5,7 +5,7 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use common::{cell, on_example, parquet_files, run, strs, table};
+use common::{cell, content, on_example, parquet_files, run, strs, table};
 
 type Rows = Vec<Vec<(String, String)>>;
 
@@ -245,4 +245,44 @@ fn splits_cluster_their_own_shards_and_level_2_joins_them() {
     };
     assert!(parents(true).intersection(&parents(false)).next().is_some(), "level 2 joins what was split");
     assert!(!parquet_files(&work.join("cluster")).is_empty() && !work.join("cluster/_checkpoint").join("x").exists());
+}
+
+#[test]
+fn rounds_as_tasks_are_the_same_clustering() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let clustered = |name: &str, settings: &[&str]| {
+        let work = folder.path().join(name);
+        let set: Vec<&str> = settings.iter().flat_map(|setting| ["--set", *setting]).collect();
+        run(&strs(&on_example("run", &work, &[&["--to", "cluster"], &set[..]].concat())));
+        let summary = std::fs::read(work.join("cluster/summary.json")).expect("a summary");
+        let summary: serde_json::Value = serde_json::from_slice(&summary).expect("JSON");
+        let potential = summary["facts"]["potential_level_1"].as_f64().expect("a potential");
+        let rows: BTreeMap<String, String> = table(&work.join("cluster"))
+            .iter()
+            .map(|row| (cell(row, "id").into(), cell(row, "cluster").into()))
+            .collect();
+        let scratch = std::fs::read_dir(work.join("cluster/sums"));
+        assert!(scratch.map_or(true, |mut left| left.next().is_none()), "scratch is gone");
+        let content: Vec<_> = content(&work).into_iter().filter(|(path, _)| path.starts_with("cluster/")).collect();
+        (potential, rows, content)
+    };
+    // One part adds up in the order of one task, to the same bytes; empty clusters and norms included.
+    for more in [&[][..], &["cluster.spherical=true", "cluster.clusters=[90, 5]", "cluster.iterations=4"]] {
+        let one = clustered("one", more);
+        let part = clustered("part", &[&["cluster.spread=1"], more].concat());
+        assert_eq!((one.0, &one.1), (part.0, &part.1), "{more:?}");
+        let same = |content: &[(String, String)]| {
+            content.iter().filter(|(path, _)| !path.contains("splits")).cloned().collect::<Vec<_>>()
+        };
+        assert_eq!(same(&one.2), same(&part.2));
+        // More parts round otherwise, and nothing else.
+        let parts = clustered("parts", &[&["cluster.spread=3"], more].concat());
+        let moved = one.1.iter().filter(|(id, cluster)| parts.1.get(*id) != Some(*cluster)).count();
+        assert!(
+            (one.0 - parts.0).abs() <= 1e-3 * one.0 && moved * 50 <= one.1.len(),
+            "{moved} moved, {} {}",
+            one.0,
+            parts.0
+        );
+    }
 }

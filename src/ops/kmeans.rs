@@ -18,6 +18,7 @@ use super::dot::normalise;
 use super::hash::Draw;
 use crate::error::{Error, Result};
 
+pub use lloyd::{Sums, means, repair, sums};
 pub use points::{Block, Held, Points, gather};
 pub use resample::nearest_members;
 
@@ -208,7 +209,10 @@ fn lloyd(
 }
 
 /// The first centroids, chosen among all points, or among some of them a centroid where there are more.
-fn first_centroids(points: &dyn Points, params: &KMeans) -> Result<Vec<f32>> {
+///
+/// # Errors
+/// When the points cannot be read.
+pub fn first_centroids(points: &dyn Points, params: &KMeans) -> Result<Vec<f32>> {
     let (n, d) = (points.count(), points.dimension());
     let each = if params.init == Init::Random { RANDOM_POINTS } else { START_POINTS };
     let wanted = params.k.saturating_mul(each);
@@ -222,7 +226,6 @@ fn first_centroids(points: &dyn Points, params: &KMeans) -> Result<Vec<f32>> {
 #[cfg(test)]
 mod tests {
     use super::init::random;
-    use super::lloyd::repair;
     use super::*;
     use crate::native::exact::nearest;
     use crate::ops::dot::squared_distance;

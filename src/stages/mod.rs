@@ -163,8 +163,8 @@ pub trait Stage: Any + Send + Sync {
     fn check(&mut self, scope: &mut Scope);
     /// The tables it reads, `step` or `step/table`; known after [`Stage::check`].
     fn inputs(&self) -> Vec<String>;
-    /// Its phases, in order.
-    fn phases(&self) -> &'static [Phase];
+    /// Its phases, in order; known after [`Stage::check`].
+    fn phases(&self) -> &[Phase];
     /// The share of rows that may be dropped in costly phases before the step is called failed.
     fn max_failed_share(&self) -> Option<f64> {
         None

@@ -18,8 +18,28 @@ pub(super) struct Round {
     pub(super) sizes: Vec<usize>,
 }
 
+/// What a round adds up, of all points or of some.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sums {
+    /// The sum of squared distances to the centroids.
+    pub potential: f64,
+    /// The sum of each cluster's points, in their order.
+    pub sums: Vec<f64>,
+    /// Points a cluster.
+    pub sizes: Vec<usize>,
+}
+
 /// Assigns all points to the nearest of `centroids` and takes the means.
 pub(super) fn round(points: &dyn Points, centroids: &[f32]) -> Result<Round> {
+    let Sums { potential, sums, sizes } = sums(points, centroids)?;
+    Ok(Round { potential, means: means(&sums, &sizes, points.dimension()), sizes })
+}
+
+/// Assigns all points to the nearest of `centroids` and adds them up by cluster.
+///
+/// # Errors
+/// When the points cannot be read, or one holds a NaN or an infinity.
+pub fn sums(points: &dyn Points, centroids: &[f32]) -> Result<Sums> {
     let d = points.dimension();
     let k = centroids.len() / d;
     let (mut sums, mut sizes, mut potential) = (vec![0.0f64; centroids.len()], vec![0usize; k], 0.0);
@@ -47,8 +67,14 @@ pub(super) fn round(points: &dyn Points, centroids: &[f32]) -> Result<Round> {
         sizes.iter_mut().enumerate().for_each(|(cluster, size)| *size += members.of(cluster).len());
         Ok(())
     })?;
+    Ok(Sums { potential, sums, sizes })
+}
+
+/// The means of clusters of so many points; zeros for an empty one.
+#[must_use]
+pub fn means(sums: &[f64], sizes: &[usize], d: usize) -> Vec<f32> {
     let mut means = vec![0.0; sums.len()];
-    means.par_chunks_mut(d).zip(sums.par_chunks(d)).zip(&sizes).for_each(|((means, sums), &size)| {
+    means.par_chunks_mut(d).zip(sums.par_chunks(d)).zip(sizes).for_each(|((means, sums), &size)| {
         #[expect(clippy::cast_precision_loss, reason = "no cluster has 2^53 points")]
         let count = size.max(1) as f64;
         for (mean, &sum) in means.iter_mut().zip(sums) {
@@ -57,7 +83,7 @@ pub(super) fn round(points: &dyn Points, centroids: &[f32]) -> Result<Round> {
             *mean = rounded;
         }
     });
-    Ok(Round { potential, means, sizes })
+    means
 }
 
 /// The points of each cluster, in order.
@@ -100,7 +126,7 @@ wide! {
     }
 }
 /// Gives each empty cluster half of another one; returns how many there were.
-pub(super) fn repair(centroids: &mut [f32], d: usize, sizes: &mut [usize], seed: u64, iteration: usize) -> u64 {
+pub fn repair(centroids: &mut [f32], d: usize, sizes: &mut [usize], seed: u64, iteration: usize) -> u64 {
     const STEP: f32 = 1.0 / 1024.0;
     let draw = Draw::new(seed, "kmeans/repair").within(iteration as u64);
     let (mut repairs, mut counter) = (0, 0);

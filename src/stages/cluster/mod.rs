@@ -1,9 +1,10 @@
 //! Cluster: k-means of the pool, in as many levels as the file says.
 //!
 //! `train` fits level 1, on a sample of the pool or on all of it, in as many splits as wanted; `levels` fits each further level on the
-//! centroids below it (Vo et al. 2024, section 3.2); `assign` gives every pool and seed image its level-1 cluster; `sizes` counts.
+//! centroids below it (Vo et al. 2024, section 3.2). With `spread`, `first`, `sum-N` and `mean-N` stand for `train`: its rounds, as tasks. `assign` gives every pool and seed image its level-1 cluster; `sizes` counts.
 
 mod assign;
+mod rounds;
 mod train;
 mod training;
 
@@ -16,7 +17,7 @@ use crate::stages::cost::{Cost, Scale, Work, short};
 use crate::stages::known::{Known, Part};
 use crate::stages::pool::{self, VectorShard};
 use crate::stages::scope::{Input, Scope};
-use crate::stages::task::Task;
+use crate::stages::task::{Outcome, Task};
 use crate::stages::{Order, Phase, PhasePlan, Stage, StageKind, from_value, no_such_phase, to_value};
 
 use self::assign::ToAssign;
@@ -33,7 +34,8 @@ const RESAMPLINGS: u32 = 9;
 /// Group the pool by k-means, in one or several levels; seed images are assigned to the pool's clusters.
 ///
 /// Memory: `train` holds `memory_mib` of vectors or about 200 MiB, 16 bytes for each number of a level-1 centroid, and while it chooses
-/// first centroids 64 vectors for each of them; `levels` holds all centroids, `assign` a shard and the centroids.
+/// first centroids 64 vectors for each of them; with `spread` each task as much as `train`, and 8 bytes a number more for the sums; `levels` holds all
+/// centroids, `assign` a shard and the centroids.
 /// A killed `train` or `levels` goes on from the last round, or at most 5 seconds before.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -47,6 +49,9 @@ pub struct Cluster {
     /// Parts of the pool, by shard, of which each is clustered by itself on level 1 into its share of the clusters, as a task of its own. An
     /// image is then assigned to a cluster of its part. For tens of millions of clusters; level 2 joins the parts.
     pub splits: u32,
+    /// Parts of the pool, by shard, that are assigned and added up by a task each in every round of level 1: one clustering over all machines, where
+    /// `splits` are many. Takes up to 50 `iterations`, one start and no resampling of level 1. 0: level 1 is one task.
+    pub spread: u32,
     /// Rounds of Lloyd's algorithm, at most.
     pub iterations: u32,
     /// Rounds also end when one lowers the sum of squared distances by this share of it or less. 0: when nothing moves.
@@ -89,6 +94,7 @@ impl Default for Cluster {
             pool: Input::default(),
             clusters: Vec::new(),
             splits: 1,
+            spread: 0,
             iterations: 20,
             tolerance: 0.0,
             starts: 1,
@@ -155,6 +161,79 @@ impl Cluster {
         }
     }
 
+    /// The centroids before the first round, or after the last one.
+    fn last_round(&self, known: &Known) -> rounds::Centroids {
+        let made = |round: u32| known.made(rounds::mean(round), "means").parts;
+        let round = (1..=self.iterations).rev().find(|&round| !made(round).is_empty()).unwrap_or(0);
+        self.centroids_of(round, known)
+    }
+
+    fn centroids_of(&self, round: u32, known: &Known) -> rounds::Centroids {
+        let parts = if round == 0 { known.made("first", "means") } else { known.made(rounds::mean(round), "means") };
+        rounds::Centroids { parts: parts.parts, clusters: self.clusters[0], round, fitting: self.fitting(known) }
+    }
+
+    /// The phases of a training whose rounds are tasks: `first`, then `sum-N` and `mean-N` until nothing is gained.
+    fn plan_round(&self, phase: &str, known: &Known) -> Result<PhasePlan> {
+        let knobs = to_value(Knobs { memory_mib: self.memory_mib })?;
+        if phase == "first" {
+            let common = rounds::FirstCommon {
+                level: self.level(0),
+                points_per_centroid: self.points_per_centroid,
+                fitting: self.fitting(known),
+                shards: self.shards(known, Role::Pool)?,
+            };
+            return Ok(PhasePlan { knobs, ..PhasePlan::new(common, [()])? });
+        }
+        if let Some(round) = rounds::round_of(phase, "mean-") {
+            let sums = known.made(rounds::sum(round), "sums").parts;
+            if sums.is_empty() {
+                return Ok(PhasePlan::empty());
+            }
+            // As many ranges as parts: each task reads as much as each wrote.
+            let ranges = rounds::ranges(self.clusters[0], self.spread);
+            return PhasePlan::new(rounds::MeanCommon { sums, clusters: self.clusters[0] }, ranges);
+        }
+        let round = rounds::round_of(phase, "sum-").ok_or_else(|| no_such_phase(phase))?;
+        // Rounds end when the one before gained nothing, changed nothing, or did not take place.
+        let gains_nothing = match (self.potential(round - 1, known), self.potential(round.saturating_sub(2), known)) {
+            (None, _) => round > 1,
+            (Some(later), Some(earlier)) => self.tolerance > 0.0 && earlier - later <= self.tolerance * earlier,
+            (Some(_), None) => false,
+        };
+        let content = |round: u32| -> Vec<String> {
+            known.made(rounds::mean(round), "means").parts.into_iter().map(|part| part.sha256).collect()
+        };
+        let settled = gains_nothing || round > 2 && content(round - 1) == content(round - 2);
+        if settled {
+            return Ok(PhasePlan::empty());
+        }
+        let mut parts: Vec<rounds::Part> =
+            (0..self.spread).map(|number| rounds::Part { number, shards: Vec::new() }).collect();
+        for (number, shard) in self.shards(known, Role::Pool)?.into_iter().enumerate() {
+            parts[number % self.spread as usize].shards.push(shard);
+        }
+        parts.retain(|part| !part.shards.is_empty());
+        let common = rounds::SumCommon { centroids: self.centroids_of(round - 1, known), share: self.share(known)? };
+        Ok(PhasePlan { knobs, ..PhasePlan::new(common, parts)? })
+    }
+
+    /// The sum of squared distances before the update of a round; none of one that did not take place.
+    fn potential(&self, round: u32, known: &Known) -> Option<f64> {
+        if !(1..=self.iterations).contains(&round) {
+            return None;
+        }
+        let outcomes = known.outcomes(rounds::sum(round));
+        let potential = |outcome: &Outcome| outcome.notes.get("potential")?.as_f64();
+        if outcomes.is_empty() { None } else { outcomes.iter().map(potential).sum() }
+    }
+
+    /// The share of the pool that level 1 is trained on.
+    fn share(&self, known: &Known) -> Result<f64> {
+        let shards = self.shards(known, Role::Pool)?;
+        Ok(train::share(self.clusters[0], self.points_per_centroid, &shards))
+    }
+
     fn fitting(&self, known: &Known) -> Fitting {
         Fitting {
             iterations: self.iterations,
@@ -189,6 +268,22 @@ impl Stage for Cluster {
         scope.require(falling, "clusters", "levels must have ever fewer clusters, and at least 1", hint);
         let even = self.splits > 0 && self.clusters.first().is_none_or(|k| k.is_multiple_of(self.splits));
         scope.require(even, "splits", "level 1 cannot be split evenly", "use a divisor of the first of `clusters`");
+        let alone = self.splits == 1 && self.starts == 1 && self.level(0).resamplings == 0;
+        let hint = "leave `splits`, `starts` and the first of `resamplings` out";
+        scope.require(
+            self.spread == 0 || alone,
+            "spread",
+            "takes one split, one start and no resampling of level 1",
+            hint,
+        );
+        let most = rounds::MOST;
+        let message = format!("{} rounds of tasks", self.iterations);
+        scope.require(
+            self.spread == 0 || self.iterations <= most,
+            "iterations",
+            message,
+            "use 50 at most with `spread`",
+        );
         scope.require(self.iterations > 0, "iterations", "no round of k-means", "use at least 1");
         scope.require(self.starts > 0, "starts", "no run of k-means", "use at least 1");
         scope.require(
@@ -211,14 +306,15 @@ impl Stage for Cluster {
         [self.vectors.name(), self.pool.name()].into_iter().filter(|name| !name.is_empty()).map(str::to_owned).collect()
     }
 
-    fn phases(&self) -> &'static [Phase] {
-        PHASES
+    fn phases(&self) -> &[Phase] {
+        if self.spread > 0 { rounds::phases(self.iterations) } else { PHASES }
     }
 
     fn costs(&self, scale: &Scale) -> Vec<Cost> {
         let (d, n, splits) = (scale.dims(self.vectors.name()), scale.pool, f64::from(self.splits.max(1)));
         let level = |level: usize| self.clusters.get(level).map_or(0.0, |&k| f64::from(k));
         let all = if self.points_per_centroid == 0 { n } else { n.min(level(0) * f64::from(self.points_per_centroid)) };
+        let spread = f64::from(self.spread.max(1));
         // Each split has its share of the images and of the clusters. First centroids cost about two rounds.
         let rounds = f64::from(self.starts) * (f64::from(self.iterations) + 2.0);
         let products = |operations, of_sgemm| Work::Products { operations, of_sgemm };
@@ -237,8 +333,9 @@ impl Stage for Cluster {
         vec![
             Cost {
                 moved: if all * d * 4.0 / splits > held { all * d * 2.0 * rounds } else { n * d * 2.0 },
-                memory: 2.0 * held + level(0) / splits * d * 16.0,
-                tasks: splits,
+                memory: 2.0 * held / spread + level(0) / splits * d * 16.0,
+                scratch: if self.spread > 0 { rounds * spread * level(0) * d * 8.0 } else { 0.0 },
+                tasks: splits.max(spread),
                 ..Cost::new(
                     "train",
                     products(2.0 * all * level(0) / splits * d * rounds, 1.5),
@@ -290,11 +387,14 @@ impl Stage for Cluster {
             }
             "levels" => {
                 let levels = (1..self.clusters.len()).map(|level| self.level(level)).collect();
+                let last = if self.spread > 0 { Some(self.last_round(known)) } else { None };
+                let potential = last.as_ref().and_then(|last| self.potential(last.round, known));
                 let splits = known.made("train", "splits");
-                PhasePlan::new(LevelsCommon { splits, levels, fitting: self.fitting(known) }, [()])
+                PhasePlan::new(LevelsCommon { splits, last, potential, levels, fitting: self.fitting(known) }, [()])
             }
             "assign" => {
-                let splits = known.made("train", "splits").parts;
+                let of = if self.spread > 0 { "levels" } else { "train" };
+                let splits = known.made(of, "splits").parts;
                 let each = self.clusters[0] / self.splits;
                 let mut tasks = Vec::new();
                 for (number, shard) in self.shards(known, Role::Pool)?.into_iter().enumerate() {
@@ -313,7 +413,7 @@ impl Stage for Cluster {
                 assigned.retain(|part| part.shard.and_then(|shard| known.catalog.role_of(shard)) == Some(Role::Pool));
                 PhasePlan::new(centroids().map(|centroids| SizesCommon { centroids, assigned }), [()])
             }
-            _ => Err(no_such_phase(phase)),
+            _ => self.plan_round(phase, known),
         }
     }
 }
@@ -329,6 +429,9 @@ pub fn run(phase: &str, order: Order, task: &mut Task) -> Result<()> {
         "levels" => train::levels(&from_value(order.common)?, task),
         "assign" => assign::run(&from_value(order.spec)?, task),
         "sizes" => assign::count(&from_value(order.common)?, task),
-        _ => Err(no_such_phase(phase)),
+        _ => {
+            let memory = if order.knobs.is_null() { 0 } else { from_value::<Knobs>(order.knobs)?.memory_mib as usize };
+            rounds::run(phase, order, memory << 20, task)
+        }
     }
 }

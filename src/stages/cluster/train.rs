@@ -11,6 +11,7 @@ use crate::native::exact::nearest;
 use crate::ops::hash::Draw;
 use crate::ops::kmeans::{Held, Init, KMeans, Points, State, Trained, fit};
 use crate::stages::cluster::Start;
+use crate::stages::cluster::rounds::Centroids;
 use crate::stages::cluster::training::{self, Sample};
 use crate::stages::known::Table;
 use crate::stages::pool::VectorShard;
@@ -57,18 +58,29 @@ pub struct TrainCommon {
 #[derive(Serialize, Deserialize)]
 pub struct LevelsCommon {
     pub splits: Table,
+    /// Level 1, where its rounds were tasks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<Centroids>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub potential: Option<f64>,
     /// Those above level 1.
     pub levels: Vec<LevelPlan>,
     pub fitting: Fitting,
 }
 
-/// Trains level 1 on one split and publishes its centroids.
-pub fn run(spec: &Split, common: &TrainCommon, memory: usize, task: &mut Task) -> Result<()> {
-    let wanted = u64::from(common.level.clusters) * u64::from(common.points_per_centroid);
-    let at_most: u64 = spec.shards.iter().map(VectorShard::rows_at_most).sum();
+/// The share of the vectors that so many clusters are trained on.
+pub fn share(clusters: u32, points_per_centroid: u32, shards: &[VectorShard]) -> f64 {
+    let wanted = u64::from(clusters) * u64::from(points_per_centroid);
+    let at_most: u64 = shards.iter().map(VectorShard::rows_at_most).sum();
     #[expect(clippy::cast_precision_loss, reason = "a share needs no more")]
     let share = if wanted == 0 { 1.0 } else { wanted as f64 / at_most.max(1) as f64 };
-    let draw = Draw::new(common.fitting.seed, "cluster/sample");
+    share
+}
+
+/// Trains level 1 on one split and publishes its centroids.
+pub fn run(spec: &Split, common: &TrainCommon, memory: usize, task: &mut Task) -> Result<()> {
+    let share = share(common.level.clusters, common.points_per_centroid, &spec.shards);
+    let draw = common.fitting.draw();
     let (points, rows) = training::load(Sample { shards: &spec.shards, draw, share }, memory, task)?;
     let seed = Draw::new(common.fitting.seed, "cluster/split").bits(u64::from(spec.number));
     let trained = common.fitting.level(points.as_ref(), common.level, seed, "level-1", task)?;
@@ -91,7 +103,18 @@ pub fn levels(common: &LevelsCommon, task: &mut Task) -> Result<()> {
             first.parents.extend(level.parents);
         }
     }
+    if let Some(last) = &common.last {
+        first.values = last.read(task)?;
+        first.parents = vec![None; last.clusters as usize];
+    }
     let d = first.values.len() / first.parents.len().max(1);
+    if let Some(potential) = common.potential {
+        task.outcome.facts.insert("potential_level_1".into(), potential.into());
+    }
+    if common.last.is_some() {
+        let written = centroids::write(&task.aside("split"), std::slice::from_ref(&first), d)?;
+        task.publish(written, "splits", None)?;
+    }
     let mut levels = vec![first];
     for (plan, number) in common.levels.iter().zip(2u64..) {
         let below = &mut levels[usize::try_from(number).unwrap_or(2) - 2];
@@ -108,11 +131,16 @@ pub fn levels(common: &LevelsCommon, task: &mut Task) -> Result<()> {
 }
 
 impl Fitting {
-    /// Fits one level, from where an earlier attempt was.
-    fn level(&self, points: &dyn Points, plan: LevelPlan, seed: u64, name: &str, task: &Task) -> Result<Trained> {
+    /// The draw of the training images.
+    pub fn draw(&self) -> Draw {
+        Draw::new(self.seed, "cluster/sample")
+    }
+
+    /// What to fit a level with.
+    pub fn params(&self, plan: LevelPlan, seed: u64, points: usize) -> KMeans {
         let k = plan.clusters as usize;
         let automatic = if plan.clusters > PLUS_PLUS_UP_TO { Start::Parallel } else { Start::PlusPlus };
-        let params = KMeans {
+        KMeans {
             k,
             iterations: self.iterations as usize,
             tolerance: self.tolerance,
@@ -126,8 +154,13 @@ impl Fitting {
             },
             resamplings: plan.resamplings as usize,
             // Half of the mean number of members, as published for 743M images: 20 to 10, 10 to 5, 5 to 3.
-            nearest: plan.nearest.map_or((points.count() / k).div_ceil(2).max(1), |nearest| nearest as usize),
-        };
+            nearest: plan.nearest.map_or((points / k).div_ceil(2).max(1), |nearest| nearest as usize),
+        }
+    }
+
+    /// Fits one level, from where an earlier attempt was.
+    fn level(&self, points: &dyn Points, plan: LevelPlan, seed: u64, name: &str, task: &Task) -> Result<Trained> {
+        let params = self.params(plan, seed, points.count());
         let path = task.checkpoint(name);
         let state = checkpoint::load::<State>(&path).and_then(|(state, centroids)| {
             Some(State { centroids: <[Vec<f32>; 3]>::try_from(centroids).ok()?, ..state })

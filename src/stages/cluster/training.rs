@@ -23,6 +23,20 @@ pub struct Sample<'a> {
 
 /// The training vectors, and how many rows they were drawn from.
 pub fn load<'a>(sample: Sample<'a>, memory: usize, task: &'a Task<'a>) -> Result<(Box<dyn Points + 'a>, u64)> {
+    load_any(sample, memory, task)?.ok_or_else(|| {
+        Error::usage(
+            "there is no vector to cluster",
+            "look at the reports of the steps before; or are there fewer shards than `splits`?",
+        )
+    })
+}
+
+/// The same; `None` where no vector is drawn.
+pub fn load_any<'a>(
+    sample: Sample<'a>,
+    memory: usize,
+    task: &'a Task<'a>,
+) -> Result<Option<(Box<dyn Points + 'a>, u64)>> {
     let (mut values, mut count, mut rows, mut d) = (Vec::new(), 0, 0, 0);
     let mut held = true;
     for shard in sample.shards {
@@ -43,14 +57,11 @@ pub fn load<'a>(sample: Sample<'a>, memory: usize, task: &'a Task<'a>) -> Result
         }
     }
     if count == 0 {
-        return Err(Error::usage(
-            "there is no vector to cluster",
-            "look at the reports of the steps before; or are there fewer shards than `splits`?",
-        ));
+        return Ok(None);
     }
     let points: Box<dyn Points> =
         if held { Box::new(Held::new(values, d)) } else { Box::new(Read { sample, task, count, d }) };
-    Ok((points, rows))
+    Ok(Some((points, rows)))
 }
 
 impl Sample<'_> {
