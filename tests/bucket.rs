@@ -6,18 +6,10 @@ use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use common::{content, on_example, run, strs};
+use common::{UNDISTURBED, content, files, let_live, on_example};
 use lvd::ops::hash::Draw;
-
-/// The rows of a run in a plain folder.
-static HERE: LazyLock<Vec<(String, String)>> = LazyLock::new(|| {
-    let folder = tempfile::tempdir().expect("a folder");
-    run(&strs(&on_example("run", folder.path(), &[])));
-    content(folder.path())
-});
 
 /// A server that keeps objects as files, so that a test can look at them.
 struct Server {
@@ -83,7 +75,7 @@ impl Server {
     /// The rows of an undisturbed run, and nothing left over, neither there nor here.
     fn check(&self, place: &str) {
         let objects = self.objects(place);
-        assert_eq!(content(&objects), *HERE);
+        assert_eq!(content(&objects), *UNDISTURBED);
         for name in ["_tries", "_plan", "_tmp", "_checkpoint"] {
             let left: Vec<PathBuf> = files(&objects)
                 .into_iter()
@@ -112,14 +104,6 @@ fn program() -> Option<PathBuf> {
     places.into_iter().map(|place| place.join("s3s-fs")).find(|path| path.exists())
 }
 
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        if entry.path().is_dir() { found.extend(files(&entry.path())) } else { found.push(entry.path()) }
-    }
-    found
-}
-
 fn succeeds(mut command: Command) -> Output {
     let output = command.output().expect("it starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -142,7 +126,7 @@ fn the_quickstart_in_a_bucket_is_the_quickstart_in_a_folder() {
     assert!(out.exists());
     // A changed threshold runs what hangs on it, and only that.
     succeeds(server.lvd("run", "a/b", &["--set", "dedup.threshold=0.95"]));
-    assert_ne!(content(&server.objects("a/b")), *HERE);
+    assert_ne!(content(&server.objects("a/b")), *UNDISTURBED);
     succeeds(server.lvd("run", "a/b", &[]));
     server.check("a/b");
 }
@@ -156,22 +140,10 @@ fn killed_over_and_over_it_ends_as_if_undisturbed() {
         let mut child =
             server.lvd("run", "w", &[]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
         let life = Duration::from_secs_f64(0.3 + 1.5 * draw.unit(attempt) + 0.15 * f64::from(kills));
-        let begin = Instant::now();
-        let ended = loop {
-            if let Some(status) = child.try_wait().expect("it can be waited for") {
-                break Some(status);
-            }
-            if begin.elapsed() >= life {
-                break None;
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        };
-        if let Some(status) = ended {
+        if let Some(status) = let_live(&mut child, life) {
             assert!(status.success(), "it failed by itself after {kills} kills: {status}");
             break;
         }
-        child.kill().expect("SIGKILL");
-        child.wait().expect("it is dead");
         kills += 1;
     }
     println!("{kills} kills");

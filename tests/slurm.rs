@@ -11,7 +11,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{LazyLock, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use common::{content, on_example, run, strs};
+use common::{UNDISTURBED, content, files, on_example};
 use lvd::ops::hash::Draw;
 use slurm::{Cluster, Process, kill};
 
@@ -20,13 +20,6 @@ const LONG: Duration = Duration::from_secs(120);
 
 /// One cluster at a time: each has more nodes than this machine has cores.
 static ONE: Mutex<()> = Mutex::new(());
-
-/// The rows of an undisturbed run on this machine.
-static HERE: LazyLock<Vec<(String, String)>> = LazyLock::new(|| {
-    let folder = tempfile::tempdir().expect("a folder");
-    run(&strs(&on_example("run", folder.path(), &[])));
-    content(folder.path())
-});
 
 /// A cluster and a work folder.
 struct Site {
@@ -41,7 +34,7 @@ impl Site {
         let one = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let folder = tempfile::tempdir().expect("a folder");
         let cluster = Cluster::start(&folder.path().join("cluster"))?;
-        LazyLock::force(&HERE);
+        LazyLock::force(&UNDISTURBED);
         Some(Self { work: folder.path().join("work"), cluster, folder, _one: one })
     }
 
@@ -125,8 +118,8 @@ impl Site {
     /// What must hold at the end, whatever has happened: the rows of an undisturbed run, one part and one marker a task,
     /// nothing left over.
     fn check(&self) {
-        assert_eq!(content(&self.work), *HERE);
-        for (step, _) in HERE.iter().filter_map(|(path, _)| path.split_once('/')) {
+        assert_eq!(content(&self.work), *UNDISTURBED);
+        for (step, _) in UNDISTURBED.iter().filter_map(|(path, _)| path.split_once('/')) {
             let folder = self.work.join(step);
             let manifest = fs::read(folder.join("_manifest.json")).expect("a manifest");
             let manifest: serde_json::Value = serde_json::from_slice(&manifest).expect("JSON");
@@ -196,14 +189,6 @@ fn words(task: &Process) -> Vec<&str> {
 fn numbers(task: &Process) -> Vec<usize> {
     let words = task.command.split_whitespace().skip_while(|word| *word != "--lead").skip(2);
     words.map(|word| word.parse().expect("a number")).collect()
-}
-
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        if entry.path().is_dir() { found.extend(files(&entry.path())) } else { found.push(entry.path()) }
-    }
-    found
 }
 
 /// One of `n` numbers.

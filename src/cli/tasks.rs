@@ -38,7 +38,8 @@ pub fn tasks(pipeline: &Pipeline, format: TaskFormat, replace: bool) -> Result<(
                     let _ = writeln!(text, "{}", command(open, number).map(|word| quoted(&word)).join(" "));
                 }
             }
-            Ok(print(&text)?)
+            // Nothing left is nothing printed: `[ -s tasks.sh ]` ends a loop.
+            if text.is_empty() { Ok(()) } else { Ok(print(&text)?) }
         }
         TaskFormat::Json => {
             let tasks: Vec<Value> = open

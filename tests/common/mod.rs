@@ -3,8 +3,9 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, ExitStatus, Output};
 use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -95,6 +96,27 @@ pub fn quickstart() -> Vec<String> {
     .concat()
 }
 
+/// The rows of an undisturbed run of the example.
+pub static UNDISTURBED: LazyLock<Vec<(String, String)>> = LazyLock::new(|| {
+    let folder = tempfile::tempdir().expect("a folder");
+    run(&strs(&on_example("run", folder.path(), &[])));
+    content(folder.path())
+});
+
+/// Lets a process live for a while at most; the status of one that ended by itself, and `None` for one that was killed.
+pub fn let_live(child: &mut Child, life: Duration) -> Option<ExitStatus> {
+    let begin = Instant::now();
+    while begin.elapsed() < life {
+        if let Some(status) = child.try_wait().expect("it can be waited for") {
+            return Some(status);
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    child.kill().expect("SIGKILL");
+    child.wait().expect("it is dead");
+    None
+}
+
 /// `command`, the example's pipeline with a work folder, and more arguments.
 pub fn on_example(command: &str, work: &Path, more: &[&str]) -> Vec<String> {
     let mut args = vec![command.to_owned()];
@@ -109,20 +131,19 @@ pub fn strs(args: &[String]) -> Vec<&str> {
     args.iter().map(String::as_str).collect()
 }
 
+/// Every file below `folder`, in no order; none where it is not.
+pub fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.path().is_dir() { found.extend(files(&entry.path())) } else { found.push(entry.path()) }
+    }
+    found
+}
+
 /// Every Parquet file below `folder`, sorted.
 pub fn parquet_files(folder: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    let mut folders = vec![folder.to_path_buf()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).expect("a folder") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|ending| ending == "parquet") {
-                files.push(path);
-            }
-        }
-    }
+    let mut files = files(folder);
+    files.retain(|path| path.extension().is_some_and(|ending| ending == "parquet"));
     files.sort();
     files
 }
