@@ -158,6 +158,9 @@ fn one_task_can_be_run_alone() {
     assert!(code == 2 && said.contains("not open"), "{said}");
     let next = tasks(&work);
     assert_eq!(next["tasks"][0]["step"], "embed", "{next}");
+    // Whoever comes too late finds the step whole, and nothing to do.
+    run(&["task", &place, "ingest", "fetch", "0"]);
+    failure(&["task", &place, "ingest", "fetch", "999"]);
     let status = run(&strs(&on_example("status", &work, &[])));
     assert!(status.lines().any(|line| line.starts_with("ingest") && line.contains("done")), "{status}");
 }

@@ -369,6 +369,30 @@ fn told_to_stop_a_task_leaves_in_order() {
 }
 
 #[test]
+fn a_job_whose_time_is_nearly_up_is_queued_again() {
+    let Some(site) = Site::start() else { return };
+    let of_embed = ["tasks_per_element=8", "time=\"00:01:00\"", "lead_s=50"];
+    let set: Vec<String> = of_embed.iter().map(|set| format!("engine.slurm.overrides.embed.{set}")).collect();
+    let more: Vec<&str> = set.iter().flat_map(|set| ["--set", set]).collect();
+    let driver = site.driver(&[&more[..], &["--set", "engine.slurm.straggler=0"]].concat());
+    // Held until Slurm itself has sent the signal, some time before the minute is over.
+    let held = site.caught("embed", &[]);
+    until("Slurm sends SIGUSR1", || is_pending(held.id, 10));
+    kill(held.id, 18);
+    driver.succeeds();
+    let logs = site.logs();
+    assert!(logs.contains("told that time is short") && logs.contains("queued again"), "{logs}");
+    site.check();
+}
+
+/// Whether a signal waits for a process that is stopped.
+fn is_pending(process: u32, signal: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let masks = status.lines().filter_map(|line| line.strip_prefix("ShdPnd:").or(line.strip_prefix("SigPnd:")));
+    masks.filter_map(|mask| u64::from_str_radix(mask.trim(), 16).ok()).any(|mask| mask >> (signal - 1) & 1 == 1)
+}
+
+#[test]
 fn a_task_that_always_fails_is_named_and_the_others_go_on() {
     let Some(site) = Site::start() else { return };
     site.driver(&["--to", "ingest"]).succeeds();

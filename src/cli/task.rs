@@ -27,7 +27,10 @@ struct Shared {
 pub fn task(args: &TaskArgs) -> Result<(), Stop> {
     let threads = use_threads(args.threads);
     let store = Store::open(&args.work)?;
-    let planned = planned(&store, &args.step, &args.phase)?;
+    let Some(planned) = planned(&store, args)? else {
+        eprintln!("{}/{}: done; the step is whole", args.step, args.phase);
+        return Ok(());
+    };
     let work = Work { store: &store, step: &args.step, phase: &args.phase, planned: &planned };
     for &number in &args.numbers {
         work.key(number)?;
@@ -67,13 +70,20 @@ pub fn task(args: &TaskArgs) -> Result<(), Stop> {
     }
 }
 
-fn planned(store: &Store, step: &str, phase: &str) -> Result<Planned, Stop> {
-    store.planned(step, phase)?.ok_or_else(|| {
-        Stop::Usage(vec![Error::usage(
-            format!("{step}/{phase} is not open in {}: it is done, or no driver has planned it", store.work.location()),
-            "lvd status shows what is open; lvd run, or lvd plan --tasks, opens phases and closes steps",
-        )])
-    })
+/// The plan of the phase; `None` where the step is whole and the tasks are among those it is made of.
+fn planned(store: &Store, args: &TaskArgs) -> Result<Option<Planned>, Stop> {
+    let (step, phase) = (&args.step, &args.phase);
+    if let Some(planned) = store.planned(step, phase)? {
+        return Ok(Some(planned));
+    }
+    let tasks = store.manifest(step)?.and_then(|manifest| manifest.tasks.get(phase).map(Vec::len));
+    if tasks.is_some_and(|tasks| args.numbers.iter().all(|&number| number < tasks)) {
+        return Ok(None);
+    }
+    Err(Stop::Usage(vec![Error::usage(
+        format!("{step}/{phase} is not open in {}: no driver has planned it", store.work.location()),
+        "lvd status shows what is open; lvd run, or lvd plan --tasks, opens phases and closes steps",
+    )]))
 }
 
 fn run_all(

@@ -36,7 +36,7 @@ pub struct Settings {
     pub setup: Option<String>,
     /// What stands before the program on its command line: a container's command and its arguments.
     pub prefix: Option<Vec<String>>,
-    /// Elements at once, at most. Left out: as many as the cluster lets run.
+    /// Elements of one array at once, at most. Left out: as many as the cluster lets run.
     pub at_once: Option<u32>,
     /// Tasks of an element, one after the other. Left out: as few as make an array that the cluster takes, of 1,000 elements at most.
     pub tasks_per_element: Option<u32>,
