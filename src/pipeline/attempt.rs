@@ -4,6 +4,7 @@
 //! attempts at a task may overlap (a node that was given up lives on): the first to publish its marker stands.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
@@ -127,8 +128,11 @@ impl Work<'_> {
             return Ok(Ended::Before(marker));
         }
         let mut attempt = Try { number, who, begun: now(), ended: None, error: None };
+        let notes = notes();
         self.store.write_try(self.step, self.phase, key, &attempt)?;
+        drop(notes);
         let result = self.compute(number, key, &attempt.who, threads, progress);
+        let _notes = self::notes();
         match &result {
             Ok(_) => self.store.end_try(self.step, self.phase, key, &attempt.who)?,
             // Whoever goes on while the step is closed finds its temporaries gone.
@@ -159,17 +163,19 @@ impl Work<'_> {
         self.store.temporaries(self.step).join(format!("{}-{number}.tmp-{}_", self.phase, who.name()))
     }
 
-    /// Takes back what this process has not finished: it was told to stop.
+    /// Takes back what this process has not finished: it was told to stop, and ends. No attempt of it begins or ends any more.
     pub fn give_up(&self, number: usize, reason: Option<&str>) -> Result<()> {
         let (key, who) = (self.key(number)?, Who::me());
-        sweep_attempt(&self.aside(number, &who))?;
-        match reason {
-            None => self.store.end_try(self.step, self.phase, key, &who),
-            Some(reason) => {
+        std::mem::forget(notes());
+        let told = match reason {
+            Some(reason) if self.store.is_open(self.step, self.phase)? => {
                 let attempt = Try { number, who, begun: now(), ended: Some(now()), error: Some(reason.to_owned()) };
                 self.store.write_try(self.step, self.phase, key, &attempt)
             }
-        }
+            _ => self.store.end_try(self.step, self.phase, key, &who),
+        };
+        sweep_attempt(&self.aside(number, &Who::me()))?;
+        told
     }
 
     fn compute(
@@ -250,6 +256,12 @@ impl Drop for Copies {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
+}
+
+/// Held while this process writes or removes a try, so that none is half written when it leaves.
+fn notes() -> MutexGuard<'static, ()> {
+    static NOTES: Mutex<()> = Mutex::new(());
+    NOTES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Removes what an earlier attempt of this very process left behind.
