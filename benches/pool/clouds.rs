@@ -3,11 +3,15 @@
 
 use lvd::ops::dot::{dot, normalise};
 use lvd::ops::hash::Draw;
+use rayon::prelude::*;
 
 /// The least cosine of a copy to its source.
 const LEAST: f64 = 0.6;
 /// Directions in which vectors differ: embeddings fill far fewer dimensions than they have.
 const DIRECTIONS: usize = 128;
+/// Branches of the tree at each fork, and how much shorter a level's directions are than those of the level before.
+const BRANCHES: u64 = 16;
+const FINER: f32 = 0.7;
 
 /// A recipe for `n` vectors: any of them can be made alone.
 pub struct Clouds {
@@ -17,12 +21,16 @@ pub struct Clouds {
     draw: Draw,
     /// `DIRECTIONS` x d.
     directions: Vec<f32>,
+    /// The clouds' centres.
+    centres: Vec<Vec<f32>>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
-    /// Clouds and copies in all dimensions, as whitened descriptors fill them.
+    /// Clouds and copies in all dimensions, with nothing in common between any two clouds.
     Clouds,
+    /// The same, with the clouds at the leaves of a tree: near clouds share most of what far ones share little of.
+    Nested,
     /// The same in a quarter of the dimensions: far more vectors are nearly as near as a copy.
     Narrow,
     /// All vectors within a cosine of 0.98 or so of one.
@@ -35,14 +43,17 @@ impl Clouds {
     pub fn new(n: usize, d: usize, seed: u64, kind: &str) -> Result<Self, String> {
         let kind = match kind {
             "clouds" => Kind::Clouds,
+            "nested" => Kind::Nested,
             "narrow" => Kind::Narrow,
             "tight" => Kind::Tight,
             "equal" => Kind::Equal,
             other => return Err(format!("there is no kind {other:?}")),
         };
         let draw = Draw::new(seed, "clouds");
-        let mut clouds = Self { n, d, kind, draw, directions: Vec::new() };
+        let mut clouds = Self { n, d, kind, draw, directions: Vec::new(), centres: Vec::new() };
         clouds.directions = (0..DIRECTIONS as u64).flat_map(|i| clouds.noise(u64::MAX - i)).collect();
+        let centre = |cloud| if kind == Kind::Nested { clouds.leaf(cloud) } else { clouds.within(cloud, 1) };
+        clouds.centres = (0..clouds.count()).into_par_iter().map(centre).collect();
         Ok(clouds)
     }
 
@@ -54,7 +65,7 @@ impl Clouds {
                 self.original(0, vector);
                 self.turn(vector, 0.98, row as u64);
             }
-            Kind::Clouds | Kind::Narrow => {
+            Kind::Clouds | Kind::Nested | Kind::Narrow => {
                 self.original(row, vector);
                 let draw = self.draw.within(row as u64);
                 if row > 0 && draw.unit(0) < 1.0 / 7.0 {
@@ -71,13 +82,31 @@ impl Clouds {
     fn original(&self, row: usize, vector: &mut [f32]) {
         let draw = self.draw.within(row as u64);
         // The clouds' sizes fall off as a power: squares of a uniform draw.
-        let clouds = (self.n / 100).max(1) as f64;
-        let cloud = (draw.unit(10).powi(2) * clouds) as u64;
-        let (centre, own) = (self.within(cloud, 1), self.within(row as u64, 2));
+        let cloud = (draw.unit(10).powi(2) * self.count() as f64) as usize;
+        let (centre, own) = (&self.centres[cloud], self.within(row as u64, 2));
         for (k, x) in vector.iter_mut().enumerate() {
             *x = centre[k] + 1.2 * own[k];
         }
         assert!(normalise(vector), "no direction");
+    }
+
+    /// How many clouds there are.
+    fn count(&self) -> u64 {
+        (self.n / 100).max(1) as u64
+    }
+
+    /// The centre of a leaf of the tree: a direction of each of its branches', the finer the shorter.
+    fn leaf(&self, cloud: u64) -> Vec<f32> {
+        let leaves = self.count();
+        let (mut centre, mut weight) = (vec![0.0; self.d], 1.0);
+        let (mut branches, mut level) = (BRANCHES, 5);
+        while branches < leaves * BRANCHES {
+            let branch = self.noise((level << 56) ^ (cloud * branches.min(leaves) / leaves));
+            centre.iter_mut().zip(&branch).for_each(|(x, b)| *x += weight * b);
+            (branches, level, weight) = (branches * BRANCHES, level + 1, weight * FINER);
+        }
+        assert!(normalise(&mut centre), "no direction");
+        centre
     }
 
     /// Turns a unit vector to where its old self has cosine `cosine`, in a direction of its own.

@@ -12,7 +12,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use half::f16;
-use half::slice::HalfFloatSliceExt;
+use zerocopy::IntoBytes;
 
 use crate::error::{Error, Result};
 use crate::types::{CellRows, ImageId};
@@ -20,6 +20,8 @@ use crate::types::{CellRows, ImageId};
 const MAGIC: [u8; 8] = *b"lvd-run2";
 /// Bytes before where the cells begin: magic, d, rows, cells, ties.
 const HEAD: u64 = 40;
+/// Rows of which one is wanted at least are read in one go.
+const BETWEEN_ROWS: u64 = 8;
 
 /// Writes `rows`, sorted by cell, of `cells` cells, as a run at `path`; `ties` are pairs of regions that hold a row and a cell it probes.
 pub fn write(path: &Path, rows: &CellRows, d: usize, cells: u32, ties: &[(u32, u32)]) -> Result<()> {
@@ -109,44 +111,67 @@ impl Run {
         Ok(starts.into_iter().map(u64::from_le_bytes).collect())
     }
 
-    /// Appends the rows at `rows` of the cells `cells` (which hold them all) to `to`.
-    pub fn read(&self, cells: Range<u32>, rows: Range<u64>, to: &mut CellRows) -> Result<()> {
+    /// The rows at `rows` of the cells `cells` (which hold them all) whose probes are `wanted`, and the vectors of no others.
+    pub fn read(&self, cells: Range<u32>, rows: Range<u64>, wanted: impl Fn(&[u32]) -> bool) -> Result<CellRows> {
+        let mut read = CellRows { probe_starts: vec![0], ..CellRows::default() };
         if rows.is_empty() {
-            return Ok(());
+            return Ok(read);
         }
         let file = File::open(&self.path).map_err(Error::io(&self.path))?;
         let count = rows.end - rows.start;
-        let starts = self.starts(cells.clone())?;
-        for (cell, bounds) in cells.zip(starts.windows(2)) {
-            let inside = bounds[1].min(rows.end).saturating_sub(bounds[0].max(rows.start));
-            to.cells.extend(std::iter::repeat_n(cell, usize::try_from(inside).unwrap_or(0)));
-        }
+        let cell_starts = self.starts(cells.clone())?;
         let ids = self.numbers::<8>(&file, self.ids_at() + 8 * rows.start, count)?;
-        to.ids.extend(ids.into_iter().map(|id| ImageId(u64::from_le_bytes(id))));
         let settled = self.numbers::<1>(&file, self.settled_at() + rows.start, count)?;
-        to.settled.extend(settled.into_iter().map(|[flag]| flag != 0));
         let starts = self.numbers::<4>(&file, self.probe_starts_at() + 4 * rows.start, count + 1)?;
         let starts: Vec<u32> = starts.into_iter().map(u32::from_le_bytes).collect();
         let (first, last) = (starts[0], starts[starts.len() - 1]);
         let probes = self.numbers::<1>(&file, self.probes_at() + u64::from(first), u64::from(last - first))?;
-        if to.probe_starts.is_empty() {
-            to.probe_starts.push(0);
-        }
-        for bounds in starts.windows(2) {
+        let (mut cell, mut chosen) = (0, Vec::new());
+        for (row, (bounds, (&id, &[flag]))) in rows.zip(starts.windows(2).zip(ids.iter().zip(&settled))) {
+            while cell_starts[cell + 1] <= row {
+                cell += 1;
+            }
             let packed = &probes[(bounds[0] - first) as usize..(bounds[1] - first) as usize];
-            unpack(packed.as_flattened(), &mut to.probes);
-            to.probe_starts.push(to.probes.len());
+            let before = read.probes.len();
+            unpack(packed.as_flattened(), &mut read.probes);
+            if wanted(&read.probes[before..]) {
+                chosen.push(row);
+                read.ids.push(ImageId(u64::from_le_bytes(id)));
+                read.cells.push(cells.start + u32::try_from(cell).map_err(|e| Error::data(&self.path, e))?);
+                read.settled.push(flag != 0);
+                read.probe_starts.push(read.probes.len());
+            } else {
+                read.probes.truncate(before);
+            }
         }
-        let d = self.d as u64;
-        let begin = to.halves.len();
-        let length = usize::try_from(count * d).map_err(|e| Error::data(&self.path, e))?;
-        to.halves.resize(begin + length, f16::ZERO);
-        let halves = to.halves[begin..].reinterpret_cast_mut();
-        let bytes = self.numbers::<2>(&file, self.vectors_at() + 2 * d * rows.start, count * d)?;
-        for (half, bytes) in halves.iter_mut().zip(bytes) {
-            *half = u16::from_le_bytes(bytes);
+        read.halves = self.vectors(&file, &chosen)?;
+        Ok(read)
+    }
+
+    /// The vectors of some rows, ascending. What lies between near ones is read with them.
+    fn vectors(&self, file: &File, rows: &[u64]) -> Result<Vec<f16>> {
+        let mut halves = vec![f16::ZERO; rows.len() * self.d];
+        let (mut rest, mut between) = (&mut halves[..], Vec::new());
+        for near in rows.chunk_by(|a, b| b - a <= BETWEEN_ROWS) {
+            let (first, last) = (near[0], near[near.len() - 1]);
+            let at = self.vectors_at() + 2 * self.d as u64 * first;
+            let some;
+            (some, rest) = rest.split_at_mut(near.len() * self.d);
+            if last - first + 1 == near.len() as u64 {
+                file.read_exact_at(some.as_mut_bytes(), at).map_err(Error::io(&self.path))?;
+                continue;
+            }
+            let place = |row: u64| usize::try_from(row - first).unwrap_or(usize::MAX) * self.d;
+            between.resize(place(last + 1), f16::ZERO);
+            file.read_exact_at(between.as_mut_bytes(), at).map_err(Error::io(&self.path))?;
+            for (to, &row) in some.chunks_mut(self.d).zip(near) {
+                to.copy_from_slice(&between[place(row)..][..self.d]);
+            }
         }
-        Ok(())
+        for half in &mut halves {
+            *half = f16::from_bits(u16::from_le(half.to_bits()));
+        }
+        Ok(halves)
     }
 
     /// `count` numbers of `N` bytes from `at` on.
@@ -232,13 +257,19 @@ mod tests {
         let run = Run::open(&path)?;
         assert_eq!((run.d, &run.ties[..]), (3, &[(0, 1), (1, 0)][..]));
         assert_eq!(run.starts(1..5)?, [1, 1, 4, 5, 5]);
-        let mut back = CellRows::default();
-        run.read(2..4, 2..5, &mut back)?;
-        run.read(0..1, 0..1, &mut back)?;
-        assert_eq!(back.ids, [12, 13, 14, 10].map(ImageId));
-        assert_eq!((back.cells, back.settled), (vec![2, 2, 3, 0], vec![false, false, true, false]));
-        assert_eq!((back.probe_starts, back.probes), (vec![0, 2, 2, 3, 4], vec![9, 70_000, 200, 7]));
-        assert_eq!(back.halves, [6, 7, 8, 9, 10, 11, 12, 13, 14, 0, 1, 2].map(|x: u8| f16::from(x)));
+        let back = run.read(2..4, 2..5, |_| true)?;
+        assert_eq!(back.ids, [12, 13, 14].map(ImageId));
+        assert_eq!((back.cells, back.settled), (vec![2, 2, 3], vec![false, false, true]));
+        assert_eq!((back.probe_starts, back.probes), (vec![0, 2, 2, 3], vec![9, 70_000, 200]));
+        assert_eq!(back.halves, [6, 7, 8, 9, 10, 11, 12, 13, 14].map(|x: u8| f16::from(x)));
+        for (wanted, halves) in [(7, vec![0, 1, 2]), (9, vec![6, 7, 8]), (8, vec![])] {
+            let back = run.read(0..4, 0..5, |probes| probes.contains(&wanted))?;
+            assert_eq!(back.halves, halves.into_iter().map(|x: u8| f16::from(x)).collect::<Vec<f16>>());
+        }
+        // Two with one between them.
+        let back = run.read(0..4, 0..5, |probes| !probes.is_empty() && probes != [200])?;
+        assert_eq!((back.ids, back.cells), ([10, 12].map(ImageId).to_vec(), vec![0, 2]));
+        assert_eq!(back.halves, [0, 1, 2, 6, 7, 8].map(|x: u8| f16::from(x)));
         assert!(matches!(Run::open(&folder.path().join("none")), Err(Error::Io { .. })));
         Ok(())
     }

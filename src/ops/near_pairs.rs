@@ -100,6 +100,35 @@ impl Probes {
     }
 }
 
+/// A row on its way into a block.
+#[derive(Clone, Copy)]
+struct Sorted<'a> {
+    cell: u32,
+    /// The first four numbers: equal vectors have equal ones.
+    head: u64,
+    settled: bool,
+    /// Its place among all that came.
+    place: u32,
+    id: ImageId,
+    vector: &'a [f16],
+    probes: &'a [u32],
+}
+
+impl<'a> Sorted<'a> {
+    fn new(part: &'a CellRows, row: usize, d: usize) -> Self {
+        let vector = &part.halves[row * d..][..d];
+        Self {
+            cell: part.cells[row],
+            head: vector.iter().take(4).fold(0, |head, x| head << 16 | u64::from(x.to_bits())),
+            settled: part.settled[row],
+            place: 0,
+            id: part.ids[row],
+            vector,
+            probes: &part.probes[part.probe_starts[row]..part.probe_starts[row + 1]],
+        }
+    }
+}
+
 /// The rows of a cell: those that are not settled, then those that are.
 struct Cell {
     number: u32,
@@ -138,79 +167,71 @@ enum Seen {
     ProbingBefore,
     /// Those with rows that probe the query's cell: the way back between two blocks.
     Probing,
+    /// Those with rows that probe the query's cell, if that cell comes before theirs: found by whoever holds it.
+    ProbingBeforeCell,
 }
 
 impl Block {
-    /// Prepares rows of width `d`. With a rotation, cells that are far from each other are compared by sketches of the turned
-    /// vectors, which miss one pair in hundreds just at the floor; without, every pair is found.
+    /// Prepares rows of width `d`, in any number of parts. With a rotation, cells that are far from each other are compared by sketches of
+    /// the turned vectors, which miss one pair in hundreds just at the floor; without, every pair is found.
     ///
     /// # Panics
     /// When the columns have different lengths.
     #[must_use]
-    pub fn new(rows: &CellRows, d: usize, near: Near, rotation: Option<&Rotation>) -> Self {
-        let n = rows.ids.len();
-        assert!(
-            rows.cells.len() == n && rows.settled.len() == n && rows.halves.len() == n * d,
-            "columns of one length"
-        );
-        let mut vectors = vec![0.0; n * d];
-        vectors
-            .par_chunks_mut(1024 * d)
-            .zip(rows.halves.par_chunks(1024 * d))
-            .for_each(|(to, from)| from.convert_to_f32_slice(to));
-        let mut order: Vec<u32> = (0..).take(n).collect();
-        // Settled rows last in their cells; equal vectors side by side, the first of them first.
-        let key = |&row: &u32| {
-            let row = row as usize;
-            let head = rows.halves[row * d..(row + 1) * d]
-                .iter()
-                .take(4)
-                .fold(0u64, |head, x| head << 16 | u64::from(x.to_bits()));
-            (rows.cells[row], head)
-        };
-        order.par_sort_by_key(|row| (key(row), rows.settled[*row as usize], *row));
-        let vector = |row: u32| &rows.halves[row as usize * d..][..d];
-        let (mut kept, mut equals) = (Vec::with_capacity(n), Vec::new());
-        for same in order.chunk_by(|a, b| key(a) == key(b)) {
+    pub fn new(parts: &[CellRows], d: usize, near: Near, rotation: Option<&Rotation>) -> Self {
+        let mut rows: Vec<Sorted> = Vec::with_capacity(parts.iter().map(|part| part.ids.len()).sum());
+        for part in parts {
+            let n = part.ids.len();
+            assert!(
+                part.cells.len() == n && part.settled.len() == n && part.halves.len() == n * d,
+                "columns of one length"
+            );
+            rows.par_extend((0..n).into_par_iter().map(|row| Sorted::new(part, row, d)));
+        }
+        rows.par_iter_mut().enumerate().for_each(|(place, row)| row.place = row_number(place));
+        // Equal vectors side by side, the first of those that are not settled first.
+        rows.par_sort_unstable_by_key(|row| (row.cell, row.head, row.settled, row.place));
+        let (mut kept, mut equals) = (Vec::with_capacity(rows.len()), Vec::new());
+        let mut vector = vec![0.0; d];
+        for same in rows.chunk_by(|a, b| (a.cell, a.head) == (b.cell, b.head)) {
             let first = kept.len();
             for &row in same {
-                match kept[first..].iter().copied().find(|&earlier: &u32| bits(vector(earlier)) == bits(vector(row))) {
+                match kept[first..].iter().find(|earlier: &&Sorted| bits(earlier.vector) == bits(row.vector)) {
                     None => kept.push(row),
                     Some(earlier) => {
-                        let vector = &vectors[row as usize * d..][..d];
-                        let similarity = dot(vector, vector);
+                        row.vector.convert_to_f32_slice(&mut vector);
+                        let similarity = dot(&vector, &vector);
                         if similarity >= near.floor {
-                            let (id, neighbour) = (rows.ids[row as usize], rows.ids[earlier as usize]);
-                            equals.push(Pair { id, neighbour, similarity });
+                            equals.push(Pair { id: row.id, neighbour: earlier.id, similarity });
                         }
                     }
                 }
             }
         }
-        kept.sort_by_key(|&row| (rows.cells[row as usize], rows.settled[row as usize], row));
-        let sources: Vec<usize> = kept.iter().map(|&row| row as usize).collect();
-        let m = sources.len();
+        // Settled rows last in their cells.
+        kept.par_sort_unstable_by_key(|row| (row.cell, row.settled, row.place));
+        let m = kept.len();
         let (mut halves, mut chosen) = (vec![f16::ZERO; m * d], vec![0.0; m * d]);
-        for (to, &from) in sources.iter().enumerate() {
-            halves[to * d..][..d].copy_from_slice(&rows.halves[from * d..][..d]);
-            chosen[to * d..][..d].copy_from_slice(&vectors[from * d..][..d]);
-        }
-        drop(vectors);
+        halves.par_chunks_mut(d).zip(chosen.par_chunks_mut(d)).zip(&kept).with_min_len(256).for_each(
+            |((half, vector), row)| {
+                half.copy_from_slice(row.vector);
+                row.vector.convert_to_f32_slice(vector);
+            },
+        );
         let mut cells: Vec<Cell> = Vec::new();
         let mut homes = Vec::with_capacity(m);
-        for (row, &from) in sources.iter().enumerate() {
-            let number = rows.cells[from];
+        for (place, row) in kept.iter().enumerate() {
+            let number = row.cell;
             if cells.last().is_none_or(|cell| cell.number != number) {
-                cells.push(Cell { number, rows: row..row, fresh: row, mean: vec![0.0; d] });
+                cells.push(Cell { number, rows: place..place, fresh: place, mean: vec![0.0; d] });
             }
             if let Some(cell) = cells.last_mut() {
-                cell.rows.end = row + 1;
-                cell.fresh += usize::from(!rows.settled[from]);
+                cell.rows.end = place + 1;
+                cell.fresh += usize::from(!row.settled);
             }
             homes.push(row_number(cells.len() - 1));
         }
-        let targets = |row: usize| &rows.probes[rows.probe_starts[row]..rows.probe_starts[row + 1]];
-        let probes = Probes::new(sources.iter().map(|&row| targets(row)));
+        let probes = Probes::new(kept.iter().map(|row| row.probes));
         cells.par_iter_mut().for_each(|cell| {
             #[expect(clippy::cast_precision_loss, reason = "a cell has few rows")]
             let share = 1.0 / cell.rows.len() as f32;
@@ -224,7 +245,7 @@ impl Block {
         Self {
             near,
             d,
-            ids: sources.iter().map(|&row| rows.ids[row]).collect(),
+            ids: kept.iter().map(|row| row.id).collect(),
             codes: Codes::new(&chosen, d),
             turned: rotation.is_some(),
             halves,
@@ -271,6 +292,21 @@ impl Block {
         let products = compare(&pieces);
         self.raise();
         other.raise();
+        products
+    }
+
+    /// Compares rows that probe cells of this block with these cells. They are at home in cells that are held elsewhere, where rows of
+    /// this block that probe those come by: of the two ends' ways to meet, the one into the earlier cell counts.
+    pub fn visited(&mut self, visitors: &mut Self) -> u64 {
+        let (here, there) = (&*self, &*visitors);
+        let pieces: Vec<Vec<Piece>> = here
+            .cells
+            .par_iter()
+            .map(|cell| there.pieces(there.probing(cell.number), here, cell, Seen::ProbingBeforeCell))
+            .collect();
+        let products = compare(&pieces);
+        self.raise();
+        visitors.raise();
         products
     }
 
@@ -415,6 +451,10 @@ impl Piece<'_> {
             Seen::Before => row <= query,
             Seen::ProbingBefore => row < query && probing(),
             Seen::Probing => probing(),
+            Seen::ProbingBeforeCell => {
+                let number = |block: &Block, row: usize| block.cells[block.homes[row] as usize].number;
+                number(self.queries, query) < number(self.base, row) && probing()
+            }
         }
     }
 }
@@ -527,7 +567,7 @@ mod tests {
             let rows = take(&rows(400, cells, seed), |_| true);
             let expected = oracle(&rows);
             assert!(expected.len() > 300, "{} pairs", expected.len());
-            let mut block = Block::new(&rows, D, NEAR, None);
+            let mut block = Block::new(std::slice::from_ref(&rows), D, NEAR, None);
             block.within();
             assert_eq!(found(vec![block]), expected, "seed {seed}");
         }
@@ -543,7 +583,8 @@ mod tests {
         // The second cut goes through a cell.
         let halves =
             [take(&rows, |row| row < 100), take(&rows, |row| (100..150).contains(&row)), take(&rows, |row| row >= 150)];
-        let mut blocks: Vec<Block> = halves.iter().map(|rows| Block::new(rows, D, NEAR, None)).collect();
+        let mut blocks: Vec<Block> =
+            halves.iter().map(|rows| Block::new(std::slice::from_ref(rows), D, NEAR, None)).collect();
         for i in 0..3 {
             let (left, right) = blocks.split_at_mut(i + 1);
             left[i].within();
@@ -552,6 +593,41 @@ mod tests {
             }
         }
         assert_eq!(found(blocks), expected);
+    }
+
+    #[test]
+    fn groups_of_cells_find_apart_with_their_visitors_what_one_finds() {
+        let all = rows(300, 12, 6);
+        // No equal vectors: they are left out a block at a time.
+        let rows = take(&all, |row| row % 9 != 0 || row == 0);
+        let expected = oracle(&rows);
+        let mut nearest: BTreeMap<ImageId, Vec<Neighbour>> = BTreeMap::new();
+        for group in [0..4, 4..9, 9..12] {
+            let probes = |row: usize| &rows.probes[rows.probe_starts[row]..rows.probe_starts[row + 1]];
+            let home = |row: usize| group.contains(&rows.cells[row]);
+            let comes = |row: usize| !home(row) && probes(row).iter().any(|probe| group.contains(probe));
+            let block = |wanted: &dyn Fn(usize) -> bool| Block::new(&[take(&rows, wanted)], D, NEAR, None);
+            let mut held = block(&home);
+            held.within();
+            let mut found = Vec::new();
+            for parity in 0..2 {
+                let mut visitors = block(&|row| comes(row) && row % 2 == parity);
+                held.visited(&mut visitors);
+                found.extend(visitors.into_found());
+            }
+            found.extend(held.into_pairs());
+            for Pair { id, neighbour, similarity } in found {
+                let of = nearest.entry(id).or_default();
+                assert!(of.iter().all(|known| known.id != neighbour), "{id:?} met {neighbour:?} twice");
+                of.push(Neighbour { similarity, id: neighbour });
+            }
+        }
+        let mut found = BTreeSet::new();
+        for (id, mut near) in nearest {
+            near.sort();
+            found.extend(near.iter().take(NEAR.k).map(|near| (id.min(near.id), id.max(near.id))));
+        }
+        assert_eq!(found, expected);
     }
 
     #[test]
@@ -566,7 +642,7 @@ mod tests {
             probe_starts: vec![0; n + 1],
             probes: Vec::new(),
         };
-        let mut block = Block::new(&rows, D, NEAR, None);
+        let mut block = Block::new(&[rows], D, NEAR, None);
         assert_eq!((block.rows(), block.within()), (1, 0));
         assert_eq!(block.into_pairs().filter(|pair| pair.neighbour == ImageId(0)).count(), n - 1);
     }

@@ -1,8 +1,10 @@
-//! The self-join: the vectors of some regions against each other and against those of later regions that they are tied to.
+//! The self-join: the vectors of some regions against each other, and against those of other regions that probe their cells. So a
+//! vector is read once for each group of regions that it looks at, however many groups there are.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -19,6 +21,11 @@ use crate::types::{CellRows, ImageId};
 
 /// Rows of a block, but for what is over in its last cell.
 const BLOCK_ROWS: u64 = 32_768;
+/// Rows of a run that are looked through for visitors at a time, how many such windows are looked through at once, and how many visitors
+/// make a block.
+const WINDOW_ROWS: u64 = 4096;
+const WINDOWS: usize = 8;
+const VISITORS: usize = 16_384;
 
 table! {
     /// A near pair, written once from each end that has the other among its nearest; from the later end once more for each task.
@@ -76,22 +83,19 @@ pub fn run(group: &Range<u32>, common: &Common, task: &mut Task) -> Result<()> {
     let looking = Looking { d, near, rotation };
     let mut slices = Vec::new();
     for region in group.clone() {
-        slices.extend(cut(&runs, common.cells_of(region))?);
+        slices.extend(cut(&runs, common.cells_of(region), BLOCK_ROWS)?);
     }
-    let own = slices.len();
-    for region in tied(&runs, group) {
-        slices.extend(cut(&runs, common.cells_of(region))?);
-    }
+    let windows = windows(&runs, group, common)?;
     let mut out = Out {
         writer: task.rows("edges")?,
         similarities: Histogram::linear(f64::from(common.floor), 1.0, 60),
         edges: 0,
     };
-    let (mut first, mut products, mut equal) = (0, 0, 0);
-    while first < own {
+    let (mut first, mut products, mut equal, mut visitors) = (0, 0, 0, 0);
+    while first < slices.len() {
         let mut held: Vec<Block> = Vec::new();
-        let mut rows = 0;
-        while first < own && (held.is_empty() || rows + slices[first].len() <= common.held_rows) {
+        let (from, mut rows) = (first, 0);
+        while first < slices.len() && (held.is_empty() || rows + slices[first].len() <= common.held_rows) {
             rows += slices[first].len();
             let mut block = load(&runs, &slices[first], &looking)?;
             products += block.within();
@@ -101,19 +105,19 @@ pub fn run(group: &Range<u32>, common: &Common, task: &mut Task) -> Result<()> {
             held.push(block);
             first += 1;
         }
-        // The next rows are read while these are compared.
-        let mut next = slices.get(first).map(|slice| load(&runs, slice, &looking));
-        for after in first + 1..=slices.len() {
-            let Some(block) = next.take() else { break };
-            let mut block = block?;
-            let (compared, loaded) = rayon::join(
-                || held.iter_mut().map(|held| held.with(&mut block)).sum::<u64>(),
-                || slices.get(after).map(|slice| load(&runs, slice, &looking)),
-            );
+        let cells = slices[from].cells.start..slices[first - 1].cells.end;
+        let mut others = Others { runs: &runs, looking: &looking, cells, later: &slices[first..], windows: &windows };
+        let mut next = others.next();
+        while let Some(other) = next {
+            let mut other = other?;
+            let compare = || -> u64 { held.iter_mut().map(|held| other.meet(held)).sum() };
+            // The next rows are read meanwhile.
+            let (compared, read) = rayon::join(compare, || others.next());
             products += compared;
-            next = loaded;
+            visitors += other.visitors();
+            next = read;
             // Its equal vectors are the affair of the task that holds it.
-            out.write(block.into_found())?;
+            out.write(other.into_block().into_found())?;
         }
         for block in held {
             equal += block.left_out();
@@ -124,6 +128,7 @@ pub fn run(group: &Range<u32>, common: &Common, task: &mut Task) -> Result<()> {
     }
     task.outcome.rows_out = task.outcome.rows_in;
     task.count("products", products);
+    task.count("visitors", visitors);
     task.count("equal_vectors", equal);
     task.count("edges", out.edges);
     task.outcome.histograms.insert("neighbour_similarity".into(), out.similarities);
@@ -163,19 +168,90 @@ impl Out {
     }
 }
 
-/// The later regions that share a pair of a row and a probed cell with the group, in order.
-fn tied(runs: &[Run], group: &Range<u32>) -> BTreeSet<u32> {
-    let ties = runs.iter().flat_map(|run| &run.ties);
-    let later = |&(from, to): &(u32, u32)| match (group.contains(&from), group.contains(&to)) {
-        (true, false) if to >= group.end => Some(to),
-        (false, true) if from >= group.end => Some(from),
-        _ => None,
-    };
-    ties.filter_map(later).collect()
+/// What the rows that are held are compared with.
+enum Other {
+    /// Later rows of the same regions.
+    Later(Block),
+    /// Rows from elsewhere that probe some of the held cells.
+    Visitors(Block),
 }
 
-/// Cuts some cells into slices of about [`BLOCK_ROWS`] rows.
-fn cut(runs: &[Run], cells: Range<u32>) -> Result<Vec<Slice>> {
+impl Other {
+    fn meet(&mut self, held: &mut Block) -> u64 {
+        match self {
+            Self::Later(block) => held.with(block),
+            Self::Visitors(block) => held.visited(block),
+        }
+    }
+
+    fn visitors(&self) -> u64 {
+        match self {
+            Self::Later(_) => 0,
+            Self::Visitors(block) => block.rows() as u64,
+        }
+    }
+
+    fn into_block(self) -> Block {
+        match self {
+            Self::Later(block) | Self::Visitors(block) => block,
+        }
+    }
+}
+
+/// What is still to be read for the rows that are held.
+struct Others<'a> {
+    runs: &'a [Run],
+    looking: &'a Looking,
+    /// The cells that are held.
+    cells: Range<u32>,
+    later: &'a [Slice],
+    windows: &'a [Window],
+}
+
+/// Some rows of one run that may visit.
+struct Window {
+    run: usize,
+    slice: Slice,
+}
+
+impl Others<'_> {
+    fn next(&mut self) -> Option<Result<Other>> {
+        if let Some((slice, later)) = self.later.split_first() {
+            self.later = later;
+            return Some(load(self.runs, slice, self.looking).map(Other::Later));
+        }
+        let (mut parts, mut rows) = (Vec::new(), 0);
+        while rows < VISITORS && !self.windows.is_empty() {
+            let (some, rest) = self.windows.split_at(self.windows.len().min(WINDOWS));
+            self.windows = rest;
+            let visits = |probes: &[u32]| probes.iter().any(|probe| self.cells.contains(probe));
+            let read = |window: &Window| read(&self.runs[window.run..=window.run], &window.slice, visits);
+            match some.par_iter().map(read).collect::<Result<Vec<_>>>() {
+                Ok(read) => parts.extend(read.into_iter().flatten().filter(|part| !part.ids.is_empty())),
+                Err(error) => return Some(Err(error)),
+            }
+            rows = parts.iter().map(|part| part.ids.len()).sum();
+        }
+        (rows > 0).then(|| Ok(Other::Visitors(self.looking.block(&parts))))
+    }
+}
+
+/// The rows of other regions among which some may probe cells of the group: what the runs' ties say.
+fn windows(runs: &[Run], group: &Range<u32>, common: &Common) -> Result<Vec<Window>> {
+    let mut windows = Vec::new();
+    for (number, run) in runs.iter().enumerate() {
+        let comes = |&&(from, to): &&(u32, u32)| group.contains(&to) && !group.contains(&from);
+        let regions: BTreeSet<u32> = run.ties.iter().filter(comes).map(|&(from, _)| from).collect();
+        for region in regions {
+            let slices = cut(&runs[number..=number], common.cells_of(region), WINDOW_ROWS)?;
+            windows.extend(slices.into_iter().map(|slice| Window { run: number, slice }));
+        }
+    }
+    Ok(windows)
+}
+
+/// Cuts some cells into slices of about `most` rows.
+fn cut(runs: &[Run], cells: Range<u32>, most: u64) -> Result<Vec<Slice>> {
     let mut sizes = vec![0u64; cells.len()];
     for run in runs {
         for (size, bounds) in sizes.iter_mut().zip(run.starts(cells.clone())?.windows(2)) {
@@ -185,14 +261,14 @@ fn cut(runs: &[Run], cells: Range<u32>) -> Result<Vec<Slice>> {
     let mut slices: Vec<Slice> = Vec::new();
     let mut open = false;
     for (cell, size) in cells.zip(sizes) {
-        if let Some(slice) = slices.last_mut().filter(|slice| open && slice.len() + size <= BLOCK_ROWS) {
+        if let Some(slice) = slices.last_mut().filter(|slice| open && slice.len() + size <= most) {
             slice.cells.end = cell + 1;
             slice.rows.end += size;
         } else {
-            let starts = (0..size.max(1)).step_by(usize::try_from(BLOCK_ROWS).unwrap_or(usize::MAX));
-            let end = |start: u64| size.min(start + BLOCK_ROWS);
+            let starts = (0..size.max(1)).step_by(usize::try_from(most).unwrap_or(usize::MAX));
+            let end = |start: u64| size.min(start + most);
             slices.extend(starts.map(|start| Slice { cells: cell..cell + 1, rows: start..end(start) }));
-            open = size <= BLOCK_ROWS;
+            open = size <= most;
         }
     }
     slices.retain(|slice| slice.len() > 0);
@@ -201,15 +277,26 @@ fn cut(runs: &[Run], cells: Range<u32>) -> Result<Vec<Slice>> {
 
 /// Reads a slice out of all runs.
 fn load(runs: &[Run], slice: &Slice, looking: &Looking) -> Result<Block> {
-    let mut rows = CellRows::default();
+    Ok(looking.block(&read(runs, slice, |_| true)?))
+}
+
+/// The rows of a slice whose probes are wanted, a part a run.
+fn read(runs: &[Run], slice: &Slice, wanted: impl Fn(&[u32]) -> bool + Sync) -> Result<Vec<CellRows>> {
     let mut before = 0;
+    let mut places = Vec::with_capacity(runs.len());
     for run in runs {
         let starts = run.starts(slice.cells.clone())?;
         let (first, last) = (starts[0], starts[starts.len() - 1]);
         let begin = slice.rows.start.saturating_sub(before).min(last - first);
         let end = slice.rows.end.saturating_sub(before).min(last - first);
-        run.read(slice.cells.clone(), first + begin..first + end, &mut rows)?;
+        places.push((run, first + begin..first + end));
         before += last - first;
     }
-    Ok(Block::new(&rows, looking.d, looking.near, looking.rotation.as_ref()))
+    places.into_par_iter().map(|(run, rows)| run.read(slice.cells.clone(), rows, &wanted)).collect()
+}
+
+impl Looking {
+    fn block(&self, rows: &[CellRows]) -> Block {
+        Block::new(rows, self.d, self.near, self.rotation.as_ref())
+    }
 }
