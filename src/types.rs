@@ -86,7 +86,7 @@ impl Ord for Neighbour {
 pub struct CellRows {
     /// Which image each row belongs to.
     pub ids: Vec<ImageId>,
-    /// The cell of each row; ascending.
+    /// The cell of each row; ascending where they were read.
     pub cells: Vec<u32>,
     /// Whether a row is compared only with rows that are not settled.
     pub settled: Vec<bool>,

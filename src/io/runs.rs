@@ -6,12 +6,13 @@
 //! Only `lvd` itself reads them, between two phases.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use half::f16;
+use rayon::prelude::*;
 use zerocopy::IntoBytes;
 
 use crate::error::{Error, Result};
@@ -22,44 +23,51 @@ const MAGIC: [u8; 8] = *b"lvd-run2";
 const HEAD: u64 = 40;
 /// Rows of which one is wanted at least are read in one go.
 const BETWEEN_ROWS: u64 = 8;
+/// Vectors that are brought into order at a time.
+const GATHERED_ROWS: usize = 8192;
 
-/// Writes `rows`, sorted by cell, of `cells` cells, as a run at `path`; `ties` are pairs of regions that hold a row and a cell it probes.
+/// Writes `rows`, of `cells` cells and in any order, as a run at `path`; `ties` are pairs of regions that hold a row and a cell it probes.
 pub fn write(path: &Path, rows: &CellRows, d: usize, cells: u32, ties: &[(u32, u32)]) -> Result<()> {
-    assert!(rows.cells.is_sorted(), "a run is sorted by cell");
-    let file = File::create_new(path).map_err(Error::io(path))?;
-    let mut out = BufWriter::with_capacity(1 << 20, file);
-    let mut put = |bytes: &[u8]| out.write_all(bytes).map_err(Error::io(path));
-    put(&MAGIC)?;
-    for number in [d as u64, rows.ids.len() as u64, u64::from(cells), ties.len() as u64] {
-        put(&number.to_le_bytes())?;
+    let mut order: Vec<u32> = (0..).take(rows.ids.len()).collect();
+    order.par_sort_unstable_by_key(|&row| (rows.cells[row as usize], row));
+    let order: Vec<usize> = order.into_iter().map(|row| row as usize).collect();
+    let mut head = Vec::from(MAGIC);
+    for number in [d as u64, order.len() as u64, u64::from(cells), ties.len() as u64] {
+        head.extend(number.to_le_bytes());
     }
     for cell in 0..=cells {
-        put(&(rows.cells.partition_point(|&of| of < cell) as u64).to_le_bytes())?;
+        head.extend((order.partition_point(|&row| rows.cells[row] < cell) as u64).to_le_bytes());
     }
-    for &(from, to) in ties {
-        put(&from.to_le_bytes())?;
-        put(&to.to_le_bytes())?;
-    }
-    for id in &rows.ids {
-        put(&id.0.to_le_bytes())?;
-    }
-    put(&rows.settled.iter().map(|&settled| u8::from(settled)).collect::<Vec<u8>>())?;
+    head.extend(ties.iter().flat_map(|&(from, to)| [from.to_le_bytes(), to.to_le_bytes()].concat()));
+    head.extend(order.iter().flat_map(|&row| rows.ids[row].0.to_le_bytes()));
+    head.extend(order.iter().map(|&row| u8::from(rows.settled[row])));
     let (mut starts, mut probes) = (vec![0], Vec::new());
-    for bounds in rows.probe_starts.windows(2) {
-        pack(&rows.probes[bounds[0]..bounds[1]], &mut probes);
+    for &row in &order {
+        pack(&rows.probes[rows.probe_starts[row]..rows.probe_starts[row + 1]], &mut probes);
         starts.push(probes.len());
     }
     for start in starts {
-        put(&u32::try_from(start).map_err(|e| Error::data(path, e))?.to_le_bytes())?;
+        head.extend(u32::try_from(start).map_err(|e| Error::data(path, e))?.to_le_bytes());
     }
+    let mut file = File::create_new(path).map_err(Error::io(path))?;
+    let mut put = |bytes: &[u8]| file.write_all(bytes).map_err(Error::io(path));
+    put(&head)?;
     put(&probes)?;
-    let mut bytes = Vec::with_capacity(2 * d);
-    for vector in rows.halves.chunks(d.max(1)) {
-        bytes.clear();
-        bytes.extend(vector.iter().flat_map(|x| x.to_le_bytes()));
-        put(&bytes)?;
+    let gather = |some: &[usize], to: &mut Vec<f16>| {
+        to.resize(some.len() * d, f16::ZERO);
+        to.par_chunks_mut(d.max(1)).zip(some).with_min_len(64).for_each(|(to, &row)| {
+            let vector = &rows.halves[row * d..][..d];
+            to.iter_mut().zip(vector).for_each(|(to, from)| *to = f16::from_bits(from.to_bits().to_le()));
+        });
+    };
+    // Some are written while the next are gathered.
+    let (mut full, mut next): (Vec<f16>, _) = (Vec::new(), Vec::new());
+    for some in order.chunks(GATHERED_ROWS) {
+        let (written, ()) = rayon::join(|| put(full[..].as_bytes()), || gather(some, &mut next));
+        written?;
+        std::mem::swap(&mut full, &mut next);
     }
-    let file = out.into_inner().map_err(|error| Error::io(path)(error.into_error()))?;
+    put(full[..].as_bytes())?;
     file.sync_all().map_err(Error::io(path))
 }
 
@@ -246,12 +254,12 @@ mod tests {
         let folder = tempfile::tempdir().map_err(Error::io("a temporary folder"))?;
         let path = folder.path().join("run");
         let rows = CellRows {
-            ids: (10..15).map(ImageId).collect(),
-            cells: vec![0, 2, 2, 2, 3],
-            settled: vec![false, true, false, false, true],
-            halves: (0..15u8).map(f16::from).collect(),
-            probe_starts: vec![0, 1, 1, 3, 3, 4],
-            probes: vec![7, 70_000, 9, 200],
+            ids: [14, 10, 11, 12, 13].map(ImageId).to_vec(),
+            cells: vec![3, 0, 2, 2, 2],
+            settled: vec![true, false, true, false, false],
+            halves: [12, 13, 14, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11u8].map(f16::from).to_vec(),
+            probe_starts: vec![0, 1, 2, 2, 4, 4],
+            probes: vec![200, 7, 70_000, 9],
         };
         write(&path, &rows, 3, 5, &[(0, 1), (1, 0)])?;
         let run = Run::open(&path)?;

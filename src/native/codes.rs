@@ -13,7 +13,7 @@ use rayon::prelude::*;
 
 pub use kernel::name as kernel_name;
 
-use self::kernel::{Hits, Operands, Store};
+use self::kernel::{Best, Hits, Looking, Operands, Store};
 use super::wide::wide;
 use crate::ops::dot::dot;
 
@@ -194,6 +194,29 @@ impl Codes {
             start = span.end;
         }
         SCRATCH.set(scratch);
+    }
+
+    /// For each chosen query the rows whose estimated cosine is less than that of the nearest by at most `margin`, in order, each with
+    /// the estimate.
+    #[must_use]
+    pub fn nearest(&self, queries: &Self, chosen: &[u32], margin: f32) -> Vec<Vec<(u32, f32)>> {
+        let mut scales = self.scales.clone();
+        // What fills up the last group is nobody's nearest.
+        scales[self.rows..].fill(f32::NAN);
+        // Products are compared without the query's own scale; it is 0 for one without a direction.
+        let own = |query: u32| queries.scales[query as usize];
+        let of = |&query: &u32| Looking::new(if own(query) > 0.0 { margin / own(query) } else { 0.0 });
+        let mut looking: Vec<Looking> = chosen.iter().map(of).collect();
+        let groups = self.groups(&(0..self.rows));
+        self.multiply(queries, chosen, &groups, Depth::Full, &mut Best { scales: &scales, looking: &mut looking });
+        let counts = |(&query, Looking { mut found, least, .. }): (&u32, Looking)| {
+            found.retain(|&(_, value)| value >= least);
+            for (_, value) in &mut found {
+                *value *= own(query);
+            }
+            found
+        };
+        chosen.iter().zip(looking).map(counts).collect()
     }
 
     /// What a product, times the row's scale, has to reach for each of the chosen queries and the groups of a span.

@@ -11,15 +11,14 @@ use rayon::prelude::*;
 use super::dot::normalise;
 use super::hash::Draw;
 use crate::error::{Error, Result};
-use crate::native::codes::{Codes, LANES};
-use crate::native::wide::wide;
+use crate::native::codes::Codes;
 
 /// Cells that a vector probes at most, its own included.
 pub const PROBES: usize = 512;
 /// Rounds of k-means, from random points: cells need not be good clusters.
 const ROUNDS: usize = 2;
 /// Vectors that look at all cells together.
-const LOOKING: usize = 16;
+const LOOKING: usize = 64;
 /// Vectors of one task of [`Cells::assign`].
 const BLOCK: usize = 1024;
 
@@ -123,15 +122,18 @@ impl Cells {
         assigned
     }
 
-    /// For each row the cells within `margin` of the best, best first.
+    /// For each row the cells within `margin` of the best, best first, at most [`PROBES`].
     fn look(&self, codes: &Codes, rows: &[u32], margin: f32) -> Vec<Vec<(u32, f32)>> {
-        let (mut products, all, mut found) = (Vec::new(), 0..self.len(), Vec::with_capacity(rows.len()));
+        let mut found = Vec::with_capacity(rows.len());
         for chosen in rows.chunks(LOOKING) {
-            let stride = self.codes.products(codes, chosen, &all, &mut products);
-            for (&row, products) in chosen.iter().zip(products.chunks(stride)) {
-                let (products, scale) = (&products[..self.len()], codes.scale(row as usize));
-                found.push(near(products, self.codes.scales(), scale, margin));
-            }
+            found.extend(self.codes.nearest(codes, chosen, margin).into_iter().map(|mut cells| {
+                if cells.len() > PROBES {
+                    cells.select_nth_unstable_by(PROBES - 1, nearer);
+                    cells.truncate(PROBES);
+                }
+                cells.sort_unstable_by(nearer);
+                cells
+            }));
         }
         found
     }
@@ -146,43 +148,6 @@ impl Cells {
             probes.iter().find(|&&(probed, _)| probed == cell).map_or(f32::INFINITY, |&(_, gap)| gap)
         };
         gap(one.1, other.0).min(gap(other.1, one.0))
-    }
-}
-
-wide! {
-    /// The cells whose cosine, the product times both scales, is less than the best by at most `margin`: at most [`PROBES`], best first.
-    #[expect(clippy::cast_precision_loss, reason = "estimates")]
-    fn near(products: &[i32], scales: &[f32], scale: f32, margin: f32) -> Vec<(u32, f32)> {
-        // Cosines over the row's own scale, which is positive, or 0 for a row without a direction.
-        let cosine = |product: i32, of: f32| product as f32 * of;
-        let lanes = || products.chunks(LANES).zip(scales.chunks(LANES));
-        let mut most = [f32::NEG_INFINITY; LANES];
-        for (products, scales) in lanes() {
-            for ((most, &product), &of) in most.iter_mut().zip(products).zip(scales) {
-                let cosine = cosine(product, of);
-                *most = if cosine > *most { cosine } else { *most };
-            }
-        }
-        let most = most.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let least = if scale > 0.0 { most - margin / scale } else { most };
-        let mut cells = Vec::new();
-        for (block, (products, scales)) in lanes().enumerate() {
-            let mut any = 0;
-            for (&product, &of) in products.iter().zip(scales) {
-                any |= u32::from(cosine(product, of) >= least);
-            }
-            if any > 0 {
-                let seen = products.iter().zip(scales).map(|(&product, &of)| cosine(product, of));
-                let seen = seen.enumerate().filter(|&(_, cosine)| cosine >= least);
-                cells.extend(seen.map(|(lane, cosine)| (number(block * LANES + lane), cosine * scale)));
-            }
-        }
-        if cells.len() > PROBES {
-            cells.select_nth_unstable_by(PROBES - 1, nearer);
-            cells.truncate(PROBES);
-        }
-        cells.sort_unstable_by(nearer);
-        cells
     }
 }
 

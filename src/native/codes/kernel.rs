@@ -112,6 +112,84 @@ impl Sink for Hits<'_> {
     }
 }
 
+/// Notes where a product, times the scale of the packed row, is less than the largest of its row so far by at most a margin.
+pub struct Best<'a> {
+    /// A scale for each packed row, whole groups; NaN for what fills up the last.
+    pub scales: &'a [f32],
+    /// What each row looks for.
+    pub looking: &'a mut [Looking],
+}
+
+/// What a row looks for, and has found.
+#[derive(Clone, Debug)]
+pub struct Looking {
+    /// How much less than the largest still counts.
+    pub margin: f32,
+    /// The largest so far.
+    pub most: f32,
+    /// What counts so far: the largest less the margin.
+    pub least: f32,
+    /// Numbers of packed rows, and the products times their scales: those that count, and some that did before.
+    pub found: Vec<(u32, f32)>,
+}
+
+impl Looking {
+    /// Nothing found yet.
+    pub fn new(margin: f32) -> Self {
+        Self { margin, most: f32::NEG_INFINITY, least: f32::NEG_INFINITY, found: Vec::new() }
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "fewer than 2^32 rows")]
+    fn note(&mut self, group: usize, mut mask: u16, values: &[f32; LANES]) {
+        while mask != 0 {
+            let (lane, value) = (mask.trailing_zeros(), values[mask.trailing_zeros() as usize]);
+            if value >= self.least {
+                self.found.push(((group * LANES) as u32 + lane, value));
+            }
+            if value > self.most {
+                (self.most, self.least) = (value, value - self.margin);
+            }
+            mask &= mask - 1;
+        }
+    }
+}
+
+impl Sink for Best<'_> {
+    fn take(&mut self, row: usize, group: usize, products: &[i32; LANES]) {
+        let looking = &mut self.looking[row];
+        let (mut mask, mut values) = (0, [0.0; LANES]);
+        for (lane, (&product, &scale)) in products.iter().zip(&self.scales[group * LANES..]).enumerate() {
+            #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+            let value = product as f32 * scale;
+            values[lane] = value;
+            mask |= u16::from(value >= looking.least) << lane;
+        }
+        looking.note(group, mask, &values);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    unsafe fn take_register(&mut self, row: usize, group: usize, products: std::arch::x86_64::__m512i) {
+        use std::arch::x86_64::{
+            _CMP_GE_OQ, _mm512_cmp_ps_mask, _mm512_cvtepi32_ps, _mm512_loadu_ps, _mm512_mul_ps, _mm512_set1_ps,
+            _mm512_storeu_ps,
+        };
+        let looking = &mut self.looking[row];
+        let scales = &self.scales[group * LANES..][..LANES];
+        // SAFETY: sixteen scales, as just cut; the load needs no alignment.
+        let scales = unsafe { _mm512_loadu_ps(scales.as_ptr()) };
+        let products = _mm512_mul_ps(_mm512_cvtepi32_ps(products), scales);
+        let mask = _mm512_cmp_ps_mask::<_CMP_GE_OQ>(products, _mm512_set1_ps(looking.least));
+        if mask != 0 {
+            let mut values = [0.0; LANES];
+            // SAFETY: sixteen places; the store needs no alignment.
+            unsafe { _mm512_storeu_ps(values.as_mut_ptr(), products) };
+            looking.note(group, mask, &values);
+        }
+    }
+}
+
 /// What a processor can run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kernel {
@@ -390,6 +468,8 @@ mod tests {
                 by(kernel, &operands, &mut Store { out: &mut out, stride: groups * LANES });
                 let mut hits = Vec::new();
                 by(kernel, &operands, &mut Hits { scales: &scales, thresholds: &thresholds, found: &mut hits });
+                let mut looking = vec![Looking::new(200.0); rows];
+                by(kernel, &operands, &mut Best { scales: &scales, looking: &mut looking });
                 for (place, &product) in out.iter().enumerate() {
                     let (row, base) = (place / (groups * LANES), place % (groups * LANES));
                     let sum = expected(row, base);
@@ -398,6 +478,14 @@ mod tests {
                     let reaches = sum as f32 * scales[base] >= thresholds[row * groups + base / LANES];
                     let (row, base) = (u32::try_from(row).expect("few"), u32::try_from(base).expect("few"));
                     assert_eq!(hits.iter().filter(|&&hit| hit == (row, base)).count(), usize::from(reaches));
+                    let Looking { found, most, least, .. } = &looking[row as usize];
+                    #[expect(clippy::cast_precision_loss, reason = "what the kernels do")]
+                    let value = sum as f32 * scales[base as usize];
+                    let there = found.iter().filter(|&&noted| noted == (base, value)).count();
+                    assert!(
+                        value <= *most && there <= 1 && (there == 1 || value < *least),
+                        "{kernel:?}: {row}, {base}"
+                    );
                 }
             }
         }

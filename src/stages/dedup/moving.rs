@@ -1,6 +1,5 @@
 //! Moving every vector once: into a run sorted by cell, with the cells it probes.
 
-use half::f16;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
@@ -30,12 +29,15 @@ pub fn run(members: &[Member], common: &Common, task: &mut Task) -> Result<()> {
     let tuned = tune::margin(&common.needs, &common.planted, common.neighbours, common.recall, task)?;
     let mut rows = CellRows { probe_starts: vec![0], ..CellRows::default() };
     let mut d = 0;
+    let most = members.iter().map(|member| member.shard.rows_at_most()).sum::<u64>();
+    let most = usize::try_from(most).unwrap_or(0);
     for member in members {
         let mut blocks = member.shard.blocks(task)?;
         let mut next = blocks.next();
         while let Some(block) = next.take() {
             let block = block?;
             d = block.dimension;
+            rows.halves.reserve_exact((most * d).saturating_sub(rows.halves.len()));
             let n = block.ids.len();
             let assign = || match &cells {
                 Some(cells) => cells.assign(&block.values, tuned.margin),
@@ -63,7 +65,6 @@ pub fn run(members: &[Member], common: &Common, task: &mut Task) -> Result<()> {
     let capped = rows.probe_starts.windows(2).filter(|ends| ends[1] - ends[0] + 1 >= PROBES).count();
     task.count("probes", rows.probes.len() as u64 + count);
     task.count("probes_capped", capped as u64);
-    let rows = sorted(&rows, d);
     let region = |cell: u32| common.regions.partition_point(|&first| first <= cell) - 1;
     let mut by_region = vec![0u64; common.regions.len() - 1];
     let regions: Vec<usize> = (0..common.regions[by_region.len()]).map(region).collect();
@@ -95,25 +96,4 @@ pub fn run(members: &[Member], common: &Common, task: &mut Task) -> Result<()> {
     let aside = task.aside("run");
     runs::write(&aside, &rows, d, common.regions[common.regions.len() - 1], &ties)?;
     task.publish_file(&aside, "runs", "run")
-}
-
-/// The same rows in the order of their cells.
-fn sorted(rows: &CellRows, d: usize) -> CellRows {
-    let mut order: Vec<u32> = (0..).take(rows.ids.len()).collect();
-    order.sort_by_key(|&row| (rows.cells[row as usize], row));
-    let order: Vec<usize> = order.into_iter().map(|row| row as usize).collect();
-    let mut to = CellRows { probe_starts: vec![0], ..CellRows::default() };
-    for &row in &order {
-        to.probes.extend(&rows.probes[rows.probe_starts[row]..rows.probe_starts[row + 1]]);
-        to.probe_starts.push(to.probes.len());
-    }
-    to.ids = order.iter().map(|&row| rows.ids[row]).collect();
-    to.cells = order.iter().map(|&row| rows.cells[row]).collect();
-    to.settled = order.iter().map(|&row| rows.settled[row]).collect();
-    let mut halves: Vec<f16> = Vec::with_capacity(rows.halves.len());
-    for row in order {
-        halves.extend(&rows.halves[row * d..(row + 1) * d]);
-    }
-    to.halves = halves;
-    to
 }
