@@ -44,6 +44,7 @@ impl Cluster {
             fs::create_dir_all(folder.join(name)).expect("a folder");
         }
         fs::write(folder.join("slurm.conf"), configuration(&folder)).expect("a configuration");
+        write_prolog(&folder);
         let mut cluster = Self { folder, controller: None, nodes: BTreeMap::new() };
         cluster.start_controller(true);
         (1..=NODES).for_each(|node| cluster.start_node(node));
@@ -104,6 +105,21 @@ impl Cluster {
         }
     }
 
+    /// Lets the next launch on a node fail before the job's script starts.
+    pub fn fail_next_launch(&self, node: usize) {
+        fs::write(self.folder.join(format!("no-launch-n{node}")), "").expect("a file");
+    }
+
+    /// Lets nodes work again that Slurm has taken out of service.
+    pub fn resume_drained(&self) {
+        let states = self.ask("sinfo", &["-h", "-N", "-o", "%N %T"]);
+        for (node, _) in
+            states.lines().filter_map(|line| line.split_once(' ')).filter(|(_, state)| state.contains("drain"))
+        {
+            self.ask("scontrol", &["update", &format!("nodename={node}"), "state=resume"]);
+        }
+    }
+
     /// What a command of Slurm's prints.
     pub fn ask(&self, program: &str, args: &[&str]) -> String {
         let output = self.command(Path::new(program)).args(args).output().expect("it starts");
@@ -127,7 +143,7 @@ impl Cluster {
     }
 
     /// The ends of all logs, for whoever has to find out.
-    fn story(&self) -> String {
+    pub fn story(&self) -> String {
         let mut story = self.ask("squeue", &[]) + &self.ask("sinfo", &["-R"]);
         for entry in fs::read_dir(self.folder.join("log")).expect("logs").flatten() {
             let text = fs::read_to_string(entry.path()).unwrap_or_default();
@@ -227,6 +243,14 @@ fn munge() {
     }
 }
 
+/// What runs on a node before each job: it fails once where a file asks for it.
+fn write_prolog(folder: &Path) {
+    let text = format!("#!/bin/sh\n! rm {}/no-launch-$SLURMD_NODENAME 2>/dev/null\n", folder.display());
+    let path = folder.join("prolog");
+    fs::write(&path, text).expect("a script");
+    fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("it may run");
+}
+
 fn configuration(folder: &Path) -> String {
     // Held together until all are known, so that they differ.
     let sockets: Vec<TcpListener> = (0..=NODES).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
@@ -241,7 +265,7 @@ fn configuration(folder: &Path) -> String {
          AccountingStorageType=accounting_storage/none\nJobCompType=jobcomp/filetxt\nJobCompLoc={at}/log/jobcomp.log\n\
          SelectType=select/cons_tres\nSelectTypeParameters=CR_Core\nSchedulerParameters=batch_sched_delay=1,bf_interval=2\n\
          MaxArraySize=1001\nReturnToService=2\nSlurmdTimeout=10\nSlurmctldTimeout=10\nKillWait=3\nMinJobAge=600\nJobRequeue=1\n\
-         MailProg=/bin/true\nMpiDefault=none\nSlurmdParameters=config_overrides\nDependencyParameters=kill_invalid_depend\n",
+         MailProg=/bin/true\nProlog={at}/prolog\nMpiDefault=none\nSlurmdParameters=config_overrides\nDependencyParameters=kill_invalid_depend\n",
         ports[0]
     );
     for (node, port) in ports.iter().enumerate().skip(1) {

@@ -22,6 +22,27 @@ pub struct Element {
     pub comment: String,
 }
 
+/// Who keeps an element from starting, if it is not its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// Slurm itself, after it could not launch it: it may start elsewhere.
+    AfterLaunch,
+    /// A person, or what was asked for.
+    ForGood,
+}
+
+impl Element {
+    /// Whether it is held.
+    #[must_use]
+    pub fn held(&self) -> Option<Held> {
+        let says = |text: &str| self.reason.to_lowercase().contains(text);
+        if says("requeued held") || says("requeued_held") || says("jobholdmaxrequeue") {
+            return Some(Held::AfterLaunch);
+        }
+        (says("held") || says("never")).then_some(Held::ForGood)
+    }
+}
+
 /// What no answer of Slurm's is blamed on but Slurm: ask again later.
 pub enum Answer<T> {
     /// It answered.
@@ -120,12 +141,20 @@ fn seconds(text: &str) -> Option<f64> {
 
 /// Ends jobs or elements; those that have ended by themselves are no error.
 pub fn cancel(ids: &[String]) -> Result<Answer<()>> {
+    of_each("scancel", &["--quiet"], ids)
+}
+
+/// Lets elements start that are held; those that are not any more are no error.
+pub fn release(ids: &[String]) -> Result<Answer<()>> {
+    of_each("scontrol", &["release"], ids)
+}
+
+fn of_each(program: &str, args: &[&str], ids: &[String]) -> Result<Answer<()>> {
     for some in ids.chunks(200) {
-        let mut args = vec!["--quiet"];
-        args.extend(some.iter().map(String::as_str));
-        match ask("scancel", &args) {
+        let args: Vec<&str> = args.iter().copied().chain(some.iter().map(String::as_str)).collect();
+        match ask(program, &args) {
             Ok(Answer::Later(why)) => return Ok(Answer::Later(why)),
-            // One of them may have ended since it was seen.
+            // One of them may have gone on since it was seen.
             Ok(Answer::Yes(_)) | Err(Error::Usage { .. }) => {}
             Err(error) => return Err(error),
         }
@@ -155,6 +184,11 @@ mod tests {
             Some((0, "(null)".into()))
         );
         assert_eq!(element("slurm_load_jobs error"), None);
+        let held = |reason: &str| element(&format!("17_3|PENDING|0:00|{reason}|lvd:abc:embed.embed.1"))?.held();
+        assert_eq!(held("launch failed requeued held"), Some(Held::AfterLaunch));
+        assert_eq!(held("JobHeldUser"), Some(Held::ForGood));
+        assert_eq!(held("DependencyNeverSatisfied"), Some(Held::ForGood));
+        assert_eq!(held("Resources"), None);
         assert_eq!(seconds("INVALID"), None);
     }
 }

@@ -21,7 +21,7 @@ use crate::io::publish;
 use crate::pipeline::attempt::{Work, now};
 use crate::pipeline::engine::Failure;
 use crate::pipeline::store::{Marker, Store};
-use cluster::{Answer, Element};
+use cluster::{Answer, Element, Held};
 use decide::{Live, Rules, Seen, decide};
 use script::Array;
 use settings::{AllSettings, Settings};
@@ -113,6 +113,7 @@ impl Slurm {
             fruitless: 0,
             not_before: 0.0,
             warned: BTreeSet::new(),
+            released: BTreeMap::new(),
         };
         driver.forget_ended()?;
         driver.run()
@@ -241,7 +242,10 @@ struct Driver<'a> {
     fruitless: usize,
     /// When the next submission may be made, after fruitless ones.
     not_before: f64,
+    /// Elements that a person has been told of.
     warned: BTreeSet<String>,
+    /// How often elements were released.
+    released: BTreeMap<String, usize>,
 }
 
 impl Driver<'_> {
@@ -270,6 +274,7 @@ impl Driver<'_> {
         loop {
             self.look_for_markers()?;
             let queue = self.queue()?;
+            self.look_for_held(&queue)?;
             let queue: Vec<Live> = queue.into_iter().filter_map(|element| self.live(element)).collect();
             let tries = self.work.store.tries(self.work.step, self.work.phase)?;
             // Once more: what ended between the two looks is not lost.
@@ -343,19 +348,29 @@ impl Driver<'_> {
             self.arrays.insert(element.comment.clone(), tasks);
         }
         let tasks = self.arrays.get(&element.comment)?.get(element.index)?.clone();
-        let held =
-            element.reason.contains("held") || element.reason.contains("Held") || element.reason.contains("Never");
-        if held && self.warned.insert(element.id.clone()) {
-            self.note(format!(
-                "warning: {}: element {} waits and will not start: {}; release it (scontrol release {}), or lvd cancel",
-                self.name(),
-                element.id,
-                element.reason,
-                element.id
-            ));
-        }
         let running = matches!(element.state.as_str(), "RUNNING" | "COMPLETING" | "SUSPENDED" | "STOPPED");
         Some(Live { id: element.id, running, elapsed: element.elapsed, tasks })
+    }
+
+    /// What Slurm could not launch and holds since may start elsewhere: it is released, as often as a task is tried. What else is held waits
+    /// for a person.
+    fn look_for_held(&mut self, queue: &[Element]) -> Result<()> {
+        let mut free = Vec::new();
+        for element in queue {
+            let Some(held) = element.held() else { continue };
+            let (id, reason, name) = (&element.id, &element.reason, self.name());
+            let released = self.released.entry(id.clone()).or_default();
+            if held == Held::AfterLaunch && *released < self.rules.tries {
+                *released += 1;
+                free.push(id.clone());
+                self.note(format!("{name}: element {id} could not be launched, and is released: {reason}"));
+            } else if self.warned.insert(id.clone()) {
+                self.note(format!(
+                    "warning: {name}: element {id} waits and will not start: {reason}; release it (scontrol release {id}), or lvd cancel"
+                ));
+            }
+        }
+        self.patience.with(&|why| self.note(why), &mut || cluster::release(&free))
     }
 
     /// Gives up on jobs that end before the program starts, time and again.
