@@ -21,11 +21,11 @@ use crate::types::{CellRows, ImageId};
 
 /// Rows of a block, but for what is over in its last cell.
 const BLOCK_ROWS: u64 = 32_768;
-/// Rows of a run that are looked through for visitors at a time, how many such windows are looked through at once, and how many visitors
-/// make a block.
+/// Rows of a run that are looked through for visitors at a time, and how many such windows are looked through at once.
 const WINDOW_ROWS: u64 = 4096;
 const WINDOWS: usize = 8;
-const VISITORS: usize = 16_384;
+/// Numbers of the vectors of a block of visitors, about: enough of them look at each cell that is held to be worth its coming from memory.
+const VISITING: usize = 1 << 25;
 
 table! {
     /// A near pair, written once from each end that has the other among its nearest; from the later end once more for each task.
@@ -221,7 +221,7 @@ impl Others<'_> {
             return Some(load(self.runs, slice, self.looking).map(Other::Later));
         }
         let (mut parts, mut rows) = (Vec::new(), 0);
-        while rows < VISITORS && !self.windows.is_empty() {
+        while rows * self.looking.d < VISITING && !self.windows.is_empty() {
             let (some, rest) = self.windows.split_at(self.windows.len().min(WINDOWS));
             self.windows = rest;
             let visits = |probes: &[u32]| probes.iter().any(|probe| self.cells.contains(probe));
