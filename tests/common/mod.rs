@@ -71,13 +71,17 @@ pub fn failure(args: &[&str]) -> (i32, String) {
     (output.status.code().expect("it was not killed"), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
-/// The built-in example, small, made once a test process; its own work folder is never used.
+/// The built-in example, small, made once a test process; its own work folder is never used. Those of processes that are no more go.
 pub static EXAMPLE: LazyLock<PathBuf> = LazyLock::new(|| {
-    let folder = std::env::temp_dir()
-        .join(format!("lvd-example-{}", env!("CARGO_PKG_VERSION")))
-        .join(std::process::id().to_string());
-    let _ = std::fs::remove_dir_all(&folder);
-    std::fs::create_dir_all(folder.parent().expect("it has one")).expect("a folder for the example");
+    let all = std::env::temp_dir().join(format!("lvd-example-{}", env!("CARGO_PKG_VERSION")));
+    let folder = all.join(std::process::id().to_string());
+    std::fs::create_dir_all(&all).expect("a folder for the examples");
+    let lives = |process: &std::ffi::OsStr| Path::new("/proc").join(process).exists();
+    for old in std::fs::read_dir(&all).into_iter().flatten().flatten() {
+        if old.path() == folder || lives("self".as_ref()) && !lives(&old.file_name()) {
+            let _ = std::fs::remove_dir_all(old.path());
+        }
+    }
     run(&["example", &folder.to_string_lossy(), "--images", "400"]);
     folder
 });
