@@ -71,6 +71,14 @@ fn inverted_lists_find_what_comparing_everything_finds() {
     };
     let exact = retrieved("exact", "0.99");
     assert_eq!(retrieved("ivf", "1.0"), exact, "all that is needed is looked at");
+    for codes in ["sq8", "pq"] {
+        curated(&work, &["retrieve.search=ivf", "retrieve.recall=1.0", &format!("retrieve.codes={codes}")]);
+        assert_eq!(
+            table(&work.join("retrieve")),
+            exact,
+            "{codes}: what is proposed is decided by the vectors themselves"
+        );
+    }
     let few = ids(&of_set(&retrieved("ivf", "0.5"), "sailing"));
     let exact = ids(&of_set(&exact, "sailing"));
     assert!(few.intersection(&exact).count() * 2 > exact.len(), "{} of {}", few.len(), exact.len());

@@ -91,7 +91,9 @@ pub fn write(folder: &Path, options: &Options) -> Result<Made> {
     writer.finish()?;
     publish::make_folder(&folder.join("models"))?;
     vit::write(&folder.join("models"))?;
-    publish::replace(&folder.join("quickstart.toml"), PIPELINE.as_bytes())?;
+    // Two fifths of the pictures, as of the usual number.
+    let pipeline = PIPELINE.replace("target = 800", &format!("target = {}", options.images * 2 / 5));
+    publish::replace(&folder.join("quickstart.toml"), pipeline.as_bytes())?;
     let made = Made { options: options.clone(), version: VERSION, files, already: false };
     publish::replace_json(&folder.join(DONE), &made)?;
     let unfinished = folder.join(UNFINISHED);

@@ -48,8 +48,38 @@ pub(super) fn check(code: c_int) -> Result<()> {
     Err(Error::Native { library: "FAISS", message })
 }
 
-pub(super) fn non_null(raw: *mut ffi::FaissIndex) -> Result<NonNull<ffi::FaissIndex>> {
-    NonNull::new(raw).ok_or_else(no_object)
+/// An index of FAISS's, freed when dropped.
+pub(super) struct Object(NonNull<ffi::FaissIndex>);
+
+// SAFETY: the FAISS object is owned by this value alone and has no ties to a thread.
+unsafe impl Send for Object {}
+// SAFETY: shared references reach FAISS only by functions of const objects, which FAISS documents as safe to call from
+// several threads on CPU indexes (its global counters of statistics may lose counts; nothing here reads them).
+unsafe impl Sync for Object {}
+
+impl Object {
+    /// Takes over an object that FAISS has just made.
+    pub(super) fn new(raw: *mut ffi::FaissIndex) -> Result<Self> {
+        NonNull::new(raw).map(Self).ok_or_else(no_object)
+    }
+
+    pub(super) fn as_ptr(&self) -> *mut ffi::FaissIndex {
+        self.0.as_ptr()
+    }
+
+    pub(super) fn copy(&self) -> Result<Self> {
+        let mut raw = ptr::null_mut();
+        // SAFETY: the index is live and only read; FAISS writes a new object's address to `raw`.
+        check(unsafe { ffi::faiss_clone_index(self.as_ptr(), &raw mut raw) })?;
+        Self::new(raw)
+    }
+}
+
+impl Drop for Object {
+    fn drop(&mut self) {
+        // SAFETY: the object came from FAISS, is freed nowhere else, and is not used after this.
+        unsafe { ffi::faiss_Index_free(self.as_ptr()) }
+    }
 }
 
 fn no_object() -> Error {

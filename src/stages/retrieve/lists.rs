@@ -1,15 +1,17 @@
 //! Inverted lists for searching a large pool: their centroids, and how many of them a search has to look at.
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::io::centroids::{self, Level};
 use crate::io::vectors::Vectors;
 use crate::native::exact::knn_ip;
-use crate::native::faiss::{Index, Storage};
+use crate::native::faiss::Index;
+use crate::ops::dot::dot;
 use crate::ops::hash::Draw;
 use crate::ops::kmeans::{KMeans, train};
 use crate::stages::pool::VectorShard;
+use crate::stages::retrieve::Codes;
 use crate::stages::retrieve::search::LISTED_ROWS;
 use crate::stages::task::Task;
 
@@ -19,6 +21,8 @@ const TRAINING_ROWS: u64 = 64;
 const ROUNDS: usize = 10;
 /// Seeds by which recall is measured.
 const QUERIES: u64 = 1024;
+/// Proposals for each neighbour wanted, at most: each is read and computed again.
+const PROPOSALS: usize = 64;
 
 #[derive(Serialize, Deserialize)]
 pub struct Common {
@@ -27,6 +31,7 @@ pub struct Common {
     /// The most neighbours a set wants.
     pub k: usize,
     pub recall: f64,
+    pub codes: Codes,
     pub seed: u64,
 }
 
@@ -49,23 +54,44 @@ pub fn run(common: &Common, task: &mut Task) -> Result<()> {
     let k = usize::try_from(lists).unwrap_or(n).min(n.div_ceil(8));
     let params = KMeans { k, iterations: ROUNDS, seed: common.seed, spherical: true, ..KMeans::default() };
     let trained = train(&sample.values, d, &params)?;
-    let (mut probes, mut recall) = (1, None);
+    let storage = common.codes.storage();
+    if n < storage.trained_on() {
+        let fact = format!(
+            "{n} images are too few to train the codes {:?} on: it takes {}",
+            common.codes,
+            storage.trained_on()
+        );
+        return Err(Error::usage(fact, "set `codes = \"sq8\"`"));
+    }
+    let mut index = Index::train(&trained.centroids, d, storage, &sample.values)?;
+    let written = task.aside("lists");
+    index.write(&written)?;
+    let (mut probes, mut proposals, mut recall) = (1, 1, None);
     if !seeds.ids.is_empty() {
-        let mut index = Index::new(&trained.centroids, d, Storage::Half)?;
         index.add(&sample.values)?;
         let wanted = common.k.min(n);
         let truth = knn_ip(&seeds.values, &sample.values, d, wanted);
-        loop {
-            let found = index.search(&seeds.values, wanted, probes)?;
-            // By similarity, for equal vectors are equally good.
+        // The share of the true neighbours among those proposed. By similarity, for equal vectors are equally good.
+        let found = |proposals: usize, probes: usize| -> Result<f64> {
+            let proposed = index.search(&seeds.values, (wanted * proposals).min(n), probes)?;
             let hits: usize = (0..seeds.ids.len())
+                .into_par_iter()
                 .map(|seed| {
                     let least = truth.of(seed).last().map_or(f32::INFINITY, |(_, similarity)| similarity);
-                    found.of(seed).filter(|&(_, similarity)| similarity >= least - 1e-4).count()
+                    let similarity = |row: u32| dot(seeds.row(seed), sample.row(row as usize));
+                    proposed.of(seed).filter(|&(row, _)| similarity(row) >= least).count().min(wanted)
                 })
                 .sum();
             #[expect(clippy::cast_precision_loss, reason = "a share")]
             let share = hits as f64 / (seeds.ids.len() * wanted) as f64;
+            Ok(share)
+        };
+        // What codes lose, whatever is looked at, is to be half of what may be lost.
+        while proposals < PROPOSALS && found(proposals, k)? < f64::midpoint(1.0, common.recall) {
+            proposals *= 2;
+        }
+        loop {
+            let share = found(proposals, probes)?;
             recall = Some(share);
             if share >= common.recall || probes >= k {
                 break;
@@ -74,16 +100,26 @@ pub fn run(common: &Common, task: &mut Task) -> Result<()> {
             probes = (probes + probes.div_ceil(2)).min(k);
         }
     }
-    let facts = [("lists", k.into()), ("probes", probes.into()), ("measured_recall", recall.into())];
+    let facts = [
+        ("lists", k.into()),
+        ("probes", probes.into()),
+        ("proposals", proposals.into()),
+        ("measured_recall", recall.into()),
+    ];
     task.outcome.facts.extend(facts.map(|(name, value)| (name.to_owned(), value)));
+    if let Some(recall) = recall.filter(|&recall| recall < common.recall) {
+        let warning = format!(
+            "{:?} finds {recall:.4} of the neighbours, {} were wanted: use larger `codes`",
+            common.codes, common.recall
+        );
+        task.outcome.warnings.insert(warning);
+    }
     if !pays(probes, k) {
         let warning =
             format!("{probes} of {k} lists have to be looked at for a recall of {}: `exact` is faster", common.recall);
         task.outcome.warnings.insert(warning);
     }
-    let level = Level { parents: vec![None; k], values: trained.centroids };
-    let written = centroids::write(&task.aside("lists"), &[level], d)?;
-    task.publish(written, "lists", None)
+    task.publish_file(&written, "lists", "faiss")
 }
 
 /// About `wanted` vectors of some shards.

@@ -13,6 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
+use crate::native::faiss::Storage;
 use crate::stages::catalog::Role;
 use crate::stages::cost::{Cost, Scale, Work, number, short};
 use crate::stages::known::Known;
@@ -38,8 +39,8 @@ const NEXT_DEPTH: u32 = 4;
 
 /// Find the pool images that are like the seed images.
 ///
-/// Memory: a shard of seeds and `k` neighbours each; with `search = "exact"` a shard of the pool, with `ivf` 2 bytes for each number of 1,048,576
-/// vectors, and 4 for each of 262,144 while lists are trained; then about 60 bytes a candidate of one set, and 16 an image retrieved.
+/// Memory: a shard of seeds and `k` neighbours each; with `search = "exact"` a shard of the pool, with `ivf` the `codes` of 1,048,576
+/// vectors, and 4 bytes for each of 262,144 while lists are trained; then about 60 bytes a candidate of one set, and 16 an image retrieved.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Retrieve {
@@ -54,6 +55,9 @@ pub struct Retrieve {
     pub search: Option<Search>,
     /// The share of the nearest neighbours that `ivf` is to find, 0.5 to 1: how many lists are looked at is measured on a sample.
     pub recall: f64,
+    /// What the lists hold of a vector for `ivf`. What they propose is decided by the vectors themselves; how many proposals that takes is
+    /// measured, as `proposals` in the report.
+    pub codes: Codes,
     /// Pool images from this cosine on are taken for copies of the seed, and their place goes to the next neighbour; 2: take them too.
     pub copy_similarity: f32,
     /// What happens when several seeds find one image.
@@ -70,6 +74,7 @@ impl Default for Retrieve {
             cluster: Input::default(),
             search: None,
             recall: 0.99,
+            codes: Codes::default(),
             copy_similarity: 0.999,
             collisions: Collisions::default(),
             sets: IndexMap::new(),
@@ -85,6 +90,29 @@ pub enum Search {
     Exact,
     /// By inverted lists.
     Ivf,
+}
+
+/// What inverted lists hold of a vector.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Codes {
+    /// All of it: 2 bytes a number.
+    #[default]
+    Fp16,
+    /// A byte a number.
+    Sq8,
+    /// A byte for about eight numbers (product quantisation).
+    Pq,
+}
+
+impl Codes {
+    fn storage(self) -> Storage {
+        match self {
+            Self::Fp16 => Storage::Half,
+            Self::Sq8 => Storage::Byte,
+            Self::Pq => Storage::Product,
+        }
+    }
 }
 
 /// What happens when several seeds find one image.
@@ -312,8 +340,8 @@ impl Stage for Retrieve {
                     return Ok(PhasePlan::empty());
                 };
                 let seeds = listed.iter().flat_map(|(_, _, seeds)| seeds).cloned().collect();
-                let recall = self.recall;
-                PhasePlan::new(lists::Common { pool, seeds, k, recall, seed: known.catalog.seed }, [()])
+                let (recall, codes) = (self.recall, self.codes);
+                PhasePlan::new(lists::Common { pool, seeds, k, recall, codes, seed: known.catalog.seed }, [()])
             }
             "search" => {
                 let pool = self.pool_shards(known)?;
@@ -322,9 +350,9 @@ impl Stage for Retrieve {
                         let fact = outcome.facts.get(name).and_then(serde_json::Value::as_u64);
                         fact.and_then(|fact| usize::try_from(fact).ok())
                     };
-                    let (lists, probes) = (fact("lists")?, fact("probes")?);
+                    let (lists, probes, proposals) = (fact("lists")?, fact("probes")?, fact("proposals")?);
                     let pays = self.search == Some(Search::Ivf) || lists::pays(probes, lists);
-                    pays.then(|| Some(Lists { centroids: outcome.parts.first()?.clone(), probes }))?
+                    pays.then(|| Some(Lists { index: outcome.parts.first()?.clone(), probes, proposals }))?
                 });
                 let mut tasks = Vec::new();
                 for (set, rule, seeds) in self.sampled(known)? {

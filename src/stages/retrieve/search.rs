@@ -7,10 +7,9 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::io::centroids;
 use crate::io::vectors::Vectors;
-use crate::native::exact::{Knn, knn_ip};
-use crate::native::faiss::{Index, Storage};
+use crate::native::exact::knn_ip;
+use crate::native::faiss::Index;
 use crate::ops::dot::dot;
 use crate::ops::top_k::TopK;
 use crate::stages::known::Part;
@@ -51,9 +50,12 @@ pub struct Wanted {
 /// The inverted lists to search by.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Lists {
-    pub centroids: Part,
+    /// The trained index, with no vector in it.
+    pub index: Part,
     /// Lists looked at for each seed.
     pub probes: usize,
+    /// Vectors that codes propose for each neighbour wanted.
+    pub proposals: usize,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -136,35 +138,41 @@ impl<'a> Answer<'a> {
         Self { seeds, wanted, tops: seeds.ids.iter().map(|_| TopK::new(wanted.k)).collect(), copies: 0 }
     }
 
-    /// Asks for k neighbours of each seed out of `most`, and for more where copies have taken their places.
-    fn ask(&self, most: usize, search: impl Fn(usize) -> Result<Knn>) -> Result<Knn> {
-        let mut asked = (self.wanted.k + SPARE).min(most);
-        loop {
+    /// Asks for the neighbours of each seed among `most`: for so many proposals for each that is wanted, and for more where copies have
+    /// taken their places.
+    fn ask(
+        &mut self,
+        most: usize,
+        proposals: usize,
+        search: impl Fn(usize) -> Result<Vec<Vec<Neighbour>>>,
+    ) -> Result<()> {
+        let Wanted { k, ceiling, .. } = self.wanted;
+        let mut wanted = k + SPARE;
+        let found = loop {
+            let asked = (wanted * proposals).min(most);
             let found = search(asked)?;
-            let copies = |seed: usize| found.of(seed).take_while(|near| near.1 >= self.wanted.ceiling).count();
-            let short = asked < most && (0..found.queries()).any(|seed| copies(seed) + self.wanted.k > asked);
-            if !short {
-                return Ok(found);
+            let copies = |near: &Vec<Neighbour>| near.iter().filter(|near| near.similarity >= ceiling).count();
+            if asked == most || found.iter().all(|near| copies(near) + k <= wanted) {
+                break found;
             }
-            asked = (asked * 4).min(most);
-        }
+            wanted *= 4;
+        };
+        self.take(found);
+        Ok(())
     }
 
     /// Takes the neighbours of each seed.
-    fn take(&mut self, neighbours: &(impl Fn(usize) -> Vec<Neighbour> + Sync)) {
+    fn take(&mut self, found: Vec<Vec<Neighbour>>) {
         let Wanted { floor, ceiling, .. } = self.wanted;
-        let copies = self.tops.par_iter_mut().enumerate().map(|(seed, top)| {
-            let mut copies = 0;
-            for neighbour in neighbours(seed) {
+        for (top, neighbours) in self.tops.iter_mut().zip(found) {
+            for neighbour in neighbours {
                 if neighbour.similarity >= ceiling {
-                    copies += 1;
+                    self.copies += 1;
                 } else if neighbour.similarity >= floor {
                     top.push(neighbour);
                 }
             }
-            copies
-        });
-        self.copies += copies.sum::<u64>();
+        }
     }
 }
 
@@ -176,28 +184,27 @@ fn exact(pool: &[VectorShard], answer: &mut Answer, task: &Task) -> Result<()> {
         if base.ids.is_empty() || seeds.ids.is_empty() {
             continue;
         }
-        let found = answer.ask(base.ids.len(), |k| Ok(knn_ip(&seeds.values, &base.values, base.dimension, k)))?;
-        answer.take(&|seed| {
-            found.of(seed).map(|(row, similarity)| Neighbour { similarity, id: base.ids[row as usize] }).collect()
-        });
+        answer.ask(base.ids.len(), 1, |k| {
+            let found = knn_ip(&seeds.values, &base.values, base.dimension, k);
+            let named = |(row, similarity)| Neighbour { similarity, id: base.ids[row as usize] };
+            Ok((0..seeds.ids.len()).map(|seed| found.of(seed).map(named).collect()).collect())
+        })?;
     }
     Ok(())
 }
 
-/// A group of shards in inverted lists, in half precision as they are stored. Memory: the group.
-struct Listed {
+/// A group of shards in inverted lists. Memory: the group, as its codes.
+struct Listed<'a> {
     index: Index,
-    probes: usize,
+    lists: &'a Lists,
     /// Of all rows, and where each shard begins among them.
     ids: Vec<ImageId>,
     starts: Vec<usize>,
 }
 
-impl Listed {
-    fn build(lists: &Lists, pool: &[VectorShard], task: &Task) -> Result<Self> {
-        let levels = centroids::read(&task.path(&lists.centroids)?)?;
-        let (values, count) = levels.first().map(|level| (&level.values[..], level.parents.len())).unwrap_or_default();
-        let mut index = Index::new(values, values.len() / count.max(1), Storage::Half)?;
+impl<'a> Listed<'a> {
+    fn build(lists: &'a Lists, pool: &[VectorShard], task: &Task) -> Result<Self> {
+        let mut index = Index::read(&task.path(&lists.index)?)?;
         let (mut ids, mut starts) = (Vec::new(), Vec::new());
         for shard in pool {
             starts.push(ids.len());
@@ -208,7 +215,7 @@ impl Listed {
             }
         }
         starts.push(ids.len());
-        Ok(Self { index, probes: lists.probes, ids, starts })
+        Ok(Self { index, lists, ids, starts })
     }
 
     fn search(&self, pool: &[VectorShard], answer: &mut Answer, task: &Task) -> Result<()> {
@@ -216,7 +223,12 @@ impl Listed {
         if self.ids.is_empty() || seeds.ids.is_empty() {
             return Ok(());
         }
-        let found = answer.ask(self.ids.len(), |k| self.index.search(&seeds.values, k, self.probes))?;
+        answer.ask(self.ids.len(), self.lists.proposals, |k| self.nearest(pool, seeds, k, task))
+    }
+
+    /// The `k` vectors that the lists propose for each seed, with their cosines as they are.
+    fn nearest(&self, pool: &[VectorShard], seeds: &Vectors, k: usize, task: &Task) -> Result<Vec<Vec<Neighbour>>> {
+        let found = self.index.search(&seeds.values, k, self.lists.probes)?;
         // The pairs by row of the pool, which is read once more to decide them.
         let mut pairs: Vec<(u32, u32)> = Vec::new();
         for seed in 0..seeds.ids.len() {
@@ -245,7 +257,6 @@ impl Listed {
                 first += block.ids.len();
             }
         }
-        answer.take(&|seed| neighbours[seed].clone());
-        Ok(())
+        Ok(neighbours)
     }
 }
