@@ -200,6 +200,20 @@ impl Codes {
     /// the estimate.
     #[must_use]
     pub fn nearest(&self, queries: &Self, chosen: &[u32], margin: f32) -> Vec<Vec<(u32, f32)>> {
+        let everyone = (0..).take(chosen.len()).collect();
+        self.nearest_among(queries, chosen, margin, &[(0..self.rows, everyone)])
+    }
+
+    /// The same where each chosen query looks at some ranges of rows only (and at those that share a group with them): each range comes
+    /// with the places among `chosen` of those that look at it.
+    #[must_use]
+    pub fn nearest_among(
+        &self,
+        queries: &Self,
+        chosen: &[u32],
+        margin: f32,
+        ranges: &[(Range<usize>, Vec<u32>)],
+    ) -> Vec<Vec<(u32, f32)>> {
         let mut scales = self.scales.clone();
         // What fills up the last group is nobody's nearest.
         scales[self.rows..].fill(f32::NAN);
@@ -207,10 +221,27 @@ impl Codes {
         let own = |query: u32| queries.scales[query as usize];
         let of = |&query: &u32| Looking::new(if own(query) > 0.0 { margin / own(query) } else { 0.0 });
         let mut looking: Vec<Looking> = chosen.iter().map(of).collect();
-        let groups = self.groups(&(0..self.rows));
-        self.multiply(queries, chosen, &groups, Depth::Full, &mut Best { scales: &scales, looking: &mut looking });
+        for (rows, places) in ranges {
+            let groups = self.groups(rows);
+            let some: Vec<u32> = places.iter().map(|&place| chosen[place as usize]).collect();
+            let mut theirs: Vec<Looking> = places
+                .iter()
+                .map(|&place| std::mem::replace(&mut looking[place as usize], Looking::new(0.0)))
+                .collect();
+            let scales = &scales[groups.start * LANES..groups.end * LANES];
+            let first = groups.start * LANES;
+            self.multiply(queries, &some, &groups, Depth::Full, &mut Best { scales, first, looking: &mut theirs });
+            for (&place, their) in places.iter().zip(theirs) {
+                looking[place as usize] = their;
+            }
+        }
         let counts = |(&query, Looking { mut found, least, .. }): (&u32, Looking)| {
             found.retain(|&(_, value)| value >= least);
+            if ranges.len() > 1 {
+                // Two ranges may share a group.
+                found.sort_unstable_by_key(|&(row, _)| row);
+                found.dedup_by_key(|&mut (row, _)| row);
+            }
             for (_, value) in &mut found {
                 *value *= own(query);
             }

@@ -1,12 +1,18 @@
 //! Cells: a partition of unit vectors such that near ones lie in one cell or in cells that each knows of.
 //!
 //! A vector lies in the cell of its nearest centroid, and *probes* the cells whose centroids are nearly as near; two
-//! vectors are compared when either probes the other's cell. What "nearly" has to be for a wanted recall depends on the data,
-//! and is measured ([`Cells::need`]), not guessed. Every
-//! centroid is looked at, by eight-bit products: a search of two levels, or by a sketch of a quarter of the dimensions, lost a tenth of
-//! the copies just over a threshold, because what is left of the likeness drowns in an average of many clusters.
+//! vectors are compared when either probes the other's cell. Where cells are many, near ones are joined to *districts*, and a vector looks
+//! only at the cells of the districts that are nearly as near to it as the nearest. What "nearly" has to be for a wanted recall depends on
+//! the data, and is measured ([`Cells::need`]), not guessed: where districts say little about their cells, all of them are looked at. (A
+//! fixed number of districts, or sketches of a few dimensions, lost a tenth of the copies just over a threshold.)
+
+mod districts;
+
+use std::ops::Range;
 
 use rayon::prelude::*;
+
+pub use districts::Districts;
 
 use super::dot::normalise;
 use super::hash::Draw;
@@ -21,6 +27,8 @@ const ROUNDS: usize = 2;
 const LOOKING: usize = 64;
 /// Vectors of one task of [`Cells::assign`].
 const BLOCK: usize = 1024;
+/// The widest margin that is measured.
+pub const WIDEST: f32 = 0.6;
 
 /// A trained partition.
 #[derive(Debug)]
@@ -29,6 +37,23 @@ pub struct Cells {
     pub centroids: Vec<f32>,
     d: usize,
     codes: Codes,
+    districts: Option<Districts>,
+}
+
+/// How far a vector has to look.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Need {
+    /// The least margin of cells; infinite when none does.
+    pub cells: f32,
+    /// The least margin of districts that goes with it; infinite when none does.
+    pub districts: f32,
+}
+
+/// Where vectors lie among all cells and all districts.
+#[derive(Debug)]
+pub struct Places {
+    cells: Assigned,
+    districts: Assigned,
 }
 
 /// Where vectors belong.
@@ -65,18 +90,19 @@ impl Cells {
         let draw = Draw::new(seed, "cells");
         let mut rows: Vec<u32> = (0..).take(n).collect();
         rows.sort_by_key(|&row| (draw.bits(u64::from(row)), row));
-        let mut trained = Self::new(neighbourly(&gather(sample, &rows[..cells.min(n)], d), d), d);
+        let first = neighbourly(&gather(sample, &rows[..cells.min(n)], d), d);
+        let mut trained = Self::new(first, d).in_districts(sample);
         for round in 0..=ROUNDS {
             let mut members = vec![Vec::new(); trained.len()];
             for (row, &cell) in (0u32..).zip(&trained.assign(sample, 0.0).cells) {
                 members[cell as usize].push(row);
             }
-            // A cell that no vector is nearest to would only be looked at for nothing.
-            members.retain(|members| !members.is_empty());
             if round == ROUNDS {
                 return Ok((trained, members.iter().map(Vec::len).collect()));
             }
-            trained = Self::new(means(sample, &members, d), d);
+            // A cell that no vector is nearest to would only be looked at for nothing.
+            members.retain(|members| !members.is_empty());
+            trained = Self::new(means(sample, &members, d), d).in_districts(sample);
         }
         unreachable!("the last round returns")
     }
@@ -85,7 +111,7 @@ impl Cells {
     #[must_use]
     pub fn new(centroids: Vec<f32>, d: usize) -> Self {
         let codes = Codes::new(&centroids, d);
-        Self { centroids, d, codes }
+        Self { centroids, d, codes, districts: None }
     }
 
     /// How many cells there are.
@@ -101,15 +127,29 @@ impl Cells {
     }
 
     /// The cell of each vector (row-major, of the same width), and the cells whose cosine is less by at most `margin`: at
-    /// most [`PROBES`]. Cost: 2 n k d operations on codes.
+    /// most [`PROBES`]. Where there are districts, among the cells of those that are near enough. Cost: 2 n k d operations on codes, for the
+    /// cells that are looked at.
     #[must_use]
     pub fn assign(&self, vectors: &[f32], margin: f32) -> Assigned {
+        self.assign_by(vectors, |codes, rows| self.look(codes, rows, margin))
+    }
+
+    /// Where vectors lie among all cells and all districts, as far as [`WIDEST`].
+    #[must_use]
+    pub fn places(&self, vectors: &[f32]) -> Places {
+        let cells = self.assign_by(vectors, |codes, rows| self.look_at_all(codes, rows, WIDEST));
+        let districts =
+            self.districts.as_ref().map(|districts| districts.cells.assign(vectors, WIDEST)).unwrap_or_default();
+        Places { cells, districts }
+    }
+
+    fn assign_by(&self, vectors: &[f32], look: impl Fn(&Codes, &[u32]) -> Vec<Vec<(u32, f32)>> + Sync) -> Assigned {
         let codes = Codes::new(vectors, self.d);
         let blocks: Vec<Vec<Vec<(u32, f32)>>> = (0..codes.rows().div_ceil(BLOCK))
             .into_par_iter()
             .map(|block| {
                 let rows: Vec<u32> = (block * BLOCK..codes.rows().min((block + 1) * BLOCK)).map(number).collect();
-                self.look(&codes, &rows, margin)
+                look(&codes, &rows)
             })
             .collect();
         let mut assigned = Assigned { starts: vec![0], ..Assigned::default() };
@@ -124,31 +164,57 @@ impl Cells {
 
     /// For each row the cells within `margin` of the best, best first, at most [`PROBES`].
     fn look(&self, codes: &Codes, rows: &[u32], margin: f32) -> Vec<Vec<(u32, f32)>> {
+        let Some(districts) = &self.districts else { return self.look_at_all(codes, rows, margin) };
+        let mut ranges: Vec<(Range<usize>, Vec<u32>)> = Vec::with_capacity(districts.cells.len());
+        ranges.extend(districts.firsts.windows(2).map(|ends| (ends[0] as usize..ends[1] as usize, Vec::new())));
+        for (place, near) in (0..).zip(districts.cells.look_at_all(codes, rows, districts.margin)) {
+            for (district, _) in near {
+                ranges[district as usize].1.push(place);
+            }
+        }
+        ranges.retain(|(_, places)| !places.is_empty());
+        self.codes.nearest_among(codes, rows, margin, &ranges).into_iter().map(best_first).collect()
+    }
+
+    fn look_at_all(&self, codes: &Codes, rows: &[u32], margin: f32) -> Vec<Vec<(u32, f32)>> {
         let mut found = Vec::with_capacity(rows.len());
         for chosen in rows.chunks(LOOKING) {
-            found.extend(self.codes.nearest(codes, chosen, margin).into_iter().map(|mut cells| {
-                if cells.len() > PROBES {
-                    cells.select_nth_unstable_by(PROBES - 1, nearer);
-                    cells.truncate(PROBES);
-                }
-                cells.sort_unstable_by(nearer);
-                cells
-            }));
+            found.extend(self.codes.nearest(codes, chosen, margin).into_iter().map(best_first));
         }
         found
     }
 
-    /// The margin with which a pair of vectors is compared: 0 in one cell; infinite when neither sees the other's.
+    /// The margins with which a pair of vectors is compared.
     #[must_use]
-    pub fn need(one: (u32, &[(u32, f32)]), other: (u32, &[(u32, f32)])) -> f32 {
-        if one.0 == other.0 {
-            return 0.0;
-        }
-        let gap = |probes: &[(u32, f32)], cell: u32| {
-            probes.iter().find(|&&(probed, _)| probed == cell).map_or(f32::INFINITY, |&(_, gap)| gap)
-        };
-        gap(one.1, other.0).min(gap(other.1, one.0))
+    pub fn need(&self, one: (&Places, usize), other: (&Places, usize)) -> Need {
+        let home = |(places, row): (&Places, usize)| places.cells.cells[row];
+        let (forth, back) = (gap(&one.0.cells, one.1, home(other)), gap(&other.0.cells, other.1, home(one)));
+        let met = if forth <= back { home(other) } else { home(one) };
+        // Both have to look at the district of the cell where they meet.
+        let districts = self.districts.as_ref().map_or(0.0, |districts| {
+            let district = districts.of(met);
+            gap(&one.0.districts, one.1, district).max(gap(&other.0.districts, other.1, district))
+        });
+        Need { cells: forth.min(back), districts }
     }
+}
+
+/// How much less than that of a vector's own cell the cosine of `cell` is; infinite where it is not seen.
+fn gap(assigned: &Assigned, row: usize, cell: u32) -> f32 {
+    if assigned.cells[row] == cell {
+        return 0.0;
+    }
+    assigned.of(row).iter().find(|&&(probed, _)| probed == cell).map_or(f32::INFINITY, |&(_, gap)| gap)
+}
+
+/// Best first, at most [`PROBES`].
+fn best_first(mut cells: Vec<(u32, f32)>) -> Vec<(u32, f32)> {
+    if cells.len() > PROBES {
+        cells.select_nth_unstable_by(PROBES - 1, nearer);
+        cells.truncate(PROBES);
+    }
+    cells.sort_unstable_by(nearer);
+    cells
 }
 
 /// The same vectors, such that near ones are more often near in order too: each beside those of the nearest of a few.
@@ -232,20 +298,61 @@ mod tests {
         Ok(())
     }
 
+    /// Whether two rows are compared.
+    fn met(assigned: &Assigned, a: usize, b: usize) -> bool {
+        let probes = |row: usize, cell: u32| gap(assigned, row, cell).is_finite();
+        probes(a, assigned.cells[b]) || probes(b, assigned.cells[a])
+    }
+
     #[test]
     fn the_margin_that_a_pair_needs_is_the_margin_with_which_it_is_compared() -> Result<()> {
         let points = clouds(600, 2);
         let (cells, _) = Cells::train(&points, D, 40, 7)?;
-        let wide = cells.assign(&points, 0.5);
-        let narrow = cells.assign(&points, 0.1);
-        assert_eq!(wide.cells, narrow.cells);
-        let end = |assigned: &Assigned, row: usize| (assigned.cells[row], assigned.of(row).to_vec());
+        let (places, narrow) = (cells.places(&points), cells.assign(&points, 0.1));
+        assert_eq!(places.cells.cells, narrow.cells);
         for (a, b) in (0..300).map(|i| (i, 599 - i)) {
-            let need = Cells::need((wide.cells[a], wide.of(a)), (wide.cells[b], wide.of(b)));
-            let ((one, probes), (other, others)) = (end(&narrow, a), end(&narrow, b));
-            let compared = one == other || probes.iter().any(|p| p.0 == other) || others.iter().any(|p| p.0 == one);
-            assert_eq!(compared, need <= 0.1, "{a} {b} {need}");
+            let need = cells.need((&places, a), (&places, b));
+            assert_eq!(met(&narrow, a, b), need.cells <= 0.1, "{a} {b} {need:?}");
+            assert!(need.districts == 0.0, "there are none");
         }
+        Ok(())
+    }
+
+    #[test]
+    fn what_districts_hide_is_what_is_measured() -> Result<()> {
+        let points = clouds(20_000, 6);
+        let (mut cells, shares) = Cells::train(&points, D, 2400, 7)?;
+        let districts = cells.districts().expect("they are many");
+        assert!(districts.cells.len() > 20 && districts.margin < WIDEST, "{districts:?}");
+        assert_eq!((shares.len(), shares.iter().sum::<usize>()), (cells.len(), 20_000));
+        assert!(cells.parents().is_sorted() && cells.parents().len() == cells.len());
+        let places = cells.places(&points);
+        // Nearly all find their own cells with what was measured; all of them when they look at everything.
+        let of_all = |cells: &Cells| {
+            let homes = cells.assign(&points, 0.0).cells;
+            homes.iter().zip(&places.cells.cells).filter(|(a, b)| a == b).count()
+        };
+        assert!(of_all(&cells) >= 19_600, "{}", of_all(&cells));
+        let pairs: Vec<(usize, usize)> = (0..4000).map(|i| (i, i + 40 * (1 + i % 7))).collect();
+        let (margin, wider) = (0.1, 0.15);
+        cells.look_as_far_as(wider);
+        let assigned = cells.assign(&points, margin);
+        let needs = pairs.iter().map(|&(a, b)| (a, b, cells.need((&places, a), (&places, b))));
+        let found: Vec<(usize, usize)> = needs
+            .filter(|(_, _, need)| need.cells <= margin && need.districts <= wider)
+            .map(|(a, b, _)| (a, b))
+            .collect();
+        assert!(found.len() > 1000, "{}", found.len());
+        for (a, b) in found {
+            assert!(met(&assigned, a, b), "{a} {b}");
+        }
+        cells.look_as_far_as(2.0);
+        assert_eq!(of_all(&cells), 20_000);
+        let again = Cells::new(cells.centroids.clone(), D).with_districts(
+            cells.districts().map(|districts| districts.cells.centroids.clone()).unwrap_or_default(),
+            &cells.parents().into_iter().flatten().collect::<Vec<_>>(),
+        );
+        assert_eq!(again.assign(&points, 0.1).cells.len(), 20_000);
         Ok(())
     }
 

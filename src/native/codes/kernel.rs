@@ -116,6 +116,8 @@ impl Sink for Hits<'_> {
 pub struct Best<'a> {
     /// A scale for each packed row, whole groups; NaN for what fills up the last.
     pub scales: &'a [f32],
+    /// The number of the first packed row.
+    pub first: usize,
     /// What each row looks for.
     pub looking: &'a mut [Looking],
 }
@@ -140,11 +142,11 @@ impl Looking {
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "fewer than 2^32 rows")]
-    fn note(&mut self, group: usize, mut mask: u16, values: &[f32; LANES]) {
+    fn note(&mut self, first: usize, mut mask: u16, values: &[f32; LANES]) {
         while mask != 0 {
             let (lane, value) = (mask.trailing_zeros(), values[mask.trailing_zeros() as usize]);
             if value >= self.least {
-                self.found.push(((group * LANES) as u32 + lane, value));
+                self.found.push((first as u32 + lane, value));
             }
             if value > self.most {
                 (self.most, self.least) = (value, value - self.margin);
@@ -164,7 +166,7 @@ impl Sink for Best<'_> {
             values[lane] = value;
             mask |= u16::from(value >= looking.least) << lane;
         }
-        looking.note(group, mask, &values);
+        looking.note(self.first + group * LANES, mask, &values);
     }
 
     #[cfg(target_arch = "x86_64")]
@@ -185,7 +187,7 @@ impl Sink for Best<'_> {
             let mut values = [0.0; LANES];
             // SAFETY: sixteen places; the store needs no alignment.
             unsafe { _mm512_storeu_ps(values.as_mut_ptr(), products) };
-            looking.note(group, mask, &values);
+            looking.note(self.first + group * LANES, mask, &values);
         }
     }
 }
@@ -400,16 +402,16 @@ mod x86 {
         unsafe {
             for line in 0..used {
                 let mut held = [_mm256_setzero_si256(); 4];
-                for (quarter, held) in held.iter_mut().enumerate() {
-                    let bytes = _mm_loadu_si128(base.add(line * 4 * LANES + 16 * quarter).cast());
+                for (district, held) in held.iter_mut().enumerate() {
+                    let bytes = _mm_loadu_si128(base.add(line * 4 * LANES + 16 * district).cast());
                     *held = _mm256_cvtepu8_epi16(bytes);
                 }
                 for row in 0..R {
                     let query = _mm_cvtsi32_si128(rows[row].add(4 * line).cast::<i32>().read_unaligned());
                     let query = _mm256_broadcastq_epi64(_mm_cvtepi8_epi16(query));
-                    for quarter in 0..4 {
-                        let products = _mm256_madd_epi16(held[quarter], query);
-                        sums[row][quarter] = _mm256_add_epi32(sums[row][quarter], products);
+                    for district in 0..4 {
+                        let products = _mm256_madd_epi16(held[district], query);
+                        sums[row][district] = _mm256_add_epi32(sums[row][district], products);
                     }
                 }
             }
@@ -469,7 +471,7 @@ mod tests {
                 let mut hits = Vec::new();
                 by(kernel, &operands, &mut Hits { scales: &scales, thresholds: &thresholds, found: &mut hits });
                 let mut looking = vec![Looking::new(200.0); rows];
-                by(kernel, &operands, &mut Best { scales: &scales, looking: &mut looking });
+                by(kernel, &operands, &mut Best { scales: &scales, first: 0, looking: &mut looking });
                 for (place, &product) in out.iter().enumerate() {
                     let (row, base) = (place / (groups * LANES), place % (groups * LANES));
                     let sum = expected(row, base);

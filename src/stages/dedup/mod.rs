@@ -83,8 +83,8 @@ pub struct Dedup {
     /// The share of the pairs over `edge_floor` that the cells are to find, 0.5 to 1. How far images look follows from it, by
     /// measuring the exact neighbours of 2,048 of them; the report has the margin and the recall on these.
     pub recall: f64,
-    /// Vectors a cell, at least: there are three cells for the square root of the number of vectors, or fewer. More make fewer
-    /// cells, which find more and compare more.
+    /// Vectors a cell, at least: there are three cells for the square root of the number of vectors, or one for 333 vectors, whichever is
+    /// more, but no more than this allows, and 65,536 at most. More make fewer cells, which find more and compare more.
     pub cell_images: u32,
     /// Memory for the vectors that a join task holds, in MiB. Less makes more tasks, and each reads the vectors of others that look at its cells.
     pub memory_mib: u32,
@@ -393,15 +393,12 @@ impl Stage for Dedup {
                 components,
             ];
         }
-        let cells = (3.0 * n.sqrt()).min(n / f64::from(self.cell_images));
+        let cells = (3.0 * n.sqrt()).max(n / 333.0).min(n / f64::from(self.cell_images)).min(65_536.0);
         let row = 2.0 * d + 500.0;
         let memory = f64::from(self.memory_mib) * f64::from(1 << 20);
         let groups = (n * (4.0 * d + 1200.0) / memory).ceil();
         vec![
-            Cost {
-                moved: n * d,
-                ..Cost::new("train", codes(2e6 * cells * d, 1.5), format!("{} cells = 3 x sqrt(N)", short(cells)))
-            },
+            Cost { moved: n * d, ..Cost::new("train", codes(2e6 * cells * d, 1.5), format!("{} cells", short(cells))) },
             Cost {
                 moved: n * 2.0 * d,
                 tasks: shards,
@@ -419,7 +416,11 @@ impl Stage for Dedup {
                 ..Cost::new(
                     "move",
                     codes(2.0 * n * cells * d, 1.8),
-                    format!("2 x {} vectors x {} cells x {d}, by codes at 1.8 x sgemm", short(n), short(cells)),
+                    format!(
+                        "2 x {} vectors x {} cells x {d}, by codes at 1.8 x sgemm; fewer with districts",
+                        short(n),
+                        short(cells)
+                    ),
                 )
             },
             Cost {

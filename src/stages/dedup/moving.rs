@@ -25,8 +25,11 @@ pub struct Common {
 
 /// Moves the vectors of some shards.
 pub fn run(members: &[Member], common: &Common, task: &mut Task) -> Result<()> {
-    let cells = common.cells.as_ref().map(|part| train::read(part, task)).transpose()?;
     let tuned = tune::margin(&common.needs, &common.planted, common.neighbours, common.recall, task)?;
+    let mut cells = common.cells.as_ref().map(|part| train::read(part, task)).transpose()?;
+    if let Some(cells) = &mut cells {
+        cells.look_as_far_as(tuned.districts);
+    }
     let mut rows = CellRows { probe_starts: vec![0], ..CellRows::default() };
     let mut d = 0;
     let most = members.iter().map(|member| member.shard.rows_at_most()).sum::<u64>();
@@ -83,6 +86,7 @@ pub fn run(members: &[Member], common: &Common, task: &mut Task) -> Result<()> {
     let facts = &mut task.outcome.facts;
     if cells.is_some() {
         facts.insert("margin".into(), tuned.margin.into());
+        facts.insert("margin_of_districts".into(), tuned.districts.into());
         facts.insert("measured_pairs".into(), tuned.pairs.into());
         facts.insert("measured_recall".into(), tuned.recall.into());
         if let Some(recall) = tuned.recall.filter(|&recall| recall < common.recall) {

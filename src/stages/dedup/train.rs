@@ -5,18 +5,20 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::io::centroids::{self, Level};
 use crate::io::vectors::Vectors;
-use crate::ops::cells::{Assigned, Cells};
+use crate::ops::cells::Cells;
 use crate::ops::dot::{dot, normalise};
 use crate::ops::hash::Draw;
 use crate::stages::dedup::Member;
-use crate::stages::dedup::tune::{Need, WIDEST};
+use crate::stages::dedup::tune::Need;
 use crate::stages::known::Part;
 use crate::stages::task::Task;
 
 /// Training vectors a cell.
 const TRAINING_ROWS: u64 = 16;
-/// Cells for the square root of the number of vectors.
+/// Cells for the square root of the number of vectors, at least.
 const CELLS_A_ROOT: u64 = 3;
+/// Vectors a cell, at most, as far as there may be so many cells.
+const CELL_ROWS_AT_MOST: u64 = 333;
 /// Cells at most: their centroids are held by every task and trained on 16 vectors each.
 const CELLS_AT_MOST: u64 = 65_536;
 /// Images by which recall is measured.
@@ -37,7 +39,7 @@ pub struct Common {
 /// Trains the cells.
 pub fn run(common: &Common, task: &mut Task) -> Result<()> {
     // As many comparisons with centroids as, about, with the vectors of the cells that are probed.
-    let balanced = CELLS_A_ROOT * common.rows.isqrt();
+    let balanced = (CELLS_A_ROOT * common.rows.isqrt()).max(common.rows / CELL_ROWS_AT_MOST);
     let wanted = (common.rows / u64::from(common.cell_images)).min(balanced).clamp(1, CELLS_AT_MOST);
     let (training, drawing) = (Draw::new(common.seed, "dedup/train"), Draw::new(common.seed, "dedup/queries"));
     #[expect(clippy::cast_precision_loss, reason = "shares need no more")]
@@ -69,7 +71,8 @@ pub fn run(common: &Common, task: &mut Task) -> Result<()> {
     let d = sample.dimension;
     let cells = usize::try_from(wanted).unwrap_or(usize::MAX).min(sample.ids.len());
     let (cells, shares) = Cells::train(&sample.values, d, cells, common.seed)?;
-    let facts = [("cells", cells.len()), ("trained_on", sample.ids.len())];
+    let districts = cells.districts().map_or(0, |districts| districts.cells.len());
+    let facts = [("cells", cells.len()), ("districts", districts), ("trained_on", sample.ids.len())];
     for (name, value) in facts {
         task.outcome.facts.insert(name.into(), value.into());
     }
@@ -85,18 +88,24 @@ pub fn run(common: &Common, task: &mut Task) -> Result<()> {
     writer.write(queries.ids, unnamed, &queries.values)?;
     let written = writer.finish()?;
     task.publish(written, "queries", None)?;
-    let parents = vec![None; cells.len()];
-    let written = centroids::write(&task.aside("cells"), &[Level { values: cells.centroids, parents }], d)?;
+    let mut levels = vec![Level { parents: cells.parents(), values: cells.centroids.clone() }];
+    if let Some(districts) = cells.districts() {
+        let values = districts.cells.centroids.clone();
+        levels.push(Level { parents: vec![None; values.len() / d], values });
+    }
+    let written = centroids::write(&task.aside("cells"), &levels, d)?;
     task.publish(written, "cells", None)
 }
 
 /// The cells that [`run`] wrote.
 pub fn read(part: &Part, task: &Task) -> Result<Cells> {
     let path = task.path(part)?;
-    let [cells] = <[Level; 1]>::try_from(centroids::read(&path)?)
-        .map_err(|levels| Error::data(&path, format!("{} levels of cells, expected 1", levels.len())))?;
+    let mut levels = centroids::read(&path)?.into_iter();
+    let cells = levels.next().unwrap_or_default();
     let d = cells.values.len() / cells.parents.len().max(1);
-    Ok(Cells::new(cells.values, d))
+    let parents: Vec<u32> = cells.parents.iter().copied().flatten().collect();
+    let districts = levels.next().unwrap_or_default();
+    Ok(Cells::new(cells.values, d).with_districts(districts.values, &parents))
 }
 
 /// First cells of regions that hold about [`REGION_ROWS`] vectors each, and the number of cells at the end.
@@ -139,10 +148,10 @@ fn planted(cells: &Cells, queries: &Vectors, common: &Common, mut each: impl FnM
         let across = (1.0 - floor * floor).sqrt();
         turned.extend(query.iter().zip(&away).map(|(q, x)| floor * q + across * x));
     }
-    let (here, there): (Assigned, Assigned) = (cells.assign(&queries.values, WIDEST), cells.assign(&turned, WIDEST));
+    let (here, there) = (cells.places(&queries.values), cells.places(&turned));
     for (row, &id) in queries.ids.iter().enumerate().filter(|_| d > 0) {
-        let need = Cells::need((here.cells[row], here.of(row)), (there.cells[row], there.of(row)));
-        each(Need { id, neighbour: id, similarity: floor, need })?;
+        let need = cells.need((&here, row), (&there, row));
+        each(Need { id, neighbour: id, similarity: floor, need: need.cells, districts: need.districts })?;
     }
     Ok(())
 }

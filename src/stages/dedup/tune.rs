@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::io::vectors::{self, Vectors};
 use crate::native::codes::{Codes, Depth};
-use crate::ops::cells::Cells;
+use crate::ops::cells;
 use crate::ops::dot::dot;
 use crate::ops::top_k::TopK;
 use crate::stages::dedup::{Member, train};
@@ -15,8 +15,6 @@ use crate::stages::task::Task;
 use crate::table;
 use crate::types::{ImageId, Neighbour};
 
-/// The widest margin that is tried.
-pub const WIDEST: f32 = 0.6;
 /// Rows that are looked at before what the queries still look for is raised.
 const LOOK_ROWS: usize = 1024;
 /// Exact products for each neighbour wanted, after which a query stops looking in a block: what is left is as near as what it has.
@@ -35,6 +33,8 @@ table! {
         pub similarity: f32,
         /// The least margin; infinite where none finds it.
         pub need: f32,
+        /// The margin of districts that goes with it.
+        pub districts: f32,
     }
 }
 
@@ -55,9 +55,9 @@ pub fn run(members: &[Member], common: &Common, task: &mut Task) -> Result<()> {
     }
     let codes = Codes::new(&queries.values, queries.dimension.max(1));
     let chosen: Vec<u32> = (0..).take(queries.ids.len()).collect();
-    let homes = cells.assign(&queries.values, WIDEST);
+    let homes = cells.places(&queries.values);
     // The nearest so far of each query, with what each needs, and what a nearer one has to reach.
-    let mut nearest: Vec<Vec<(Neighbour, f32)>> = vec![Vec::new(); chosen.len()];
+    let mut nearest: Vec<Vec<(Neighbour, cells::Need)>> = vec![Vec::new(); chosen.len()];
     let mut floors = vec![common.floor; chosen.len()];
     for member in members {
         let mut blocks = member.shard.blocks(task)?;
@@ -97,11 +97,10 @@ pub fn run(members: &[Member], common: &Common, task: &mut Task) -> Result<()> {
             let near: Vec<(u32, Neighbour)> = near.into_iter().flatten().collect();
             let row_of = |id: ImageId| block.ids.binary_search(&id).expect("a row of this block, in order of ids");
             let found: Vec<f32> = near.iter().flat_map(|(_, near)| block.row(row_of(near.id))).copied().collect();
-            let theirs = cells.assign(&found, WIDEST);
+            let theirs = cells.places(&found);
             for (row, (query, near)) in near.into_iter().enumerate() {
                 let q = query as usize;
-                let need = Cells::need((homes.cells[q], homes.of(q)), (theirs.cells[row], theirs.of(row)));
-                nearest[q].push((near, need));
+                nearest[q].push((near, cells.need((&homes, q), (&theirs, row))));
             }
             for (nearest, floor) in nearest.iter_mut().zip(&mut floors) {
                 nearest.sort_by_key(|&(near, _)| near);
@@ -117,7 +116,7 @@ pub fn run(members: &[Member], common: &Common, task: &mut Task) -> Result<()> {
     let mut writer = task.rows("needs")?;
     for (&id, nearest) in queries.ids.iter().zip(&nearest) {
         for &(Neighbour { similarity, id: neighbour }, need) in nearest {
-            writer.push(Need { id, neighbour, similarity, need })?;
+            writer.push(Need { id, neighbour, similarity, need: need.cells, districts: need.districts })?;
         }
     }
     task.outcome.rows_out = task.outcome.rows_in;
@@ -130,14 +129,17 @@ pub fn run(members: &[Member], common: &Common, task: &mut Task) -> Result<()> {
 pub struct Tuned {
     /// How much less a cell's cosine may be than that of the own cell, to be probed.
     pub margin: f32,
+    /// How much less a district's may be than that of the nearest, for its cells to be looked at.
+    pub districts: f32,
     /// The share of the measured pairs that it finds; none where too few were there.
     pub recall: Option<f64>,
     /// The measured pairs.
     pub pairs: usize,
 }
 
-/// The least margin that misses half of what `recall` allows, since it is measured on a sample; where no margin does, that which
-/// just reaches `recall`, or as much as can be reached.
+/// The least margin that misses half of what `recall` allows, since it is measured on a sample (with 540 pairs and a recall of 0.99, one
+/// time in ten more is missed in truth); where no margin does, that which just reaches `recall`, or as much as can be reached. And the
+/// least margin of districts that hides nothing of this.
 pub fn margin(needs: &Table, planted: &Table, neighbours: usize, recall: f64, task: &Task) -> Result<Tuned> {
     let mut measured: Vec<Need> = Vec::new();
     task.for_each::<Need>(needs, |need| {
@@ -148,20 +150,30 @@ pub fn margin(needs: &Table, planted: &Table, neighbours: usize, recall: f64, ta
         a.id.cmp(&b.id).then(b.similarity.total_cmp(&a.similarity)).then(a.neighbour.cmp(&b.neighbour))
     });
     let of_one = measured.chunk_by(|a, b| a.id == b.id);
-    let found: Vec<f32> = of_one.flat_map(|one| one.iter().take(neighbours).map(|need| need.need)).collect();
+    let found: Vec<(f32, f32)> =
+        of_one.flat_map(|one| one.iter().take(neighbours).map(|need| (need.need, need.districts))).collect();
     let mut all = found.clone();
     if found.len() < ENOUGH {
         task.for_each::<Need>(planted, |need| {
-            all.push(need.need);
+            all.push((need.need, need.districts));
             Ok(())
         })?;
     }
-    let reached = [f64::midpoint(1.0, recall), recall].map(|share| quantile(&mut all, share));
-    let farthest = all.iter().copied().filter(|need| need.is_finite()).fold(0.0, f32::max);
-    let margin = reached.into_iter().find(|need| need.is_finite()).unwrap_or(farthest);
+    let lost = 1.0 - recall;
+    let margin = reached(all.iter().map(|need| need.0).collect(), [1.0 - lost / 2.0, recall]);
+    // Those that the margin does not find are not found by any districts either.
+    let met = all.iter().map(|need| if need.0 <= margin { need.1 } else { f32::INFINITY });
+    let districts = reached(met.collect(), [1.0 - lost / 2.0, recall]);
+    let is_found = |need: &&(f32, f32)| need.0 <= margin && need.1 <= districts;
     #[expect(clippy::cast_precision_loss, reason = "a share")]
-    let share = found.iter().filter(|&&need| need <= margin).count() as f64 / found.len() as f64;
-    Ok(Tuned { margin, recall: (found.len() >= ENOUGH).then_some(share), pairs: found.len() })
+    let share = found.iter().filter(is_found).count() as f64 / found.len() as f64;
+    Ok(Tuned { margin, districts, recall: (found.len() >= ENOUGH).then_some(share), pairs: found.len() })
+}
+
+/// The least of `values` that the first of some shares of them does not exceed; where it is infinite the next, or the largest that is not.
+fn reached(mut values: Vec<f32>, shares: [f64; 2]) -> f32 {
+    let least = shares.map(|share| quantile(&mut values, share)).into_iter().find(|need| need.is_finite());
+    least.unwrap_or_else(|| values.iter().copied().filter(|need| need.is_finite()).fold(0.0, f32::max))
 }
 
 /// The least of `values` that a share `q` of them does not exceed; 0 for none.
