@@ -81,7 +81,7 @@ pub struct Dedup {
     /// Vectors up to which every pair is compared; beyond, cells are made.
     pub exact_up_to: u64,
     /// The share of the pairs over `edge_floor` that the cells are to find, 0.5 to 1. How far images look follows from it, by
-    /// measuring the exact neighbours of 2,048 of them; the report has the margin and the recall on these.
+    /// measuring the neighbours of 4,096 of them; the report has the margin and the recall on these.
     pub recall: f64,
     /// Vectors a cell, at least: there are three cells for the square root of the number of vectors, or one for 333 vectors, whichever is
     /// more, but no more than this allows, and 65,536 at most. More make fewer cells, which find more and compare more.
@@ -404,8 +404,8 @@ impl Stage for Dedup {
                 tasks: shards,
                 ..Cost::new(
                     "tune",
-                    codes(2000.0 * n * 2.0 * d, 1.8),
-                    format!("2,000 images with {}, x 2 x {d}", short(n)),
+                    codes(4096.0 * n * 2.0 * d, 4.0),
+                    format!("4,096 images with {}, x 2 x {d}, by sketches at 4 x sgemm", short(n)),
                 )
             },
             Cost {

@@ -22,7 +22,7 @@ const CELL_ROWS_AT_MOST: u64 = 333;
 /// Cells at most: their centroids are held by every task and trained on 16 vectors each.
 const CELLS_AT_MOST: u64 = 65_536;
 /// Images by which recall is measured.
-const QUERIES: u64 = 2048;
+const QUERIES: u64 = 4096;
 /// Rows of a region, about: what a join task reads at a time.
 const REGION_ROWS: u64 = 65_536;
 
