@@ -29,7 +29,7 @@ use clouds::Clouds;
 /// Vectors a shard.
 const SHARD_ROWS: usize = 100_000;
 
-const USAGE: &str = "usage: pool make FOLDER N D SEED KIND   (KIND: clouds, nested, narrow, tight or equal)
+const USAGE: &str = "usage: pool make FOLDER N D SEED KIND   (KIND: clouds, nested, narrow, tight, mixed or equal)
        pool raw FOLDER FILE           the vectors as plain f32
        pool join FOLDER SETTINGS      runs dedup with these settings (TOML), prints a line a phase
        pool cluster FOLDER SETTINGS   runs cluster, and says how near it is to the speed of sgemm

@@ -12,6 +12,8 @@ const DIRECTIONS: usize = 128;
 /// Branches of the tree at each fork, and how much shorter a level's directions are than those of the level before.
 const BRANCHES: u64 = 16;
 const FINER: f32 = 0.7;
+/// Crowds of the mixed kind, some far larger than others.
+const CROWDS: f64 = 8.0;
 
 /// A recipe for `n` vectors: any of them can be made alone.
 pub struct Clouds {
@@ -33,8 +35,10 @@ enum Kind {
     Nested,
     /// The same in a quarter of the dimensions: far more vectors are nearly as near as a copy.
     Narrow,
-    /// All vectors within a cosine of 0.98 or so of one.
+    /// All vectors at a cosine of 0.98 to one.
     Tight,
+    /// Every second vector at a cosine of 0.98 to one of a few, the others as in clouds.
+    Mixed,
     /// One vector.
     Equal,
 }
@@ -46,6 +50,7 @@ impl Clouds {
             "nested" => Kind::Nested,
             "narrow" => Kind::Narrow,
             "tight" => Kind::Tight,
+            "mixed" => Kind::Mixed,
             "equal" => Kind::Equal,
             other => return Err(format!("there is no kind {other:?}")),
         };
@@ -65,7 +70,12 @@ impl Clouds {
                 self.original(0, vector);
                 self.turn(vector, 0.98, row as u64);
             }
-            Kind::Clouds | Kind::Nested | Kind::Narrow => {
+            Kind::Mixed if row % 2 == 1 => {
+                let crowd = self.draw.within(row as u64).unit(0).powi(2) * CROWDS;
+                self.original(crowd as usize, vector);
+                self.turn(vector, 0.98, row as u64);
+            }
+            Kind::Clouds | Kind::Nested | Kind::Narrow | Kind::Mixed => {
                 self.original(row, vector);
                 let draw = self.draw.within(row as u64);
                 if row > 0 && draw.unit(0) < 1.0 / 7.0 {

@@ -170,6 +170,32 @@ impl Codes {
         depth: Depth,
         found: &mut impl FnMut(u32, usize),
     ) {
+        let floors = (|place: usize| query_floors[chosen[place] as usize], |row: usize| row_floors[row]);
+        self.scan_by((queries, chosen), rows, &floors, depth, &mut |place, row| found(chosen[place], row));
+    }
+
+    /// Calls `found(place, row)` for every row in `rows` whose cosine with the chosen query at `place` may reach that one's floor: there is
+    /// a floor for each place, not for each row of `queries`.
+    pub fn scan_from(
+        &self,
+        queries: &Self,
+        (chosen, floors): (&[u32], &[f32]),
+        rows: Range<usize>,
+        found: &mut impl FnMut(usize, usize),
+    ) {
+        let floors = (|place: usize| floors[place], |_: usize| f32::INFINITY);
+        self.scan_by((queries, chosen), rows, &floors, Depth::Full, found);
+    }
+
+    /// The scan, with floors by the place of a query among the chosen ones, and by row.
+    fn scan_by(
+        &self,
+        (queries, chosen): (&Self, &[u32]),
+        rows: Range<usize>,
+        floors: &(impl Fn(usize) -> f32, impl Fn(usize) -> f32),
+        depth: Depth,
+        found: &mut impl FnMut(usize, usize),
+    ) {
         let depth = if self.width > SKETCH { depth } else { Depth::Full };
         // Taken out, for `found` may scan too.
         let mut scratch = SCRATCH.take();
@@ -178,16 +204,16 @@ impl Codes {
             let span = start..rows.end.min((start / LANES * LANES) + SPAN);
             let groups = self.groups(&span);
             scratch.hits.clear();
-            self.thresholds(queries, (chosen, query_floors), (&span, row_floors), depth, &mut scratch);
+            self.thresholds((queries, chosen), &span, floors, depth, &mut scratch);
             let scales = &self.scales[groups.start * LANES..groups.end * LANES];
             let Scratch { thresholds, hits, .. } = &mut scratch;
             self.multiply(queries, chosen, &groups, depth, &mut Hits { scales, thresholds, found: hits });
-            for &(query, row) in &*hits {
-                let (query, row) = (chosen[query as usize], groups.start * LANES + row as usize);
+            for &(place, row) in &*hits {
+                let (place, row) = (place as usize, groups.start * LANES + row as usize);
                 if span.contains(&row) {
-                    let floor = query_floors[query as usize].min(row_floors[row]);
-                    if self.most(queries, query as usize, row) >= floor {
-                        found(query, row);
+                    let floor = floors.0(place).min(floors.1(row));
+                    if self.most(queries, chosen[place] as usize, row) >= floor {
+                        found(place, row);
                     }
                 }
             }
@@ -253,9 +279,9 @@ impl Codes {
     /// What a product, times the row's scale, has to reach for each of the chosen queries and the groups of a span.
     fn thresholds(
         &self,
-        queries: &Self,
-        (chosen, query_floors): (&[u32], &[f32]),
-        (span, row_floors): (&Range<usize>, &[f32]),
+        (queries, chosen): (&Self, &[u32]),
+        span: &Range<usize>,
+        (query_floor, row_floor): &(impl Fn(usize) -> f32, impl Fn(usize) -> f32),
         depth: Depth,
         scratch: &mut Scratch,
     ) {
@@ -265,13 +291,13 @@ impl Codes {
         thresholds.clear();
         for group in self.groups(span) {
             let rows = span.start.max(group * LANES)..span.end.min((group + 1) * LANES);
-            floors.push(row_floors[rows.clone()].iter().copied().fold(f32::INFINITY, f32::min));
+            floors.push(rows.clone().map(row_floor).fold(f32::INFINITY, f32::min));
             slack.push(self.slack[rows].iter().copied().fold(0.0, f32::max));
         }
         let gain = if depth == Depth::Sketch { ratio(self.width, SKETCH) } else { 1.0 };
-        for &query in chosen {
+        for (place, &query) in chosen.iter().enumerate() {
             let q = query as usize;
-            let (floor, own, inverse) = (query_floors[q], queries.slack[q], 1.0 / (queries.scales[q] * gain));
+            let (floor, own, inverse) = (query_floor(place), queries.slack[q], 1.0 / (queries.scales[q] * gain));
             let groups = floors.iter().zip(&*slack);
             match depth {
                 Depth::Full => {

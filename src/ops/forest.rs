@@ -46,6 +46,7 @@ mod tests {
                 id: ImageId(draw.bits(3 * i) % 80),
                 neighbour: ImageId(draw.bits(3 * i + 1) % 80),
                 similarity: f32::from((draw.bits(3 * i + 2) % 10) as u8) / 10.0,
+                star: false,
             })
             .collect();
         let chosen = spanning_forest(&pairs);

@@ -2,7 +2,11 @@
 //! k nearest.
 //!
 //! What is found does not depend on threads: the k nearest of a row among all that it is compared with are a set with one
-//! answer, whatever the order. A pair of cells is scored once, for both ends.
+//! answer, whatever the order. A pair of cells is scored once, for both ends. Crowds of equal vectors, and of near copies
+//! ([`clumps`]), are compared with others as one row.
+
+mod clumps;
+mod rows;
 
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
@@ -11,6 +15,8 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 use rayon::prelude::*;
 
+use self::clumps::{Clump, Meeting};
+use self::rows::{Sorted, apart, cells, distinct, hang, hang_equals, prepare, union};
 use super::dot::dot;
 use super::rotate::Rotation;
 use super::top_k::TopK;
@@ -29,6 +35,8 @@ pub struct Pair {
     pub neighbour: ImageId,
     /// Their cosine.
     pub similarity: f32,
+    /// Whether `id` hangs on `neighbour`, as an equal vector or as a near copy of it among many, and was compared with few others.
+    pub star: bool,
 }
 
 /// What pairs are looked for.
@@ -38,9 +46,12 @@ pub struct Near {
     pub k: usize,
     /// Pairs below this cosine are not kept.
     pub floor: f32,
+    /// From this cosine on, many rows that are near one of them may hang on it alone: thresholds up to it give the components that all pairs
+    /// would give. Above 1: never.
+    pub clump: f32,
 }
 
-/// Rows that are ready to be compared. Rows with equal vectors are there once.
+/// Rows that are ready to be compared: those of the cells, and after them the members of clumps. Rows with equal vectors are there once.
 pub struct Block {
     near: Near,
     d: usize,
@@ -54,11 +65,15 @@ pub struct Block {
     homes: Vec<u32>,
     /// The rows that probe each cell.
     probes: Probes,
-    /// The cosine that each row's neighbours must reach: the floor, or that of its k-th so far.
+    /// The cosine that each row's neighbours must reach: the floor, or that of its k-th so far; for leaders of clumps far less.
     floors: Vec<f32>,
     tops: Vec<Mutex<TopK>>,
-    /// Rows that were left out, with the row they are equal to.
+    /// By leader.
+    clumps: Vec<Clump>,
+    /// Rows that were left out, with the row they are equal to, or its leader.
     equals: Vec<Pair>,
+    /// Members of clumps with their leaders.
+    stars: Vec<Pair>,
 }
 
 /// Rows by the cells that they probe.
@@ -96,35 +111,6 @@ impl Probes {
         match self.starts.get(cell as usize..cell as usize + 2) {
             Some(&[begin, end]) => &self.rows[begin as usize..end as usize],
             _ => &[],
-        }
-    }
-}
-
-/// A row on its way into a block.
-#[derive(Clone, Copy)]
-struct Sorted<'a> {
-    cell: u32,
-    /// The first four numbers: equal vectors have equal ones.
-    head: u64,
-    settled: bool,
-    /// Its place among all that came.
-    place: u32,
-    id: ImageId,
-    vector: &'a [f16],
-    probes: &'a [u32],
-}
-
-impl<'a> Sorted<'a> {
-    fn new(part: &'a CellRows, row: usize, d: usize) -> Self {
-        let vector = &part.halves[row * d..][..d];
-        Self {
-            cell: part.cells[row],
-            head: vector.iter().take(4).fold(0, |head, x| head << 16 | u64::from(x.to_bits())),
-            settled: part.settled[row],
-            place: 0,
-            id: part.ids[row],
-            vector,
-            probes: &part.probes[part.probe_starts[row]..part.probe_starts[row + 1]],
         }
     }
 }
@@ -189,72 +175,54 @@ impl Block {
             rows.par_extend((0..n).into_par_iter().map(|row| Sorted::new(part, row, d)));
         }
         rows.par_iter_mut().enumerate().for_each(|(place, row)| row.place = row_number(place));
-        // Equal vectors side by side, the first of those that are not settled first.
-        rows.par_sort_unstable_by_key(|row| (row.cell, row.head, row.settled, row.place));
-        let (mut kept, mut equals) = (Vec::with_capacity(rows.len()), Vec::new());
-        let mut vector = vec![0.0; d];
-        for same in rows.chunk_by(|a, b| (a.cell, a.head) == (b.cell, b.head)) {
-            let first = kept.len();
-            for &row in same {
-                match kept[first..].iter().find(|earlier: &&Sorted| bits(earlier.vector) == bits(row.vector)) {
-                    None => kept.push(row),
-                    Some(earlier) => {
-                        row.vector.convert_to_f32_slice(&mut vector);
-                        let similarity = dot(&vector, &vector);
-                        if similarity >= near.floor {
-                            equals.push(Pair { id: row.id, neighbour: earlier.id, similarity });
-                        }
-                    }
-                }
-            }
+        let (mut kept, mut equals) = distinct(rows, d, near.floor);
+        let (mut halves, mut codes) = prepare(&kept, d, rotation);
+        let mut cells = cells(&kept, d);
+        let fresh: Vec<Range<usize>> = cells.iter().map(|cell| cell.rows.start..cell.fresh).collect();
+        let found = if near.clump > 1.0 { Vec::new() } else { clumps::find(&codes, &halves, &fresh, near) };
+        let mut ordinary = kept.len();
+        let (mut clumps, mut stars) = (Vec::new(), Vec::new());
+        if !found.is_empty() {
+            (kept, ordinary) = apart(&kept, &found);
+            (halves, codes) = prepare(&kept, d, rotation);
+            cells = self::rows::cells(&kept[..ordinary], d);
+            (clumps, stars) = hang(&kept, ordinary, &found);
+            hang_equals(&mut equals, &stars);
         }
-        // Settled rows last in their cells.
-        kept.par_sort_unstable_by_key(|row| (row.cell, row.settled, row.place));
-        let m = kept.len();
-        let (mut halves, mut chosen) = (vec![f16::ZERO; m * d], vec![0.0; m * d]);
-        halves.par_chunks_mut(d).zip(chosen.par_chunks_mut(d)).zip(&kept).with_min_len(256).for_each(
-            |((half, vector), row)| {
-                half.copy_from_slice(row.vector);
-                row.vector.convert_to_f32_slice(vector);
-            },
-        );
-        let mut cells: Vec<Cell> = Vec::new();
-        let mut homes = Vec::with_capacity(m);
-        for (place, row) in kept.iter().enumerate() {
-            let number = row.cell;
-            if cells.last().is_none_or(|cell| cell.number != number) {
-                cells.push(Cell { number, rows: place..place, fresh: place, mean: vec![0.0; d] });
-            }
-            if let Some(cell) = cells.last_mut() {
-                cell.rows.end = place + 1;
-                cell.fresh += usize::from(!row.settled);
-            }
-            homes.push(row_number(cells.len() - 1));
-        }
-        let probes = Probes::new(kept.iter().map(|row| row.probes));
+        let homes = (0u32..).zip(&cells).flat_map(|(home, cell)| cell.rows.clone().map(move |_| home)).collect();
+        let unions: Vec<Vec<u32>> = clumps.par_iter().map(|clump| union(clump, &kept)).collect();
+        let leads = |row| clumps.binary_search_by_key(&row_number(row), |clump| clump.leader).ok();
+        let targets = |row: usize| leads(row).map_or(kept[row].probes, |clump| &unions[clump][..]);
+        let probes = Probes::new((0..ordinary).map(targets));
         cells.par_iter_mut().for_each(|cell| {
             #[expect(clippy::cast_precision_loss, reason = "a cell has few rows")]
             let share = 1.0 / cell.rows.len() as f32;
-            for vector in chosen[cell.rows.start * d..cell.rows.end * d].chunks(d) {
-                cell.mean.iter_mut().zip(vector).for_each(|(mean, x)| *mean += share * x);
+            let mut vector = vec![0.0; d];
+            for half in halves[cell.rows.start * d..cell.rows.end * d].chunks(d) {
+                half.convert_to_f32_slice(&mut vector);
+                cell.mean.iter_mut().zip(&vector).for_each(|(mean, x)| *mean += share * x);
             }
         });
-        if let Some(rotation) = rotation {
-            chosen.par_chunks_mut(64 * d).for_each(|some| some.chunks_mut(d).for_each(|vector| rotation.apply(vector)));
+        let mut floors = vec![near.floor; kept.len()];
+        for clump in &clumps {
+            // A scan takes the lower of two floors: that of the larger clump allows for two such clumps.
+            floors[clump.leader as usize] = clumps::reach(near.floor, 2.0 * clump.radius);
         }
         Self {
             near,
             d,
             ids: kept.iter().map(|row| row.id).collect(),
-            codes: Codes::new(&chosen, d),
+            codes,
             turned: rotation.is_some(),
             halves,
             cells,
             homes,
             probes,
-            floors: vec![near.floor; m],
-            tops: (0..m).map(|_| Mutex::new(TopK::new(near.k))).collect(),
+            floors,
+            tops: kept.iter().map(|_| Mutex::new(TopK::new(near.k))).collect(),
+            clumps,
             equals,
+            stars,
         }
     }
 
@@ -322,22 +290,33 @@ impl Block {
         self.equals.len() as u64
     }
 
-    /// The pairs that rows of this block keep: both ends of a pair may.
-    pub fn into_pairs(mut self) -> impl Iterator<Item = Pair> {
-        std::mem::take(&mut self.equals).into_iter().chain(self.into_found())
+    /// How many clumps of near copies there are, and how many rows hang on their leaders.
+    #[must_use]
+    pub fn clumped(&self) -> (u64, u64) {
+        (self.clumps.len() as u64, self.stars.len() as u64)
     }
 
-    /// The same without those between equal vectors.
+    /// The pairs that rows of this block keep: both ends of a pair may.
+    pub fn into_pairs(mut self) -> impl Iterator<Item = Pair> {
+        let (equals, stars) = (std::mem::take(&mut self.equals), std::mem::take(&mut self.stars));
+        equals.into_iter().chain(stars).chain(self.into_found())
+    }
+
+    /// The same without those between equal vectors, and between members of clumps and their leaders.
     pub fn into_found(self) -> impl Iterator<Item = Pair> {
         self.ids.into_iter().zip(self.tops).flat_map(|(id, top)| {
             let top = top.into_inner().unwrap_or_else(PoisonError::into_inner).into_sorted();
-            top.into_iter().map(move |near| Pair { id, neighbour: near.id, similarity: near.similarity })
+            top.into_iter().map(move |near| Pair { id, neighbour: near.id, similarity: near.similarity, star: false })
         })
     }
 
-    /// Raises the floors of rows that have k neighbours: later scans let less through.
+    /// Raises the floors of rows that have k neighbours: later scans let less through. Leaders look for others than themselves.
     fn raise(&mut self) {
-        for (floor, top) in self.floors.iter_mut().zip(&mut self.tops) {
+        let mut leaders = self.clumps.iter().map(|clump| clump.leader as usize).peekable();
+        for (row, (floor, top)) in self.floors.iter_mut().zip(&mut self.tops).enumerate() {
+            if leaders.next_if_eq(&row).is_some() {
+                continue;
+            }
             if let Some(least) = top.get_mut().unwrap_or_else(PoisonError::into_inner).least() {
                 *floor = floor.max(least);
             }
@@ -351,6 +330,12 @@ impl Block {
     fn offer(&self, row: usize, id: ImageId, similarity: f32) {
         let mut top = self.tops[row].lock().unwrap_or_else(PoisonError::into_inner);
         top.push(Neighbour { similarity, id });
+    }
+
+    /// The clump that a row leads.
+    fn clump(&self, row: u32) -> Option<&Clump> {
+        let found = self.clumps.binary_search_by_key(&row, |clump| clump.leader);
+        found.ok().map(|place| &self.clumps[place])
     }
 
     /// The rows that probe the cell `target`, ascending.
@@ -422,8 +407,9 @@ impl Piece<'_> {
         let near = self.queries.near;
         let queries = (&self.chosen[..], &self.queries.floors[..]);
         let rows = (self.rows.clone(), &self.base.floors[..]);
+        let mut meetings = Vec::new();
         self.base.codes.scan(&self.queries.codes, queries, rows, self.depth, &mut |q, r| {
-            if self.is_seen(q as usize, r) {
+            if self.is_seen(q, r) {
                 return;
             }
             if current != q {
@@ -436,31 +422,36 @@ impl Piece<'_> {
                 self.queries.offer(q as usize, self.base.ids[r], similarity);
                 self.base.offer(r, self.queries.ids[q as usize], similarity);
             }
+            if similarity < near.clump && self.is_led(q, r) {
+                meetings.push(Meeting { query: q, row: row_number(r), similarity });
+            }
         });
-        (self.chosen.len() * self.rows.len()) as u64
+        (self.chosen.len() * self.rows.len()) as u64 + clumps::settle(self.queries, self.base, meetings)
+    }
+
+    /// Whether one of the two leads a clump.
+    fn is_led(&self, query: u32, row: usize) -> bool {
+        self.queries.clump(query).is_some() || self.base.clump(row_number(row)).is_some()
     }
 
     /// Whether another piece compares this pair.
-    fn is_seen(&self, query: usize, row: usize) -> bool {
+    fn is_seen(&self, query: u32, row: usize) -> bool {
         let probing = || {
-            let home = &self.queries.cells[self.queries.homes[query] as usize];
+            let home = &self.queries.cells[self.queries.homes[query as usize] as usize];
             self.base.probes(row, home.number)
         };
         match self.seen {
             Seen::Never => false,
-            Seen::Before => row <= query,
-            Seen::ProbingBefore => row < query && probing(),
+            Seen::Before => row <= query as usize,
+            Seen::ProbingBefore => row < query as usize && probing(),
             Seen::Probing => probing(),
             Seen::ProbingBeforeCell => {
                 let number = |block: &Block, row: usize| block.cells[block.homes[row] as usize].number;
-                number(self.queries, query) < number(self.base, row) && probing()
+                // A clump of visitors is not the one that its members belong to where they are at home: both ends look.
+                number(self.queries, query as usize) < number(self.base, row) && probing() && !self.is_led(query, row)
             }
         }
     }
-}
-
-fn bits(vector: &[f16]) -> &[u16] {
-    vector.reinterpret_cast()
 }
 
 fn row_number(row: usize) -> u32 {
@@ -468,182 +459,4 @@ fn row_number(row: usize) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ops::dot::{normalise, to_f16, to_f32};
-    use crate::ops::hash::Draw;
-    use std::collections::{BTreeMap, BTreeSet};
-
-    const D: usize = 20;
-    const NEAR: Near = Near { k: 5, floor: 0.6 };
-
-    /// Vectors around a few directions, some of them equal, in random cells with random probes.
-    fn rows(n: usize, cells: u32, seed: u64) -> CellRows {
-        let draw = Draw::new(seed, "near");
-        #[expect(clippy::cast_possible_truncation, reason = "random numbers")]
-        let number = |i: u64| draw.unit(i) as f32 - 0.5;
-        let mut rows = CellRows { probe_starts: vec![0], ..CellRows::default() };
-        for i in 0..n as u64 {
-            let source = if i % 9 == 0 { 0 } else { i };
-            let cloud = 1_000_000 + source % 6 * 100;
-            let mut vector: Vec<f32> =
-                (0..D as u64).map(|k| number(cloud + k) + 0.5 * number(2_000_000 + source * 100 + k)).collect();
-            normalise(&mut vector);
-            rows.halves.extend(to_f16(&vector));
-            rows.ids.push(ImageId(1000 + i));
-            let cell =
-                |j: u64| u32::try_from(draw.bits(3_000_000 + source * 10 + j) % u64::from(cells)).expect("small");
-            rows.cells.push(cell(0));
-            rows.settled.push(draw.bits(4_000_000 + i).is_multiple_of(4));
-            let probes: BTreeSet<u32> = (1..=draw.bits(i) % 3).map(cell).filter(|&probe| probe != cell(0)).collect();
-            rows.probes.extend(probes);
-            rows.probe_starts.push(rows.probes.len());
-        }
-        rows
-    }
-
-    fn take(rows: &CellRows, wanted: impl Fn(usize) -> bool) -> CellRows {
-        let mut order: Vec<usize> = (0..rows.ids.len()).filter(|&row| wanted(row)).collect();
-        order.sort_by_key(|&row| (rows.cells[row], row));
-        let mut taken = CellRows { probe_starts: vec![0], ..CellRows::default() };
-        for row in order {
-            taken.ids.push(rows.ids[row]);
-            taken.cells.push(rows.cells[row]);
-            taken.settled.push(rows.settled[row]);
-            taken.halves.extend(&rows.halves[row * D..(row + 1) * D]);
-            taken.probes.extend(&rows.probes[rows.probe_starts[row]..rows.probe_starts[row + 1]]);
-            taken.probe_starts.push(taken.probes.len());
-        }
-        taken
-    }
-
-    /// Who is whose neighbour, by every pair: rows that are equal to an earlier one of their cell are linked to it alone.
-    fn oracle(rows: &CellRows) -> BTreeSet<(ImageId, ImageId)> {
-        let n = rows.ids.len();
-        let vector = |row: usize| to_f32(&rows.halves[row * D..(row + 1) * D]);
-        let probes = |row: usize| &rows.probes[rows.probe_starts[row]..rows.probe_starts[row + 1]];
-        let mut found = BTreeSet::new();
-        let mut first: Vec<usize> = Vec::new();
-        for row in 0..n {
-            // Among equals the settled ones come last.
-            let equals = (0..n).filter(|&other| rows.cells[other] == rows.cells[row] && vector(other) == vector(row));
-            first.push(equals.min_by_key(|&other| (rows.settled[other], other)).expect("itself"));
-        }
-        let mut tops: BTreeMap<usize, Vec<(f32, ImageId)>> = BTreeMap::new();
-        for a in 0..n {
-            if first[a] != a {
-                found.insert((rows.ids[a].min(rows.ids[first[a]]), rows.ids[a].max(rows.ids[first[a]])));
-                continue;
-            }
-            for b in (0..n).filter(|&b| b != a && first[b] == b) {
-                let met = rows.cells[a] == rows.cells[b]
-                    || probes(a).contains(&rows.cells[b])
-                    || probes(b).contains(&rows.cells[a]);
-                let similarity = dot(&vector(a), &vector(b));
-                if met && !(rows.settled[a] && rows.settled[b]) && similarity >= NEAR.floor {
-                    tops.entry(a).or_default().push((similarity, rows.ids[b]));
-                }
-            }
-        }
-        for (row, mut top) in tops {
-            top.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-            top.truncate(NEAR.k);
-            found.extend(top.into_iter().map(|(_, id)| (id.min(rows.ids[row]), id.max(rows.ids[row]))));
-        }
-        found
-    }
-
-    fn found(blocks: Vec<Block>) -> BTreeSet<(ImageId, ImageId)> {
-        blocks
-            .into_iter()
-            .flat_map(Block::into_pairs)
-            .map(|pair| (pair.id.min(pair.neighbour), pair.id.max(pair.neighbour)))
-            .collect()
-    }
-
-    #[test]
-    fn a_block_finds_the_nearest_of_every_row_among_the_cells_it_meets() {
-        for (seed, cells) in [(1, 1), (2, 7), (3, 40)] {
-            let rows = take(&rows(400, cells, seed), |_| true);
-            let expected = oracle(&rows);
-            assert!(expected.len() > 300, "{} pairs", expected.len());
-            let mut block = Block::new(std::slice::from_ref(&rows), D, NEAR, None);
-            block.within();
-            assert_eq!(found(vec![block]), expected, "seed {seed}");
-        }
-    }
-
-    #[test]
-    fn blocks_find_together_what_one_finds() {
-        let mut rows = rows(300, 12, 5);
-        // No equal vectors: they are left out a block at a time.
-        let apart: Vec<usize> = (0..300).filter(|row| row % 9 != 0 || *row == 0).collect();
-        rows = take(&rows, |row| apart.contains(&row));
-        let expected = oracle(&rows);
-        // The second cut goes through a cell.
-        let halves =
-            [take(&rows, |row| row < 100), take(&rows, |row| (100..150).contains(&row)), take(&rows, |row| row >= 150)];
-        let mut blocks: Vec<Block> =
-            halves.iter().map(|rows| Block::new(std::slice::from_ref(rows), D, NEAR, None)).collect();
-        for i in 0..3 {
-            let (left, right) = blocks.split_at_mut(i + 1);
-            left[i].within();
-            for other in right {
-                left[i].with(other);
-            }
-        }
-        assert_eq!(found(blocks), expected);
-    }
-
-    #[test]
-    fn groups_of_cells_find_apart_with_their_visitors_what_one_finds() {
-        let all = rows(300, 12, 6);
-        // No equal vectors: they are left out a block at a time.
-        let rows = take(&all, |row| row % 9 != 0 || row == 0);
-        let expected = oracle(&rows);
-        let mut nearest: BTreeMap<ImageId, Vec<Neighbour>> = BTreeMap::new();
-        for group in [0..4, 4..9, 9..12] {
-            let probes = |row: usize| &rows.probes[rows.probe_starts[row]..rows.probe_starts[row + 1]];
-            let home = |row: usize| group.contains(&rows.cells[row]);
-            let comes = |row: usize| !home(row) && probes(row).iter().any(|probe| group.contains(probe));
-            let block = |wanted: &dyn Fn(usize) -> bool| Block::new(&[take(&rows, wanted)], D, NEAR, None);
-            let mut held = block(&home);
-            held.within();
-            let mut found = Vec::new();
-            for parity in 0..2 {
-                let mut visitors = block(&|row| comes(row) && row % 2 == parity);
-                held.visited(&mut visitors);
-                found.extend(visitors.into_found());
-            }
-            found.extend(held.into_pairs());
-            for Pair { id, neighbour, similarity } in found {
-                let of = nearest.entry(id).or_default();
-                assert!(of.iter().all(|known| known.id != neighbour), "{id:?} met {neighbour:?} twice");
-                of.push(Neighbour { similarity, id: neighbour });
-            }
-        }
-        let mut found = BTreeSet::new();
-        for (id, mut near) in nearest {
-            near.sort();
-            found.extend(near.iter().take(NEAR.k).map(|near| (id.min(near.id), id.max(near.id))));
-        }
-        assert_eq!(found, expected);
-    }
-
-    #[test]
-    fn a_block_of_one_vector_many_times_is_compared_in_no_time() {
-        let one = rows(1, 1, 9);
-        let n = 200_000usize;
-        let rows = CellRows {
-            ids: (0..n as u64).map(ImageId).collect(),
-            cells: vec![0; n],
-            settled: vec![false; n],
-            halves: one.halves.iter().copied().cycle().take(n * D).collect(),
-            probe_starts: vec![0; n + 1],
-            probes: Vec::new(),
-        };
-        let mut block = Block::new(&[rows], D, NEAR, None);
-        assert_eq!((block.rows(), block.within()), (1, 0));
-        assert_eq!(block.into_pairs().filter(|pair| pair.neighbour == ImageId(0)).count(), n - 1);
-    }
-}
+mod tests;

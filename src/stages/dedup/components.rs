@@ -23,7 +23,8 @@ table! {
         pub size: u32,
         /// The image that stays in its place, itself where it stays and has copies. Against references: the lowest reference id.
         pub representative: Option<ImageId>,
-        /// Cosine to the representative; null where only a chain links the two: they are below `edge_floor`, or not among each other's nearest.
+        /// Cosine to the representative; null where it is not among the edges: only a chain links the two, they are not among each other's nearest, or
+        /// they hang on one image or on two linked ones (`star` in the edges), which makes them certainly near.
         pub similarity: Option<f32>,
         /// Whether it goes on.
         pub kept: bool,

@@ -38,6 +38,8 @@ table! {
         pub similarity: f32,
         /// Whether it belongs to a maximum spanning forest of the pairs written with it: enough to find the components at any threshold.
         pub tree: bool,
+        /// Whether the image is one of many that hang on the neighbour: equal to it, or so near that few other pairs of the image are written.
+        pub star: bool,
     }
 }
 
@@ -48,6 +50,8 @@ pub struct Common {
     pub regions: Vec<u32>,
     pub neighbours: usize,
     pub floor: f32,
+    /// The cosine from which images may hang on one of them.
+    pub clump: f32,
     /// Vectors that are held at a time.
     pub held_rows: u64,
 }
@@ -77,7 +81,7 @@ pub fn run(group: &Range<u32>, common: &Common, task: &mut Task) -> Result<()> {
     if runs.iter().any(|run| run.d != d) {
         return Err(Error::usage("vectors of different dimensions", "embed the sources again with one model"));
     }
-    let near = Near { k: common.neighbours, floor: common.floor };
+    let near = Near { k: common.neighbours, floor: common.floor, clump: common.clump };
     // One cell: every pair is wanted, and none may be missed.
     let rotation = (common.regions.last() > Some(&1)).then(|| Rotation::new(d, ROTATION));
     let looking = Looking { d, near, rotation };
@@ -92,6 +96,7 @@ pub fn run(group: &Range<u32>, common: &Common, task: &mut Task) -> Result<()> {
         edges: 0,
     };
     let (mut first, mut products, mut equal, mut visitors) = (0, 0, 0, 0);
+    let (mut clumps, mut in_clumps) = (0, 0);
     while first < slices.len() {
         let mut held: Vec<Block> = Vec::new();
         let (from, mut rows) = (first, 0);
@@ -116,11 +121,13 @@ pub fn run(group: &Range<u32>, common: &Common, task: &mut Task) -> Result<()> {
             products += compared;
             visitors += other.visitors();
             next = read;
-            // Its equal vectors are the affair of the task that holds it.
+            // Its equal vectors and its clumps are the affair of the task that holds it.
             out.write(other.into_block().into_found())?;
         }
         for block in held {
             equal += block.left_out();
+            let (some, members) = block.clumped();
+            (clumps, in_clumps) = (clumps + some, in_clumps + members);
             out.write(block.into_pairs())?;
         }
         (task.progress)(rows);
@@ -130,6 +137,8 @@ pub fn run(group: &Range<u32>, common: &Common, task: &mut Task) -> Result<()> {
     task.count("products", products);
     task.count("visitors", visitors);
     task.count("equal_vectors", equal);
+    task.count("clumps", clumps);
+    task.count("in_clumps", in_clumps);
     task.count("edges", out.edges);
     task.outcome.histograms.insert("neighbour_similarity".into(), out.similarities);
     let written = out.writer.finish()?;
@@ -159,9 +168,9 @@ impl Out {
     fn write(&mut self, pairs: impl Iterator<Item = Pair>) -> Result<()> {
         let pairs: Vec<Pair> = pairs.collect();
         for (pair, tree) in pairs.iter().zip(spanning_forest(&pairs)) {
-            let &Pair { id, neighbour, similarity } = pair;
+            let &Pair { id, neighbour, similarity, star } = pair;
             self.similarities.add(f64::from(similarity));
-            self.writer.push(Edge { id, neighbour, similarity, tree })?;
+            self.writer.push(Edge { id, neighbour, similarity, tree, star })?;
         }
         self.edges += pairs.len() as u64;
         Ok(())

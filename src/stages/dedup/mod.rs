@@ -73,10 +73,12 @@ pub struct Dedup {
     pub keep: Keep,
     /// The cluster step whose distances `keep` looks at. Left out: the only one above.
     pub clusters: Input,
-    /// Nearest neighbours kept for each image, 1 to 1024.
+    /// Nearest neighbours kept for each image, 1 to 1024. Of a crowd of near copies, more of them than this or pieces of such a crowd, most have
+    /// only the one on which they hang (`star` in the edges).
     pub neighbours: u32,
-    /// Pairs below this cosine are not looked for. A `threshold` changed above it reruns the components only, not the search.
-    /// Left out: 0.1 below the threshold.
+    /// Pairs below this cosine are not looked for. A `threshold` changed above it reruns the components only, not the search, unless it is far
+    /// above: at less than a third of the floor's angle, or two thirds with another `linkage` than `component`. Left out: 0.1 below the
+    /// threshold.
     pub edge_floor: Option<f32>,
     /// Vectors up to which every pair is compared; beyond, cells are made.
     pub exact_up_to: u64,
@@ -193,6 +195,22 @@ impl Dedup {
         self.edge_floor.unwrap_or((self.threshold() - 0.1).max(-1.0))
     }
 
+    /// The cosine from which many images may hang on one of them. A third of the floor's angle, so that such groups reach little beyond what one of
+    /// them finds. At least the threshold, so that hanging is being linked; half its angle where only direct links count, for then any
+    /// two that hang on one are linked.
+    fn clump(&self) -> f32 {
+        let part = |cosine: f32, part: f32| {
+            let cosine = (cosine.clamp(-1.0, 1.0).acos() * part).cos();
+            // Libraries differ in the last digit, and the task's key is not to.
+            (cosine * 1e4).ceil() / 1e4
+        };
+        let linked = match self.linkage {
+            Linkage::Component => self.threshold(),
+            Linkage::Representative | Linkage::Earlier => part(self.threshold(), 0.5),
+        };
+        part(self.floor(), 1.0 / 3.0).max(linked)
+    }
+
     fn ranks_by_clusters(&self) -> bool {
         matches!(self.keep, Keep::Farthest | Keep::Closest)
     }
@@ -275,7 +293,7 @@ impl Dedup {
         let runs = known.made("move", "runs").parts;
         let groups = groups.into_iter().filter(|(rows, _)| *rows > 0).map(|(_, group)| group);
         let (neighbours, floor) = (self.neighbours as usize, self.floor());
-        PhasePlan::new(join::Common { runs, regions, neighbours, floor, held_rows }, groups)
+        PhasePlan::new(join::Common { runs, regions, neighbours, floor, clump: self.clump(), held_rows }, groups)
     }
 
     fn plan_components(&self, nodes: Nodes, known: &Known) -> Result<PhasePlan> {
