@@ -244,13 +244,15 @@ impl Dedup {
         let rows = nodes.rows_at_most();
         let members = nodes.all().cloned().collect();
         let (cell_images, floor, seed) = (self.cell_images, self.floor(), known.catalog.seed);
-        PhasePlan::new(train::Common { members, rows, cell_images, floor, seed }, [()])
+        let queries = train::QUERIES;
+        PhasePlan::new(train::Common { members, rows, cell_images, floor, queries, seed }, [()])
     }
 
     fn plan_tune(&self, nodes: &Nodes, known: &Known) -> Result<PhasePlan> {
         let part = |table| only(known.made("train", table), table);
         let (cells, queries) = (part("cells")?, part("queries")?);
-        let common = tune::Common { cells, queries, neighbours: self.neighbours as usize, floor: self.floor() };
+        let (neighbours, floor, clump) = (self.neighbours as usize, self.floor(), self.clump());
+        let common = tune::Common { cells, queries, neighbours, floor, clump };
         PhasePlan::new(common, nodes.tasks())
     }
 
@@ -447,7 +449,7 @@ impl Stage for Dedup {
                 kept: n * 24.0,
                 memory,
                 tasks: groups,
-                assumes: "3% of all pairs are compared, as at 1 million vectors with nothing in common; at 10 million with nested clouds it was 0.3%",
+                assumes: "3% of all pairs are compared, as at 1 million vectors with nothing in common; at 10 million with nested clouds it was 0.1%",
                 ..Cost::new(
                     "join",
                     codes(pairs * PAIRS_COMPARED * 2.0 * d, 1.6),

@@ -22,7 +22,7 @@ const CELL_ROWS_AT_MOST: u64 = 333;
 /// Cells at most: their centroids are held by every task and trained on 16 vectors each.
 const CELLS_AT_MOST: u64 = 65_536;
 /// Images by which recall is measured.
-const QUERIES: u64 = 4096;
+pub const QUERIES: u64 = 4096;
 /// Rows of a region, about: what a join task reads at a time.
 const REGION_ROWS: u64 = 65_536;
 
@@ -33,6 +33,8 @@ pub struct Common {
     pub rows: u64,
     pub cell_images: u32,
     pub floor: f32,
+    /// Images by which recall is measured, about.
+    pub queries: u64,
     pub seed: u64,
 }
 
@@ -53,7 +55,7 @@ pub fn run(common: &Common, task: &mut Task) -> Result<()> {
             for (row, id) in block.ids.iter().enumerate() {
                 let is = |draw: Draw, rows| draw.unit(id.0) < share(rows);
                 let training = is(training, wanted * TRAINING_ROWS);
-                let query = !member.settled && is(drawing, QUERIES);
+                let query = !member.settled && is(drawing, common.queries);
                 for (taken, to) in [(training, &mut sample), (query, &mut queries)] {
                     if taken {
                         to.dimension = block.dimension;
