@@ -480,7 +480,7 @@ mod tests {
             assert!(normalise(b));
             a.iter().zip(b.iter_mut()).for_each(|(a, b)| *b = 0.62 * a + (1.0f32 - 0.62 * 0.62).sqrt() * *b);
         }
-        vectors.chunks_mut(D).for_each(|vector| rotation.apply(vector));
+        rotation.apply_to_all(&mut vectors);
         let codes = Codes::new(&vectors, D);
         let (chosen, floors): (Vec<u32>, _) = ((0..3000).collect(), vec![0.6; 3000]);
         let mut found = 0;

@@ -45,6 +45,20 @@ impl Histogram {
     }
 }
 
+/// The least of `values` that a share `q` of them does not exceed; 0 for none.
+#[must_use]
+pub fn quantile(values: &mut [f32], q: f64) -> f32 {
+    values.sort_unstable_by(f32::total_cmp);
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "an index"
+    )]
+    let place = (q * values.len() as f64).ceil() as usize;
+    values.get(place.saturating_sub(1)).copied().unwrap_or(0.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,6 +3,8 @@
 //! Rounds of random signs, a Hadamard transform of pieces as long as a power of two that divides the dimension, and a random
 //! permutation (after Ailon and Chazelle, 2006). Cost: about 2 d log d operations a vector.
 
+use rayon::prelude::*;
+
 use super::hash::Draw;
 use crate::native::wide::wide;
 
@@ -43,6 +45,15 @@ impl Rotation {
             Round { signs, from }
         };
         Self { piece, rounds: (0..rounds).map(round).collect() }
+    }
+
+    /// Turns all of `vectors`, row-major.
+    ///
+    /// # Panics
+    /// When they have another dimension.
+    pub fn apply_to_all(&self, vectors: &mut [f32]) {
+        let d = self.rounds.first().map_or(1, |round| round.signs.len());
+        vectors.par_chunks_mut(64 * d).for_each(|some| some.chunks_mut(d).for_each(|vector| self.apply(vector)));
     }
 
     /// Turns `vector`.
@@ -96,7 +107,7 @@ mod tests {
             vectors[0] += 40.0;
             vectors.chunks_mut(d).for_each(|vector| assert!(normalise(vector)));
             let before = dot(&vectors[..d], &vectors[d..]);
-            vectors.chunks_mut(d).for_each(|vector| rotation.apply(vector));
+            rotation.apply_to_all(&mut vectors);
             let (a, b) = vectors.split_at(d);
             assert!((dot(a, b) - before).abs() < 1e-5 && (dot(a, a) - 1.0).abs() < 1e-5, "{d}");
             let most = a.iter().fold(0.0f32, |most, x| most.max(x.abs()));

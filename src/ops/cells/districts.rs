@@ -3,6 +3,7 @@
 //! Found as the cells themselves are, by k-means of their centroids. How near a district has to be is measured: where it says little about
 //! its cells, all are looked at, and nothing is lost but the look at the districts.
 
+use super::super::histogram::quantile;
 use super::{Cells, PROBES, ROUNDS, WIDEST, gather, means, number};
 
 /// Cells of a district, on average, and the number of cells from which on there are districts.
@@ -91,15 +92,7 @@ impl Cells {
         let places = cells.places(&lookers);
         let mut needs: Vec<f32> =
             (0..places.cells.cells.len()).map(|row| cells.need((&places, row), (&places, row)).districts).collect();
-        needs.sort_unstable_by(f32::total_cmp);
-        #[expect(
-            clippy::cast_precision_loss,
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "an index"
-        )]
-        let most = (LOOKERS_FIND * needs.len() as f64) as usize;
-        cells.look_as_far_as(needs.get(most).copied().unwrap_or(WIDEST));
+        cells.look_as_far_as(quantile(&mut needs, LOOKERS_FIND));
         cells
     }
 }

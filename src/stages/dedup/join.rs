@@ -57,7 +57,7 @@ pub struct Common {
 }
 
 /// Seed of the rotation: what is compared does not depend on the pipeline's.
-const ROTATION: u64 = 1;
+pub const ROTATION: u64 = 1;
 
 /// Rows that are read together: some cells, or a piece of one large cell.
 #[derive(Clone, Debug)]

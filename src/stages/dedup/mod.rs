@@ -424,8 +424,8 @@ impl Stage for Dedup {
                 tasks: shards,
                 ..Cost::new(
                     "tune",
-                    codes(4096.0 * n * 2.0 * d, 4.0),
-                    format!("4,096 images with {}, x 2 x {d}, by sketches at 4 x sgemm", short(n)),
+                    codes(4096.0 * n * 2.0 * d, 2.7),
+                    format!("4,096 images with {}, x 2 x {d}, by sketches at 2.7 x sgemm", short(n)),
                 )
             },
             Cost {

@@ -1,4 +1,4 @@
-//! Measuring how far images have to look: the exact neighbours of some images among all, and the margin that would find each.
+//! Measuring how far images have to look: the neighbours of some images among all, and the margin that would find each.
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -8,9 +8,10 @@ use crate::io::vectors::{self, Vectors};
 use crate::native::codes::{Codes, Depth, sketch_pays};
 use crate::ops::cells;
 use crate::ops::dot::dot;
+use crate::ops::histogram::quantile;
 use crate::ops::rotate::Rotation;
 use crate::ops::top_k::TopK;
-use crate::stages::dedup::{Member, train};
+use crate::stages::dedup::{Member, join, train};
 use crate::stages::known::{Part, Table};
 use crate::stages::task::Task;
 use crate::table;
@@ -20,8 +21,6 @@ use crate::types::{ImageId, Neighbour};
 const LOOK_ROWS: usize = 1024;
 /// Exact products for each neighbour wanted, after which a query stops looking in a block: what is left is as near as what it has.
 const LOOKS: usize = 16;
-/// Seed of the rotation.
-const ROTATION: u64 = 2;
 /// Pairs from which on the measurement is taken as it is.
 const ENOUGH: usize = 200;
 
@@ -60,12 +59,13 @@ pub fn run(members: &[Member], common: &Common, task: &mut Task) -> Result<()> {
     }
     let d = queries.dimension.max(1);
     // Sketches miss one pair in 700 just at the floor, which is nothing to what a sample leaves open.
-    let rotation = sketch_pays(d, common.floor, mean_cosine(&queries.values, d)).then(|| Rotation::new(d, ROTATION));
+    let rotation =
+        sketch_pays(d, common.floor, mean_cosine(&queries.values, d)).then(|| Rotation::new(d, join::ROTATION));
     let depth = if rotation.is_some() { Depth::Sketch } else { Depth::Full };
     let codes = |values: &[f32]| match &rotation {
         Some(rotation) => {
             let mut turned = values.to_vec();
-            turned.par_chunks_mut(64 * d).for_each(|some| some.chunks_mut(d).for_each(|vector| rotation.apply(vector)));
+            rotation.apply_to_all(&mut turned);
             Codes::new(&turned, d)
         }
         None => Codes::new(values, d),
@@ -164,8 +164,8 @@ pub struct Tuned {
 }
 
 /// The least margin that misses three tenths of what `recall` allows, since it is measured on a sample (of 1,000 pairs and for a recall of
-/// 0.99 it misses three: then, one time in a hundred, more than 0.01 are missed in truth); where no margin does, that which just reaches `recall`, or as much as can be reached. And the
-/// least margin of districts that hides nothing of this.
+/// 0.99 it misses three: then, one time in a hundred, more than 0.01 are missed in truth); where no margin does, that which just reaches
+/// `recall`, or as much as can be reached. And the least margin of districts that hides nothing of this.
 pub fn margin(needs: &Table, planted: &Table, neighbours: usize, recall: f64, task: &Task) -> Result<Tuned> {
     let mut measured: Vec<Need> = Vec::new();
     task.for_each::<Need>(needs, |need| {
@@ -200,17 +200,4 @@ pub fn margin(needs: &Table, planted: &Table, neighbours: usize, recall: f64, ta
 fn reached(mut values: Vec<f32>, shares: [f64; 2]) -> f32 {
     let least = shares.map(|share| quantile(&mut values, share)).into_iter().find(|need| need.is_finite());
     least.unwrap_or_else(|| values.iter().copied().filter(|need| need.is_finite()).fold(0.0, f32::max))
-}
-
-/// The least of `values` that a share `q` of them does not exceed; 0 for none.
-fn quantile(values: &mut [f32], q: f64) -> f32 {
-    values.sort_by(f32::total_cmp);
-    #[expect(
-        clippy::cast_precision_loss,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "an index"
-    )]
-    let place = (q * values.len() as f64).ceil() as usize;
-    values.get(place.saturating_sub(1)).copied().unwrap_or(0.0)
 }

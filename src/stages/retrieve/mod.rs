@@ -40,7 +40,7 @@ const NEXT_DEPTH: u32 = 4;
 /// Find the pool images that are like the seed images.
 ///
 /// Memory: a shard of seeds and `k` neighbours each; with `search = "exact"` a shard of the pool, with `ivf` the `codes` of 1,048,576
-/// vectors, and 4 bytes for each of 262,144 while lists are trained; then about 60 bytes a candidate of one set, and 16 an image retrieved.
+/// vectors, and 4 bytes for each number of 262,144 while lists are trained; then about 60 bytes a candidate of one set, and 16 an image retrieved.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Retrieve {
