@@ -1,6 +1,8 @@
 //! A bucket as the work folder, on a real S3-compatible server (s3s-fs) on loopback.
 
 mod common;
+#[path = "common/gate.rs"]
+mod gate;
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
@@ -43,7 +45,7 @@ impl Server {
             assert!(begin.elapsed() < Duration::from_secs(30), "the server does not listen");
             std::thread::sleep(Duration::from_millis(20));
         }
-        Some(Self { child, port, folder })
+        Some(Self { child, port: gate::open(port), folder })
     }
 
     /// A command of lvd's on the example, with its work in the bucket.
