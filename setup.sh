@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Puts in place what building and running lvd needs on Debian 12/13 or Ubuntu 22.04/24.04, and nothing twice:
-#   - by apt:  a C++ compiler, cmake 3.24 or later, OpenBLAS, certificates, and python3-pip where something comes by pip;
+#   - by apt:  a C++ compiler, cmake 3.24 or later, nasm, OpenBLAS, certificates, and python3-pip where something comes by pip;
 #   - by pip:  the shared library out of the onnxruntime wheel (and cmake where apt's is too old: Ubuntu 22.04).
 # ONNX Runtime goes to $LVD_LIB_DIR, or ${XDG_DATA_HOME:-~/.local/share}/lvd/lib, where the program looks for it.
 # usage: ./setup.sh [--check | --tests]     --check only tells what is missing, and exits with 1 if anything is;
@@ -51,6 +51,7 @@ esac
 
 packages=()
 if ! { has c++ && has make && links; }; then packages+=(build-essential); fi
+if [ "$machine" = x86_64 ] && ! has nasm; then packages+=(nasm); fi
 if ! links -lopenblas -lblas -llapack -lgomp; then packages+=(libopenblas-dev); fi
 [ -e /etc/ssl/certs/ca-certificates.crt ] || has update-ca-certificates || packages+=(ca-certificates)
 # Slurm is for tests alone: where it cannot be had, they say so and are skipped.

@@ -46,3 +46,38 @@ fn the_likes_of_leopards_are_leopards() {
         assert!(cell(image, "url").starts_with("Leopards/"), "{row:?}");
     }
 }
+
+#[test]
+fn decoding_at_a_smaller_scale_hardly_moves_a_vector() {
+    let Some(data) = shared_data() else { return };
+    let data = data.canonicalize().expect("a path");
+    let folder = tempfile::tempdir().expect("a folder");
+    symlink(data.join("hostile/exif-orientation-examples"), folder.path().join("pool")).expect("a link");
+    let model = data.join("models/vit_tiny_patch16_224.onnx");
+    let file = folder.path().join("large.toml");
+    let text = format!(
+        "[sources.pool]\nfolder = \"pool\"\n[embedders.vit]\nmodel = {model:?}\nresize = 224\noutput = \"pooler_output\"\n\
+         [steps.ingest]\n[steps.embed]\n"
+    );
+    std::fs::write(&file, text).expect("the file is written");
+    let file = file.to_string_lossy();
+    let vectors = |more: &[&str]| {
+        run(&[&["run", &file], more].concat());
+        let out = folder.path().join(format!("{}.npy", more.len()));
+        run(&["vectors", &file, "embed/vit", &out.to_string_lossy()]);
+        numbers(&std::fs::read(&out).expect("the vectors"))
+    };
+    let full = vectors(&[]);
+    let scaled = vectors(&["--replace", "--set", "embed.scaled_decoding=2"]);
+    assert!(full.len() >= 16 * 192 && full.len() == scaled.len());
+    for (full, scaled) in full.chunks_exact(192).zip(scaled.chunks_exact(192)) {
+        let cosine: f32 = full.iter().zip(scaled).map(|(a, b)| a * b).sum();
+        assert!(full != scaled && cosine > 0.99, "{cosine}");
+    }
+}
+
+/// The f32 values of a `.npy` file, whose header says its own length.
+fn numbers(npy: &[u8]) -> Vec<f32> {
+    let header = usize::from(u16::from_le_bytes([npy[8], npy[9]]));
+    npy[10 + header..].chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().expect("4 bytes"))).collect()
+}

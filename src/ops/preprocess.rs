@@ -99,6 +99,14 @@ fn middle(width: u32, height: u32, rgb: &[u8], spec: &Preprocess) -> Option<(u32
 }
 
 impl Resize {
+    /// The length that the shorter side gets.
+    #[must_use]
+    pub fn shorter_side(self) -> u32 {
+        match self {
+            Self::ShortEdge(n) | Self::Squash(n) => n,
+        }
+    }
+
     /// Width and height after the resize; no side is shorter than 1.
     fn size(self, width: u32, height: u32) -> (u32, u32) {
         let long = |short: u32, n: u32, long: u32| {

@@ -7,6 +7,7 @@ mod exif;
 mod jpeg;
 mod quiet;
 mod rgb;
+mod scaled;
 
 use std::io::Cursor;
 
@@ -121,7 +122,7 @@ pub struct Picture {
 /// # Errors
 /// The reason why this is no image for the pipeline.
 pub fn inspect(bytes: &[u8], limits: &ImageLimits) -> Result<Facts, Dropped> {
-    quiet::catch(|| read(bytes, limits).map(|(facts, ..)| facts))
+    quiet::catch(|| read(bytes, limits, None).map(|(facts, ..)| facts))
 }
 
 /// Decodes `bytes` to upright RGB as Pillow's `convert("RGB")` gives it: alpha is dropped, not blended. Unlike
@@ -130,11 +131,24 @@ pub fn inspect(bytes: &[u8], limits: &ImageLimits) -> Result<Facts, Dropped> {
 /// # Errors
 /// The reason why this is no image for the pipeline.
 pub fn decode(bytes: &[u8], limits: &ImageLimits) -> Result<Picture, Dropped> {
-    quiet::catch(|| read(bytes, limits).map(|(_, image, orientation)| rgb::upright(image, orientation)))
+    quiet::catch(|| read(bytes, limits, None).map(|(_, image, orientation)| rgb::upright(image, orientation)))
 }
 
-/// Checks and decodes; the image is as stored, the orientation is yet to be applied.
-fn read(bytes: &[u8], limits: &ImageLimits) -> Result<(Facts, DynamicImage, Orientation), Dropped> {
+/// As [`decode`], but a JPEG comes at a half, a quarter or an eighth of its size: the smallest whose sides are at least `side` pixels
+/// long.
+///
+/// # Errors
+/// The reason why this is no image for the pipeline.
+pub fn decode_scaled(bytes: &[u8], limits: &ImageLimits, side: u32) -> Result<Picture, Dropped> {
+    quiet::catch(|| read(bytes, limits, Some(side)).map(|(_, image, orientation)| rgb::upright(image, orientation)))
+}
+
+/// Checks and decodes; the image is as stored, or smaller with sides of `at_least`. The orientation is yet to be applied.
+fn read(
+    bytes: &[u8],
+    limits: &ImageLimits,
+    at_least: Option<u32>,
+) -> Result<(Facts, DynamicImage, Orientation), Dropped> {
     if bytes.is_empty() {
         return Err(Dropped::new(Reason::Empty, "0 bytes"));
     }
@@ -168,7 +182,11 @@ fn read(bytes: &[u8], limits: &ImageLimits) -> Result<(Facts, DynamicImage, Orie
     let (exif, orientation) = metadata(&mut decoder);
     let budget = WORKING_BYTES.saturating_add(pixels.saturating_mul(BYTES_PER_PIXEL));
     decoder.set_limits(allow(budget)).map_err(|error| dropped(&error))?;
-    let image = DynamicImage::from_decoder(decoder).map_err(|error| dropped(&error))?;
+    let scale = at_least.filter(|_| format == Format::Jpeg).and_then(|side| scaled::scale(width, height, side));
+    let image = match scale.and_then(|scale| scaled::decode(bytes, scale)) {
+        Some(image) => image,
+        None => DynamicImage::from_decoder(decoder).map_err(|error| dropped(&error))?,
+    };
 
     let turned = orientation.to_exif() >= 5;
     let (upright_width, upright_height) = if turned { (height, width) } else { (width, height) };

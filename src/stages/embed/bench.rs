@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::error::{Error, Result};
-use crate::io::decode::{self, ImageLimits, Picture};
+use crate::io::decode::Picture;
 use crate::io::images::ImageFile;
 use crate::io::vectors::VectorWriter;
 use crate::native::blas;
@@ -120,7 +120,7 @@ pub fn run(plan: &PhasePlan, task: &Task, length: Duration, tell: &dyn Fn(&str))
     note("read", None, bench.read()?);
     tell("decode");
     note("decode", None, bench.decode(&files)?);
-    let pictures = pictures(&files);
+    let pictures = pictures(&files, &bench.common);
     for index in 0..bench.common.embedders.len() {
         let name = bench.common.embedders[index].name.clone();
         tell(&format!("resize for {name}"));
@@ -160,9 +160,9 @@ struct Measure<'a, 'b> {
 }
 
 /// The pictures that the files hold, as many as fit.
-fn pictures(files: &[ImageFile]) -> Vec<Picture> {
+fn pictures(files: &[ImageFile], common: &Common) -> Vec<Picture> {
     let mut bytes = 0;
-    let decoded = files.iter().filter_map(|file| decode::decode(&file.bytes, &ImageLimits::NONE).ok());
+    let decoded = files.iter().filter_map(|file| common.decode(&file.bytes).ok());
     decoded
         .take_while(|picture| {
             let first = bytes == 0;
@@ -223,7 +223,7 @@ impl Measure<'_, '_> {
             |next| {
                 *next += 1;
                 // What cannot be decoded takes its time too.
-                let _ = decode::decode(&files[*next % files.len()].bytes, &ImageLimits::NONE);
+                let _ = self.common.decode(&files[*next % files.len()].bytes);
                 Ok(1)
             },
         )

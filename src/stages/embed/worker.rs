@@ -3,12 +3,11 @@
 //! An image is decoded once, made ready for every model, and put through them a batch at a time, all on the calling thread.
 
 use crate::error::Result;
-use crate::io::decode::{self, ImageLimits};
 use crate::io::images::ImageFile;
 use crate::ops::dot;
 use crate::ops::preprocess::preprocess;
+use crate::stages::embed::Common;
 use crate::stages::embed::sessions::Sessions;
-use crate::stages::embed::{Common, EmbedderSpec};
 use crate::types::{ImageId, Reason};
 
 /// The images of a job that got a vector from every embedder, and the drops.
@@ -28,7 +27,7 @@ pub struct Embedded {
 pub struct Worker<'a> {
     number: usize,
     sessions: &'a Sessions,
-    embedders: &'a [EmbedderSpec],
+    common: &'a Common,
     pixels: Vec<Vec<f32>>,
     batch: usize,
 }
@@ -38,18 +37,17 @@ impl<'a> Worker<'a> {
     pub fn new(number: usize, sessions: &'a Sessions, common: &'a Common) -> Self {
         let batch = common.batch_images.max(sessions.fixed_images().unwrap_or(1));
         let pixels = common.embedders.iter().map(|e| vec![0.0; batch * e.preprocess.values()]).collect();
-        Self { number, sessions, embedders: &common.embedders, pixels, batch }
+        Self { number, sessions, common, pixels, batch }
     }
 
     /// Decodes the files of a job and puts them through every model.
     pub fn embed(&mut self, files: Vec<ImageFile>) -> Result<Embedded> {
-        let mut done = Embedded { vectors: vec![Vec::new(); self.embedders.len()], ..Embedded::default() };
+        let mut done = Embedded { vectors: vec![Vec::new(); self.common.embedders.len()], ..Embedded::default() };
         let mut filled = 0;
         for file in files {
-            // Ingest has checked these files against its own limits.
-            match decode::decode(&file.bytes, &ImageLimits::NONE) {
+            match self.common.decode(&file.bytes) {
                 Ok(picture) => {
-                    for (pixels, embedder) in self.pixels.iter_mut().zip(self.embedders) {
+                    for (pixels, embedder) in self.pixels.iter_mut().zip(&self.common.embedders) {
                         let values = embedder.preprocess.values();
                         let room = &mut pixels[filled * values..(filled + 1) * values];
                         preprocess(picture.width, picture.height, &picture.rgb, &embedder.preprocess, room);
@@ -77,7 +75,7 @@ impl<'a> Worker<'a> {
         let run = if self.sessions.wants_full_batches() { self.batch } else { images };
         self.sessions.with(self.number, |sessions| {
             for (index, session) in sessions.iter_mut().enumerate() {
-                let embedder = &self.embedders[index];
+                let embedder = &self.common.embedders[index];
                 let side = embedder.preprocess.crop as usize;
                 let pixels = &self.pixels[index][..run * embedder.preprocess.values()];
                 let vectors = session.run(pixels, [run, 3, side, side], embedder.output.as_deref())?;

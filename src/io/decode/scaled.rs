@@ -1,0 +1,95 @@
+//! JPEGs at a half, a quarter or an eighth of their size, by a smaller inverse DCT of the same coefficients.
+//!
+//! That is libjpeg's scaled decoding, known from Pillow's `draft`: only the entropy-coded bytes are read in full. libjpeg-turbo does it,
+//! for the decoder of `image` cannot.
+
+use image::{DynamicImage, RgbImage};
+use turbojpeg::{Colorspace, Decompressor, Image, PixelFormat, ScalingFactor};
+
+/// The scales below 1, the smallest first.
+const SCALES: [ScalingFactor; 3] = [ScalingFactor::ONE_EIGHTH, ScalingFactor::ONE_QUARTER, ScalingFactor::ONE_HALF];
+
+/// The smallest scale that leaves both sides at least `side` pixels long; `None`: it takes the full size.
+pub fn scale(width: u32, height: u32, side: u32) -> Option<ScalingFactor> {
+    let short = width.min(height) as usize;
+    SCALES.into_iter().find(|scale| scale.scale(short) >= side as usize)
+}
+
+/// The picture at that scale, as stored. `None` for what libjpeg-turbo does not turn into RGB (CMYK) or complains about: the decoder
+/// at full size then has the word, so that nothing is dropped here that passes there.
+pub fn decode(bytes: &[u8], scale: ScalingFactor) -> Option<DynamicImage> {
+    let mut decoder = Decompressor::new().ok()?;
+    let header = decoder.read_header(bytes).ok()?;
+    if matches!(header.colorspace, Colorspace::CMYK | Colorspace::YCCK) {
+        return None;
+    }
+    decoder.set_scaling_factor(scale).ok()?;
+    let (width, height) = (scale.scale(header.width), scale.scale(header.height));
+    let mut pixels = vec![0; 3 * width * height];
+    let image = Image { pixels: pixels.as_mut_slice(), width, pitch: 3 * width, height, format: PixelFormat::RGB };
+    decoder.decompress(bytes, image).ok()?;
+    RgbImage::from_raw(u32::try_from(width).ok()?, u32::try_from(height).ok()?, pixels).map(DynamicImage::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::super::{ImageLimits, decode, decode_scaled};
+    use super::*;
+
+    /// Waves that are gone at no scale, and EXIF that turns them.
+    fn jpeg(width: u32, height: u32, orientation: u8) -> Vec<u8> {
+        let wave = |v: u32| (127.5 + 100.0 * (f64::from(v) / 40.0).sin()).round();
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "within 0..=255")]
+        let image =
+            RgbImage::from_fn(width, height, |x, y| image::Rgb([wave(x) as u8, wave(y) as u8, wave(x + y) as u8]));
+        let mut bytes = Cursor::new(Vec::new());
+        let encoder = image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, 95);
+        image.write_with_encoder(encoder).expect("a JPEG in memory");
+        let exif =
+            [&b"\xff\xe1\0\x22Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0"[..], &[orientation], &[0; 6]]
+                .concat();
+        let bytes = bytes.into_inner();
+        [&bytes[..2], &exif, &bytes[2..]].concat()
+    }
+
+    #[test]
+    fn the_smallest_scale_that_leaves_enough() {
+        let of = |width, height, side| scale(width, height, side).map_or(1, |scale| scale.denom());
+        assert_eq!([of(1600, 3000, 200), of(3000, 1600, 201), of(1600, 1600, 401), of(1600, 1600, 801)], [8, 4, 2, 1]);
+        assert_eq!([of(1601, 1601, 201), of(1, 1, 1), of(100, 100, 448)], [8, 8, 1], "scaled sides are rounded up");
+    }
+
+    #[test]
+    fn it_is_the_full_picture_but_smaller_and_upright() {
+        let jpeg = jpeg(403, 300, 6);
+        let full = decode(&jpeg, &ImageLimits::NONE).expect("it decodes");
+        assert_eq!((full.width, full.height), (300, 403));
+        for (side, times) in [(150, 2), (75, 4), (30, 8)] {
+            let small = decode_scaled(&jpeg, &ImageLimits::NONE, side).expect("it decodes");
+            assert_eq!((small.width, small.height), (300_u32.div_ceil(times), 403_u32.div_ceil(times)));
+            for (x, y) in (1..small.height - 2).flat_map(|y| (1..small.width - 2).map(move |x| (x, y))) {
+                // The mean of the pixels that this one stands for; chroma is coarser by half.
+                for channel in 0..3 {
+                    let at = |x: u32, y: u32| f64::from(full.rgb[3 * (y * full.width + x) as usize + channel]);
+                    let area = (0..times).flat_map(|v| (0..times).map(move |u| (u, v)));
+                    let mean =
+                        area.map(|(u, v)| at(times * x + u, times * y + v)).sum::<f64>() / f64::from(times * times);
+                    let got = f64::from(small.rgb[3 * (y * small.width + x) as usize + channel]);
+                    assert!((got - mean).abs() < 12.0, "1/{times} at {x}, {y}, {channel}: {got} for {mean}");
+                }
+            }
+        }
+        assert_eq!(decode_scaled(&jpeg, &ImageLimits::NONE, 151).expect("it decodes"), full);
+    }
+
+    #[test]
+    fn what_it_cannot_scale_is_decoded_in_full() {
+        assert!(super::decode(b"\xff\xd8\xff no JPEG", ScalingFactor::ONE_HALF).is_none());
+        let mut png = Cursor::new(Vec::new());
+        image::GrayImage::new(40, 30).write_to(&mut png, image::ImageFormat::Png).expect("a PNG in memory");
+        let picture = decode_scaled(png.get_ref(), &ImageLimits::NONE, 1).expect("it decodes");
+        assert_eq!((picture.width, picture.height), (40, 30));
+    }
+}
