@@ -50,14 +50,34 @@ pub struct Need {
 }
 
 /// Where vectors lie among all cells and all districts.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Places {
     cells: Assigned,
     districts: Assigned,
 }
 
+impl Places {
+    /// How many vectors they are of.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.cells.cells.len()
+    }
+
+    /// Whether they are of none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Appends those of other vectors.
+    pub fn extend(&mut self, more: &Self) {
+        self.cells.extend(&more.cells);
+        self.districts.extend(&more.districts);
+    }
+}
+
 /// Where vectors belong.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Assigned {
     /// The cell of each vector.
     pub cells: Vec<u32>,
@@ -67,7 +87,20 @@ pub struct Assigned {
     pub probes: Vec<(u32, f32)>,
 }
 
+impl Default for Assigned {
+    fn default() -> Self {
+        Self { cells: Vec::new(), starts: vec![0], probes: Vec::new() }
+    }
+}
+
 impl Assigned {
+    fn extend(&mut self, more: &Self) {
+        let held = number(self.probes.len());
+        self.cells.extend(&more.cells);
+        self.starts.extend(more.starts[1..].iter().map(|start| held + start));
+        self.probes.extend(&more.probes);
+    }
+
     /// The probes of one vector.
     #[must_use]
     pub fn of(&self, row: usize) -> &[(u32, f32)] {
@@ -152,7 +185,7 @@ impl Cells {
                 look(&codes, &rows)
             })
             .collect();
-        let mut assigned = Assigned { starts: vec![0], ..Assigned::default() };
+        let mut assigned = Assigned::default();
         for seen in blocks.into_iter().flatten() {
             let (cell, best) = seen[0];
             assigned.cells.push(cell);

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::io::vectors::{self, Vectors};
 use crate::native::codes::{Codes, Depth, sketch_pays};
-use crate::ops::cells;
+use crate::ops::cells::{self, Places};
 use crate::ops::dot::dot;
 use crate::ops::histogram::quantile;
 use crate::ops::rotate::Rotation;
@@ -72,7 +72,8 @@ pub fn run(members: &[Member], common: &Common, task: &mut Task) -> Result<()> {
     };
     let looking = codes(&queries.values);
     let chosen: Vec<u32> = (0..).take(queries.ids.len()).collect();
-    let homes = cells.places(&queries.values);
+    // Only where a query has a neighbour does it matter where the query lies, and most have none in a task.
+    let (mut homes, mut home_of) = (Places::default(), vec![None; queries.ids.len()]);
     // The nearest so far of each query, with what each needs, and what a nearer one has to reach.
     let mut nearest: Vec<Vec<(Neighbour, cells::Need)>> = vec![Vec::new(); chosen.len()];
     let mut floors = vec![common.floor; chosen.len()];
@@ -115,9 +116,18 @@ pub fn run(members: &[Member], common: &Common, task: &mut Task) -> Result<()> {
             let row_of = |id: ImageId| block.ids.binary_search(&id).expect("a row of this block, in order of ids");
             let found: Vec<f32> = near.iter().flat_map(|(_, near)| block.row(row_of(near.id))).copied().collect();
             let theirs = cells.places(&found);
+            let (held, mut fresh) = (homes.len(), Vec::new());
+            for &(query, _) in &near {
+                home_of[query as usize].get_or_insert_with(|| {
+                    fresh.extend(queries.row(query as usize));
+                    held + fresh.len() / d - 1
+                });
+            }
+            homes.extend(&cells.places(&fresh));
             for (row, (query, near)) in near.into_iter().enumerate() {
                 let q = query as usize;
-                nearest[q].push((near, cells.need((&homes, q), (&theirs, row))));
+                let home = home_of[q].expect("it was just found");
+                nearest[q].push((near, cells.need((&homes, home), (&theirs, row))));
             }
             for (nearest, floor) in nearest.iter_mut().zip(&mut floors) {
                 nearest.sort_by_key(|&(near, _)| near);
