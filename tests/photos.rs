@@ -81,3 +81,19 @@ fn numbers(npy: &[u8]) -> Vec<f32> {
     let header = usize::from(u16::from_le_bytes([npy[8], npy[9]]));
     npy[10 + header..].chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().expect("4 bytes"))).collect()
 }
+
+#[test]
+fn a_tar_of_a_web_dataset_is_ingested_as_it_lies() {
+    let Some(data) = shared_data() else { return };
+    let tar = data.canonicalize().expect("a path").join("photos/cifar10-test.tar");
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("tars.toml");
+    let text = format!("[sources.cifar]\ntars = [{tar:?}]\n[steps.ingest]\nmin_side = 32\n");
+    std::fs::write(&file, text).expect("the file is written");
+    run(&["ingest", &file.to_string_lossy()]);
+    let images = table(&folder.path().join("work/ingest"));
+    assert_eq!(images.len(), 6000);
+    let urls: Vec<&str> = images.iter().map(|image| cell(image, "url")).collect();
+    assert!(urls[0].starts_with("0:cifar10-test.tar#512+") && urls[0].ends_with(":000000.jpg"), "{}", urls[0]);
+    assert!(images.iter().all(|image| cell(image, "width") == "32"));
+}

@@ -132,7 +132,8 @@ def make(model, weights):
 def quantise(model, out):
     import onnxruntime.quantization as quantization
 
-    quantization.quantize_dynamic(model, out, weight_type=quantization.QuantType.QInt8, per_channel=True)
+    products = ["MatMul", "Gemm"]
+    quantization.quantize_dynamic(model, out, op_types_to_quantize=products, weight_type=quantization.QuantType.QInt8, per_channel=True)
 
 
 def ours(table):

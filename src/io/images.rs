@@ -32,7 +32,7 @@ table! {
         pub source: String,
         /// The id in hexadecimal: a name for files made of this image.
         pub key: String,
-        /// Where it came from: a URL, a path in the source's folder, or `0:file.parquet#row`.
+        /// Where it came from: a URL, a path in the source's folder, `0:file.parquet#row`, or `0:file.tar#offset+size:member`.
         pub url: String,
         /// The caption that came with it.
         pub caption: Option<String>,

@@ -257,15 +257,15 @@ fn image_source(settings: &SourceSettings, base: &Path) -> std::result::Result<I
     let only_for = |set: bool, key: &str, kind: &str| {
         if set { Err((format!("`{key}` is for `{kind}` only"), format!("remove `{key}`"))) } else { Ok(()) }
     };
-    match (&settings.folder, &settings.urls, &settings.parquet) {
-        (Some(folder), None, None) => {
-            only_for(settings.caption_column.is_some(), "caption_column", "urls` and `parquet")?;
+    match (&settings.folder, &settings.urls, &settings.parquet, &settings.tars) {
+        (Some(folder), None, None, None) => {
+            only_for(settings.caption_column.is_some(), "caption_column", "urls`, `parquet` and `tars")?;
             only_for(settings.url_column.is_some(), "url_column", "urls")?;
             only_for(settings.format.is_some(), "format", "urls")?;
             only_for(settings.image_column.is_some(), "image_column", "parquet")?;
             Ok(ImageSource::Folder { path: base.join(folder) })
         }
-        (None, Some(files), None) => {
+        (None, Some(files), None, None) => {
             only_for(settings.image_column.is_some(), "image_column", "parquet")?;
             Ok(ImageSource::Urls {
                 files: all(files),
@@ -274,7 +274,7 @@ fn image_source(settings: &SourceSettings, base: &Path) -> std::result::Result<I
                 caption_column: settings.caption_column.clone(),
             })
         }
-        (None, None, Some(files)) => {
+        (None, None, Some(files), None) => {
             only_for(settings.url_column.is_some(), "url_column", "urls")?;
             only_for(settings.format.is_some(), "format", "urls")?;
             Ok(ImageSource::Parquet {
@@ -283,7 +283,16 @@ fn image_source(settings: &SourceSettings, base: &Path) -> std::result::Result<I
                 caption_column: settings.caption_column.clone(),
             })
         }
-        _ => Err(("needs exactly one of `folder`, `urls` and `parquet`".into(), "say where its images are".into())),
+        (None, None, None, Some(files)) => {
+            only_for(settings.url_column.is_some(), "url_column", "urls")?;
+            only_for(settings.format.is_some(), "format", "urls")?;
+            only_for(settings.image_column.is_some(), "image_column", "parquet")?;
+            Ok(ImageSource::Tar { files: all(files), caption_key: settings.caption_column.clone() })
+        }
+        _ => Err((
+            "needs exactly one of `folder`, `urls`, `parquet` and `tars`".into(),
+            "say where its images are".into(),
+        )),
     }
 }
 

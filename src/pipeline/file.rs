@@ -61,7 +61,7 @@ fn work() -> String {
     "work".into()
 }
 
-/// A source of images: exactly one of `folder`, `urls` and `parquet`. Paths are relative to the pipeline file.
+/// A source of images: exactly one of `folder`, `urls`, `parquet` and `tars`. Paths are relative to the pipeline file.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SourceSettings {
@@ -80,7 +80,11 @@ pub struct SourceSettings {
     pub parquet: Option<Vec<PathBuf>>,
     /// The column with the image, in `parquet`: bytes, or `struct<bytes, path>` as Hugging Face writes it. Default: `image`.
     pub image_column: Option<String>,
-    /// The column with the caption. Default: `caption`, if there is one.
+    /// Uncompressed tars with the images in them, plain or of `WebDataset`. A folder means every tar in it. Members are images by their
+    /// names (`jpg`, `jpeg`, `png`, `webp`, `gif`, `bmp`, `tif`, `tiff`); others count as no rows. Every command looks at all headers.
+    pub tars: Option<Vec<PathBuf>>,
+    /// The column with the caption. Default: `caption`, if there is one. In `tars`: the key in a sample's `.json`. Default: the sample's `.txt`, or
+    /// else `caption` in its `.json`.
     pub caption_column: Option<String>,
     /// How many images it is known to have: `lvd plan` goes by it while the source is not there yet.
     pub images: Option<u64>,

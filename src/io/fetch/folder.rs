@@ -15,7 +15,7 @@ use crate::io::sources::{InputRow, location};
 use crate::types::Reason;
 
 /// The most files read at a time: enough to hide the latency of a network file system.
-const MAX_READERS: usize = 16;
+pub(super) const MAX_READERS: usize = 16;
 
 /// Reads `rows` below `root`.
 pub(super) fn fetch(
@@ -73,6 +73,6 @@ fn read_all(file: &File, size: u64, max_bytes: u64) -> std::io::Result<Vec<u8>> 
     Ok(bytes)
 }
 
-fn too_many(bytes: u64, max_bytes: u64) -> Dropped {
+pub(super) fn too_many(bytes: u64, max_bytes: u64) -> Dropped {
     Dropped::new(Reason::TooManyBytes, format!("{bytes} bytes are more than max_bytes = {max_bytes}"))
 }

@@ -1,4 +1,4 @@
-//! Fetching the bytes of listed rows: from a folder, over HTTP, or out of Parquet files.
+//! Fetching the bytes of listed rows: from a folder, over HTTP, or out of Parquet files or tars.
 //!
 //! Answers come in the order of the rows, every row once, with at most `concurrency` of them in memory. A row that
 //! cannot be had is a [`Dropped`], never an error. Nothing is decoded or stored here.
@@ -10,6 +10,7 @@ mod limits;
 mod resolve;
 mod retry;
 mod table;
+mod tar;
 mod window;
 
 use std::sync::Mutex;
@@ -68,7 +69,7 @@ impl Fetcher {
     /// Must not be called from within an asynchronous task.
     ///
     /// # Errors
-    /// What `each` returns, which stops everything at once; a Parquet file that is gone or broken.
+    /// What `each` returns, which stops everything at once; a Parquet file that is gone or broken, a list of tars that has changed.
     pub fn fetch_all(
         &self,
         source: &Source,
@@ -85,6 +86,7 @@ impl Fetcher {
                     runtime.spawn(async move { http.fetch(&url).await })
                 })
             }
+            Source::Tar { files, .. } => tar::fetch(runtime, &self.limits, files, rows, each),
             Source::Parquet { files, image_column, .. } => table::fetch(&self.limits, files, image_column, rows, each),
         }
     }

@@ -26,7 +26,7 @@ pub(super) fn fetch(
     rows: &[InputRow],
     each: &mut dyn FnMut(usize, Answer) -> Result<()>,
 ) -> Result<()> {
-    let files = expand(entries, Some(UrlFormat::Parquet))?;
+    let files = expand(entries, UrlFormat::extensions(Some(UrlFormat::Parquet)))?;
     let mut done = 0;
     while done < rows.len() {
         let Some(first) = ParquetRow::read(&rows[done].location) else {

@@ -2,13 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use super::UrlFormat;
 use crate::error::{Error, Result};
 
 /// The files that `entries` stand for, in the order of the entries; those of a folder sorted by name.
 ///
-/// `format` is what a folder's files must have by extension; `None` takes every format.
-pub(crate) fn expand(entries: &[PathBuf], format: Option<UrlFormat>) -> Result<Vec<PathBuf>> {
+/// `extensions`, in lower case, are what a folder's files must have.
+pub(crate) fn expand(entries: &[PathBuf], extensions: &[&str]) -> Result<Vec<PathBuf>> {
     if entries.is_empty() {
         return Err(Error::usage("the source names no files", "name at least one file or folder in `files`"));
     }
@@ -16,7 +15,7 @@ pub(crate) fn expand(entries: &[PathBuf], format: Option<UrlFormat>) -> Result<V
     for entry in entries {
         let metadata = std::fs::metadata(entry).map_err(Error::io(entry))?;
         if metadata.is_dir() {
-            files.extend(folder(entry, format)?);
+            files.extend(folder(entry, extensions)?);
         } else if metadata.is_file() {
             files.push(entry.clone());
         } else {
@@ -26,26 +25,20 @@ pub(crate) fn expand(entries: &[PathBuf], format: Option<UrlFormat>) -> Result<V
     Ok(files)
 }
 
-fn folder(path: &Path, format: Option<UrlFormat>) -> Result<Vec<PathBuf>> {
+fn folder(path: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(path).map_err(Error::io(path))? {
         let entry = entry.map_err(Error::io(path))?;
         let file = entry.path();
         let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
-        let wanted = UrlFormat::of(&file).is_some_and(|found| format.is_none_or(|format| format == found));
+        let extension = file.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase);
+        let wanted = extension.is_some_and(|extension| extensions.contains(&extension.as_str()));
         if !hidden && wanted && std::fs::metadata(&file).map_err(Error::io(&file))?.is_file() {
             files.push(file);
         }
     }
     if files.is_empty() {
-        let extensions = match format {
-            None => "txt, csv, tsv, jsonl, ndjson or parquet",
-            Some(UrlFormat::Txt) => "txt",
-            Some(UrlFormat::Csv) => "csv",
-            Some(UrlFormat::Tsv) => "tsv",
-            Some(UrlFormat::Jsonl) => "jsonl or ndjson",
-            Some(UrlFormat::Parquet) => "parquet",
-        };
+        let extensions = extensions.join(" or ");
         return Err(Error::usage(
             format!("{}: no file in this folder has the extension {extensions}", path.display()),
             "name the files themselves, or another folder (folders below it are not searched)",

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 
 use sha2::{Digest, Sha256};
 
-use super::{Source, folder};
+use super::{Source, expand, folder, tar};
 use crate::error::{Error, Result};
 
 /// See [`Source::fingerprint`].
@@ -26,6 +26,13 @@ pub(super) fn of(source: &Source) -> Result<String> {
         }
         Source::Parquet { image_column, caption_column, .. } => {
             hash.text("parquet").text(image_column).option(caption_column.as_deref());
+        }
+        Source::Tar { files, caption_key } => {
+            hash.text("tar").option(caption_key.as_deref());
+            for path in expand(files, tar::EXTENSIONS)? {
+                let metadata = std::fs::metadata(&path).map_err(Error::io(&path))?;
+                hash.file(path.file_name().unwrap_or_default().as_bytes(), &metadata);
+            }
         }
     }
     for (path, format) in source.files()? {

@@ -1,4 +1,5 @@
-//! How a row's place is written as text, and read back: file names losslessly, Parquet rows by file and row.
+//! How a row's place is written as text, and read back: file names losslessly, Parquet rows by file and row, members of tars by
+//! file and bytes.
 //!
 //! Pure functions; nothing here touches a file.
 
@@ -60,9 +61,70 @@ impl<'a> ParquetRow<'a> {
     }
 }
 
+/// What a location says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Located<T> {
+    /// A place in the source's files.
+    Here(T),
+    /// A place in other files than these.
+    Elsewhere,
+    /// Nothing.
+    Nowhere,
+}
+
+/// A member of a tar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TarMember<'a> {
+    /// The tar's place among the source's files.
+    pub(crate) file: usize,
+    /// The tar's escaped name.
+    pub(crate) archive: &'a str,
+    /// Where the member's bytes begin in it.
+    pub(crate) offset: u64,
+    /// How many they are.
+    pub(crate) size: u64,
+    /// The member's own escaped name.
+    pub(crate) name: &'a str,
+}
+
+impl<'a> TarMember<'a> {
+    /// `FILE:ARCHIVE#OFFSET+SIZE:NAME`.
+    pub(crate) fn write(self) -> String {
+        format!("{}:{}#{}+{}:{}", self.file, self.archive, self.offset, self.size, self.name)
+    }
+
+    /// Reads what [`TarMember::write`] wrote, of a source whose tars have these escaped names.
+    pub(crate) fn read(location: &'a str, archives: &'a [String]) -> Located<Self> {
+        let split = location.split_once(':').and_then(|(file, rest)| Some((file.parse::<usize>().ok()?, rest)));
+        let Some((file, rest)) = split else { return Located::Nowhere };
+        let archive = archives.get(file).map_or("", String::as_str);
+        let Some(place) = rest.strip_prefix(archive).and_then(|rest| rest.strip_prefix('#')) else {
+            return Located::Elsewhere;
+        };
+        let member = place.split_once(':').and_then(|(bytes, name)| {
+            let (offset, size) = bytes.split_once('+')?;
+            Some(Self { file, archive, offset: offset.parse().ok()?, size: size.parse().ok()?, name })
+        });
+        member.map_or(Located::Nowhere, Located::Here)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_member_comes_back_even_if_names_hold_the_separators() {
+        let archives = ["a.tar".to_owned(), "b:1#2+3:x.tar".to_owned()];
+        let member = TarMember { file: 1, archive: &archives[1], offset: 512, size: 7, name: "c:d#4+5:e.jpg" };
+        assert_eq!(member.write(), "1:b:1#2+3:x.tar#512+7:c:d#4+5:e.jpg");
+        assert_eq!(TarMember::read(&member.write(), &archives), Located::Here(member));
+        assert_eq!(TarMember::read("0:other.tar#512+7:x.jpg", &archives), Located::Elsewhere);
+        assert_eq!(TarMember::read("2:a.tar#512+7:x.jpg", &archives), Located::Elsewhere);
+        for broken in ["x.jpg", "x:a.tar#0+1:x", "0:a.tar#0:x", "0:a.tar#-1+2:x"] {
+            assert_eq!(TarMember::read(broken, &archives), Located::Nowhere, "{broken}");
+        }
+    }
 
     #[test]
     fn every_name_comes_back() {

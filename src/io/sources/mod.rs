@@ -1,4 +1,4 @@
-//! Where images come from: a folder, lists of URLs, or Parquet files that hold the bytes.
+//! Where images come from: a folder, lists of URLs, or Parquet files or tars that hold the bytes.
 //!
 //! A source lists its rows in a fixed order, so that a row's place in the list is its identity for good; it never
 //! fetches an image. [`crate::io::fetch`] does that, from the rows alone.
@@ -9,10 +9,12 @@ mod folder;
 mod lines;
 pub(crate) mod location;
 pub(crate) mod table;
+pub(crate) mod tar;
 mod urls;
 
 use std::path::{Path, PathBuf};
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -53,6 +55,13 @@ pub enum Source {
         /// The column of the caption; `None` takes `caption` where there is one.
         caption_column: Option<String>,
     },
+    /// Tars of images, as of `WebDataset`.
+    Tar {
+        /// Uncompressed tars, or folders of them.
+        files: Vec<PathBuf>,
+        /// The key of the caption in a sample's `.json`; `None` takes its `.txt`, or else `caption`.
+        caption_key: Option<String>,
+    },
 }
 
 /// The format of a list of URLs.
@@ -72,6 +81,18 @@ pub enum UrlFormat {
 }
 
 impl UrlFormat {
+    /// The extensions of a format; those of all where it is open.
+    pub(crate) fn extensions(format: Option<Self>) -> &'static [&'static str] {
+        match format {
+            None => &["txt", "csv", "tsv", "jsonl", "ndjson", "parquet"],
+            Some(Self::Txt) => &["txt"],
+            Some(Self::Csv) => &["csv"],
+            Some(Self::Tsv) => &["tsv"],
+            Some(Self::Jsonl) => &["jsonl", "ndjson"],
+            Some(Self::Parquet) => &["parquet"],
+        }
+    }
+
     /// The format that a file's extension tells.
     #[must_use]
     pub fn of(path: &Path) -> Option<Self> {
@@ -92,7 +113,8 @@ pub struct InputRow {
     /// Where it is; empty where the list's line was malformed.
     ///
     /// A folder: the path below it with `/`, where `%` and bytes that are no UTF-8 are written as `%XX`. A list: the
-    /// URL. Parquet: `FILE:NAME#ROW`, the file's place among the source's files, its name, and the row in it.
+    /// URL. Parquet: `FILE:NAME#ROW`, the file's place among the source's files, its name, and the row in it. A tar:
+    /// `FILE:NAME#OFFSET+SIZE:MEMBER`, so that a member's bytes can be read without what is before them.
     pub location: String,
     /// What the source says about the image.
     pub caption: Option<String>,
@@ -120,10 +142,14 @@ impl Source {
                     table::list_images(path, index, image_column, caption_column.as_deref(), each)
                 })
             }
+            Self::Tar { files, caption_key } => expand(files, tar::EXTENSIONS)?
+                .iter()
+                .enumerate()
+                .try_for_each(|(index, path)| tar::list(path, index, caption_key.as_deref(), each)),
         }
     }
 
-    /// Looks at every file's header or footer and returns the number of rows at most, without fetching anything.
+    /// Looks at every file's header or footer (a tar has as many headers as members) and returns the number of rows at most, without fetching anything.
     ///
     /// # Errors
     /// A file that is missing or not what its format says, or a column that is missing or of a wrong type; the hint
@@ -147,6 +173,7 @@ impl Source {
                 .iter()
                 .map(|(path, _)| table::check_images(path, image_column, caption_column.as_deref()))
                 .sum(),
+            Self::Tar { files, .. } => expand(files, tar::EXTENSIONS)?.par_iter().map(|path| tar::check(path)).sum(),
         }
     }
 
@@ -163,19 +190,21 @@ impl Source {
     pub fn paths(&mut self) -> Vec<&mut PathBuf> {
         match self {
             Self::Folder { path } => vec![path],
-            Self::Urls { files, .. } | Self::Parquet { files, .. } => files.iter_mut().collect(),
+            Self::Urls { files, .. } | Self::Parquet { files, .. } | Self::Tar { files, .. } => {
+                files.iter_mut().collect()
+            }
         }
     }
 
-    /// The files of the source in their order, each with its format; none for a folder.
+    /// The files of the source in their order, each with its format; none for a folder and for tars.
     fn files(&self) -> Result<Vec<(PathBuf, UrlFormat)>> {
         match self {
-            Self::Folder { .. } => Ok(Vec::new()),
+            Self::Folder { .. } | Self::Tar { .. } => Ok(Vec::new()),
             Self::Parquet { files, .. } => {
-                let files = expand(files, Some(UrlFormat::Parquet))?;
+                let files = expand(files, UrlFormat::extensions(Some(UrlFormat::Parquet)))?;
                 Ok(files.into_iter().map(|path| (path, UrlFormat::Parquet)).collect())
             }
-            Self::Urls { files, format, .. } => expand(files, *format)?
+            Self::Urls { files, format, .. } => expand(files, UrlFormat::extensions(*format))?
                 .into_iter()
                 .map(|path| match format.or_else(|| UrlFormat::of(&path)) {
                     Some(format) => Ok((path, format)),

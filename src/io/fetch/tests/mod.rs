@@ -5,6 +5,7 @@ mod http;
 mod parquet;
 mod polite;
 mod server;
+mod tar;
 
 use super::{Answer, FetchLimits, Fetcher};
 use crate::io::sources::fixture::Done;

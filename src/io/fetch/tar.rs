@@ -1,0 +1,69 @@
+//! Members of tars, read where they lie.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::runtime::Runtime;
+
+use super::folder::{MAX_READERS, too_many};
+use super::{Answer, Dropped, FetchLimits, Fetched, window};
+use crate::error::{Error, Result};
+use crate::io::sources::location::{Located, TarMember};
+use crate::io::sources::{InputRow, expand, table, tar};
+use crate::types::Reason;
+
+/// Reads `rows` out of the tars that `entries` stand for.
+pub(super) fn fetch(
+    runtime: &Runtime,
+    limits: &FetchLimits,
+    entries: &[PathBuf],
+    rows: &[InputRow],
+    each: &mut dyn FnMut(usize, Answer) -> Result<()>,
+) -> Result<()> {
+    let files = expand(entries, tar::EXTENSIONS)?;
+    let names: Vec<String> = files.iter().map(|path| table::name(path)).collect();
+    if let Some(row) = rows.iter().find(|row| TarMember::read(&row.location, &names) == Located::Elsewhere) {
+        return Err(Error::usage(
+            format!("{:?} is in none of the source's files any more", row.location),
+            "restore the source's files, or list the source again",
+        ));
+    }
+    // The tar that is being read: rows come tar by tar.
+    let open: Mutex<Option<(usize, Arc<File>)>> = Mutex::new(None);
+    let opened = |file: usize| {
+        let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*open {
+            Some((number, handle)) if *number == file => Ok(handle.clone()),
+            _ => File::open(&files[file]).map(|handle| open.insert((file, Arc::new(handle))).1.clone()),
+        }
+    };
+    let max_bytes = limits.max_bytes;
+    window::in_order(runtime, limits.concurrency.min(MAX_READERS), rows, each, |row| {
+        let unreadable = |why: String| Dropped::new(Reason::Unreadable, format!("{}: {why}", row.location));
+        let found = match TarMember::read(&row.location, &names) {
+            Located::Here(member) => match opened(member.file) {
+                Ok(handle) => Ok((handle, member.offset, member.size)),
+                Err(error) => Err(unreadable(error.to_string())),
+            },
+            _ => Err(unreadable("names no member of a tar".into())),
+        };
+        let location = row.location.clone();
+        runtime.spawn_blocking(move || found.and_then(|(file, at, size)| read(&file, &location, at, size, max_bytes)))
+    })
+}
+
+fn read(file: &File, location: &str, offset: u64, size: u64, max_bytes: u64) -> Answer {
+    if size > max_bytes {
+        return Err(too_many(size, max_bytes));
+    }
+    if size == 0 {
+        return Err(Dropped::new(Reason::Empty, format!("{location}: no bytes, or a link")));
+    }
+    let mut bytes = vec![0; usize::try_from(size).unwrap_or(usize::MAX)];
+    match file.read_exact_at(&mut bytes, offset) {
+        Ok(()) => Ok(Fetched { bytes }),
+        Err(error) => Err(Dropped::new(Reason::Unreadable, format!("{location}: {error}"))),
+    }
+}
