@@ -51,12 +51,16 @@ esac
 
 packages=()
 if ! { has c++ && has make && links; }; then packages+=(build-essential); fi
-if [ "$machine" = x86_64 ] && ! has nasm; then packages+=(nasm); fi
 if ! links -lopenblas -lblas -llapack -lgomp; then packages+=(libopenblas-dev); fi
 [ -e /etc/ssl/certs/ca-certificates.crt ] || has update-ca-certificates || packages+=(ca-certificates)
+apt_works() { has apt-get && { [ "$(id -u)" -eq 0 ] || has sudo; }; }
+# Without it libjpeg-turbo is built, and decodes the same, without vector instructions.
+if [ "$machine" = x86_64 ] && ! has nasm; then
+    if apt_works; then packages+=(nasm); else echo "setup: nasm is left out, scaled decoding will be slow: it takes apt and root"; fi
+fi
 # Slurm is for tests alone: where it cannot be had, they say so and are skipped.
 if [ -n "$tests" ]; then
-    if ! has apt-get || { [ "$(id -u)" -ne 0 ] && ! has sudo; }; then
+    if ! apt_works; then
         echo "setup: Slurm is left out, its tests will be skipped: it takes apt and root"
     else
         for package in slurmctld slurmd slurm-client munge; do
