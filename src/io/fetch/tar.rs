@@ -1,9 +1,10 @@
 //! Members of tars, read where they lie.
 
+use std::cell::RefCell;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use tokio::runtime::Runtime;
 
@@ -31,9 +32,9 @@ pub(super) fn fetch(
         ));
     }
     // The tar that is being read: rows come tar by tar.
-    let open: Mutex<Option<(usize, Arc<File>)>> = Mutex::new(None);
+    let open: RefCell<Option<(usize, Arc<File>)>> = RefCell::default();
     let opened = |file: usize| {
-        let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = open.borrow_mut();
         match &*open {
             Some((number, handle)) if *number == file => Ok(handle.clone()),
             _ => File::open(&files[file]).map(|handle| open.insert((file, Arc::new(handle))).1.clone()),
