@@ -55,7 +55,7 @@ fn every_file_is_an_image_or_a_drop() {
                     let Picture { width, height, rgb } = decode(&bytes, &LIMITS).expect("what inspect let pass");
                     assert_eq!((width, height), (facts.width, facts.height), "{}", path.display());
                     assert_eq!(rgb.len() as u64, 3 * u64::from(width) * u64::from(height), "{}", path.display());
-                    let small = decode_scaled(&bytes, &LIMITS, 64).expect("what decodes in full decodes scaled");
+                    let small = decode_scaled(&bytes, &LIMITS, Some(64)).expect("what decodes in full decodes scaled");
                     let times = (width + small.width / 2) / small.width;
                     let sides = (width.div_ceil(times), height.div_ceil(times));
                     assert_eq!((small.width, small.height), sides, "{}", path.display());

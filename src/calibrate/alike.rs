@@ -85,7 +85,7 @@ pub fn find(
     tell(Event::Begins("look at the nearest images", ids.len()));
     let small = |file: Result<_>| {
         let file = file?;
-        let small = Small::of(&open(&file)?);
+        let small = Small::of(&open(&file, None)?);
         tell(Event::Done);
         Ok((file.id, small))
     };

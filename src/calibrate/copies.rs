@@ -84,7 +84,7 @@ pub fn embed(
             let Ok(place) = sample.ids.binary_search(&file.id) else { continue };
             let host = hosts.iter().find(|(host, _)| *host == sample.host[place]).map(|(_, picture)| picture);
             let host = host.expect("every host was read");
-            let family = family(&file, host, seed.within(file.id.0), &mut session, embedder)?;
+            let family = family(&file, host, seed.within(file.id.0), &mut session, (embedder, inputs.scaled_side))?;
             families.lock().unwrap_or_else(PoisonError::into_inner)[place] = Some(family);
             tell(Event::Done);
         }
@@ -140,7 +140,7 @@ fn hosts(inputs: &Inputs, pool: &Pool, sample: &Sample) -> Result<Vec<(usize, Rg
     for file in files(inputs, pool, &ids) {
         let file = file?;
         if let Ok(place) = sample.ids.binary_search(&file.id) {
-            hosts.push((place, shrink(open(&file)?)));
+            hosts.push((place, shrink(open(&file, None)?)));
             places.retain(|&known| known != place);
         }
     }
@@ -162,9 +162,15 @@ fn shrink(image: RgbImage) -> RgbImage {
 }
 
 /// Embeds an image and all its copies.
-fn family(file: &ImageFile, host: &RgbImage, draw: Draw, session: &mut Session, embedder: &Embedder) -> Result<Family> {
-    let original = open(file)?;
-    let small = shrink(original.clone());
+fn family(
+    file: &ImageFile,
+    host: &RgbImage,
+    draw: Draw,
+    session: &mut Session,
+    (embedder, side): (&Embedder, Option<u32>),
+) -> Result<Family> {
+    let original = open(file, side)?;
+    let small = shrink(if side.is_some() { open(file, None)? } else { original.clone() });
     let edits = Edit::ALL.into_iter().zip(0u64..);
     let copies = edits.map(|(edit, number)| edit.apply(&small, host, &Chance::new(draw.within(number))));
     let mut pictures = std::iter::once(original).chain(copies).peekable();

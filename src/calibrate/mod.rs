@@ -57,6 +57,8 @@ pub struct Inputs<'a> {
     pub step: &'a str,
     /// Its settings, checked.
     pub dedup: &'a Dedup,
+    /// How its vectors' pictures were decoded ([`crate::stages::embed::Embed::scaled_side`]).
+    pub scaled_side: Option<u32>,
     /// The tables it reads, by name.
     pub tables: &'a BTreeMap<String, Table>,
     /// Threads to use.

@@ -40,13 +40,14 @@ pub fn gone(inputs: &Inputs, id: ImageId) -> Error {
     Error::usage(message, "lvd plan FILE shows what is out of date")
 }
 
-/// The upright picture.
-pub fn open(file: &ImageFile) -> Result<RgbImage> {
+/// The upright picture; with a `side` as embedding with `scaled_decoding` sees it.
+pub fn open(file: &ImageFile, side: Option<u32>) -> Result<RgbImage> {
     let fault = |detail: String| {
         let message = format!("image {:016x} can no longer be decoded: {detail}", file.id.0);
         Error::usage(message, "lvd ingest FILE --replace")
     };
     // Ingest has checked these files against its own limits.
-    let picture = decode::decode(&file.bytes, &ImageLimits::NONE).map_err(|dropped| fault(dropped.detail))?;
+    let picture =
+        decode::decode_scaled(&file.bytes, &ImageLimits::NONE, side).map_err(|dropped| fault(dropped.detail))?;
     RgbImage::from_raw(picture.width, picture.height, picture.rgb).ok_or_else(|| fault("too few pixels".into()))
 }

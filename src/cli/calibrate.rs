@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use std::any::Any;
+
 use crate::calibrate::{self, Calibration, Event, Inputs, Settings, Suggestion, ThresholdRow};
 use crate::cli::args::CalibrateArgs;
 use crate::cli::progress::Progress;
@@ -13,6 +15,7 @@ use crate::pipeline::check::{Pipeline, Step};
 use crate::pipeline::{runner, status};
 use crate::stages::StageKind;
 use crate::stages::dedup::Dedup;
+use crate::stages::embed::Embed;
 
 /// The thresholds that are printed, in hundredths: those of cosines, and those of normalised scores.
 const PRINTED: [std::ops::RangeInclusive<i32>; 2] = [30..=95, 0..=65];
@@ -41,6 +44,7 @@ pub fn calibrate(pipeline: &Pipeline, args: &CalibrateArgs) -> std::result::Resu
         work: &pipeline.store.work,
         step: &step.name,
         dedup,
+        scaled_side: embed_step(pipeline, dedup).and_then(|embed| embed.scaled_side(&pipeline.catalog)),
         tables: &tables,
         threads: use_threads(args.threads),
     };
@@ -67,6 +71,13 @@ pub fn calibrate(pipeline: &Pipeline, args: &CalibrateArgs) -> std::result::Resu
         eprint!("{}", where_next(&folder, &found, &file));
     }
     Ok(())
+}
+
+/// The step whose vectors it reads.
+fn embed_step<'a>(pipeline: &'a Pipeline, dedup: &Dedup) -> Option<&'a Embed> {
+    let name = dedup.vectors.name().split('/').next();
+    let step = pipeline.steps.iter().find(|step| Some(step.name.as_str()) == name)?;
+    (step.stage.as_ref() as &dyn Any).downcast_ref()
 }
 
 /// The dedup step of this name, or the only one.

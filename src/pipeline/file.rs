@@ -81,10 +81,11 @@ pub struct SourceSettings {
     /// The column with the image, in `parquet`: bytes, or `struct<bytes, path>` as Hugging Face writes it. Default: `image`.
     pub image_column: Option<String>,
     /// Uncompressed tars with the images in them, plain or of `WebDataset`. A folder means every tar in it. Members are images by their
-    /// names (`jpg`, `jpeg`, `png`, `webp`, `gif`, `bmp`, `tif`, `tiff`); others count as no rows. Every command looks at all headers.
+    /// names (`jpg`, `jpeg`, `png`, `webp`, `gif`, `bmp`, `tif`, `tiff`); others, and those
+    /// whose names begin with a dot, count as no rows. Every command looks at all headers.
     pub tars: Option<Vec<PathBuf>>,
     /// The column with the caption. Default: `caption`, if there is one. In `tars`: the key in a sample's `.json`. Default: the sample's `.txt`, or
-    /// else `caption` in its `.json`.
+    /// else `caption` in its `.json` (a sample is what is named alike up to the first dot; the first MiB of either is read).
     pub caption_column: Option<String>,
     /// How many images it is known to have: `lvd plan` goes by it while the source is not there yet.
     pub images: Option<u64>,

@@ -134,13 +134,13 @@ pub fn decode(bytes: &[u8], limits: &ImageLimits) -> Result<Picture, Dropped> {
     quiet::catch(|| read(bytes, limits, None).map(|(_, image, orientation)| rgb::upright(image, orientation)))
 }
 
-/// As [`decode`], but a JPEG comes at a half, a quarter or an eighth of its size: the smallest whose sides are at least `side` pixels
-/// long.
+/// As [`decode`], but with a `side` a JPEG comes at a half, a quarter or an eighth of its size: the smallest whose sides are at least that
+/// many pixels long.
 ///
 /// # Errors
 /// The reason why this is no image for the pipeline.
-pub fn decode_scaled(bytes: &[u8], limits: &ImageLimits, side: u32) -> Result<Picture, Dropped> {
-    quiet::catch(|| read(bytes, limits, Some(side)).map(|(_, image, orientation)| rgb::upright(image, orientation)))
+pub fn decode_scaled(bytes: &[u8], limits: &ImageLimits, side: Option<u32>) -> Result<Picture, Dropped> {
+    quiet::catch(|| read(bytes, limits, side).map(|(_, image, orientation)| rgb::upright(image, orientation)))
 }
 
 /// Checks and decodes; the image is as stored, or smaller with sides of `at_least`. The orientation is yet to be applied.
@@ -183,7 +183,7 @@ fn read(
     let budget = WORKING_BYTES.saturating_add(pixels.saturating_mul(BYTES_PER_PIXEL));
     decoder.set_limits(allow(budget)).map_err(|error| dropped(&error))?;
     let scale = at_least.filter(|_| format == Format::Jpeg).and_then(|side| scaled::scale(width, height, side));
-    let image = match scale.and_then(|scale| scaled::decode(bytes, scale)) {
+    let image = match scale.and_then(|scale| scaled::decode(bytes, (width, height), scale)) {
         Some(image) => image,
         None => DynamicImage::from_decoder(decoder).map_err(|error| dropped(&error))?,
     };

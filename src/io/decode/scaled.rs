@@ -15,12 +15,14 @@ pub fn scale(width: u32, height: u32, side: u32) -> Option<ScalingFactor> {
     SCALES.into_iter().find(|scale| scale.scale(short) >= side as usize)
 }
 
-/// The picture at that scale, as stored. `None` for what libjpeg-turbo does not turn into RGB (CMYK) or complains about: the decoder
-/// at full size then has the word, so that nothing is dropped here that passes there.
-pub fn decode(bytes: &[u8], scale: ScalingFactor) -> Option<DynamicImage> {
+/// The picture at that scale, as stored. `None` for what libjpeg-turbo does not turn into RGB (CMYK), complains about, or takes for a picture
+/// of another `size` (damaged headers can be read in two ways, and that size was not checked): the decoder at full size then has the
+/// word, so that nothing is dropped here that passes there.
+pub fn decode(bytes: &[u8], size: (u32, u32), scale: ScalingFactor) -> Option<DynamicImage> {
     let mut decoder = Decompressor::new().ok()?;
     let header = decoder.read_header(bytes).ok()?;
-    if matches!(header.colorspace, Colorspace::CMYK | Colorspace::YCCK) {
+    let other = (header.width, header.height) != (size.0 as usize, size.1 as usize);
+    if other || matches!(header.colorspace, Colorspace::CMYK | Colorspace::YCCK) {
         return None;
     }
     decoder.set_scaling_factor(scale).ok()?;
@@ -67,7 +69,7 @@ mod tests {
         let full = decode(&jpeg, &ImageLimits::NONE).expect("it decodes");
         assert_eq!((full.width, full.height), (300, 403));
         for (side, times) in [(150, 2), (75, 4), (30, 8)] {
-            let small = decode_scaled(&jpeg, &ImageLimits::NONE, side).expect("it decodes");
+            let small = decode_scaled(&jpeg, &ImageLimits::NONE, Some(side)).expect("it decodes");
             assert_eq!((small.width, small.height), (300_u32.div_ceil(times), 403_u32.div_ceil(times)));
             for (x, y) in (1..small.height - 2).flat_map(|y| (1..small.width - 2).map(move |x| (x, y))) {
                 // The mean of the pixels that this one stands for; chroma is coarser by half.
@@ -81,15 +83,18 @@ mod tests {
                 }
             }
         }
-        assert_eq!(decode_scaled(&jpeg, &ImageLimits::NONE, 151).expect("it decodes"), full);
+        assert_eq!(decode_scaled(&jpeg, &ImageLimits::NONE, Some(151)).expect("it decodes"), full);
     }
 
     #[test]
     fn what_it_cannot_scale_is_decoded_in_full() {
-        assert!(super::decode(b"\xff\xd8\xff no JPEG", ScalingFactor::ONE_HALF).is_none());
+        assert!(super::decode(b"\xff\xd8\xff no JPEG", (2, 2), ScalingFactor::ONE_HALF).is_none());
+        let jpeg = jpeg(64, 48, 1);
+        assert!(super::decode(&jpeg, (64, 48), ScalingFactor::ONE_HALF).is_some());
+        assert!(super::decode(&jpeg, (64, 40), ScalingFactor::ONE_HALF).is_none(), "another size than was checked");
         let mut png = Cursor::new(Vec::new());
         image::GrayImage::new(40, 30).write_to(&mut png, image::ImageFormat::Png).expect("a PNG in memory");
-        let picture = decode_scaled(png.get_ref(), &ImageLimits::NONE, 1).expect("it decodes");
+        let picture = decode_scaled(png.get_ref(), &ImageLimits::NONE, Some(1)).expect("it decodes");
         assert_eq!((picture.width, picture.height), (40, 30));
     }
 }

@@ -60,7 +60,7 @@ fn read(file: &File, location: &str, offset: u64, size: u64, max_bytes: u64) -> 
         return Err(too_many(size, max_bytes));
     }
     if size == 0 {
-        return Err(Dropped::new(Reason::Empty, format!("{location}: no bytes, or a link")));
+        return Err(Dropped::new(Reason::Empty, format!("{location}: no bytes, a link, or a sparse file")));
     }
     let mut bytes = vec![0; usize::try_from(size).unwrap_or(usize::MAX)];
     match file.read_exact_at(&mut bytes, offset) {

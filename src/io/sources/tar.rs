@@ -17,6 +17,10 @@ use crate::error::{Error, Result};
 pub(crate) const EXTENSIONS: &[&str] = &["tar"];
 /// The extensions of images, in lower case.
 const IMAGES: [&[u8]; 8] = [b"jpg", b"jpeg", b"png", b"webp", b"gif", b"bmp", b"tif", b"tiff"];
+/// Images of one sample that wait for its caption; those of more are handed on with what is known by then.
+const WAITING: usize = 1000;
+/// Bytes of a tar's blocks.
+const BLOCK: u64 = 512;
 /// The longest caption or JSON that is read, in bytes.
 const MAX_TEXT: u64 = 1 << 20;
 /// Gzip, bzip2, xz and zstd, by their first bytes.
@@ -36,9 +40,9 @@ struct Sample {
 }
 
 impl Sample {
-    fn hand_on(self, each: &mut dyn FnMut(InputRow) -> Result<()>) -> Result<()> {
-        let caption = self.text.or(self.json);
-        self.locations.into_iter().try_for_each(|location| each(InputRow { location, caption: caption.clone() }))
+    fn hand_on(&mut self, each: &mut dyn FnMut(InputRow) -> Result<()>) -> Result<()> {
+        let caption = self.text.as_ref().or(self.json.as_ref());
+        self.locations.drain(..).try_for_each(|location| each(InputRow { location, caption: caption.cloned() }))
     }
 }
 
@@ -53,21 +57,24 @@ pub(super) fn list(
     let archive = table::name(path);
     let mut sample = Sample::default();
     members(path, &mut |name, entry| {
-        let (key, extension) = parts(name);
+        let (key, suffix) = parts(name);
         if key != sample.key {
             let next = Sample { key: key.to_vec(), ..Sample::default() };
             std::mem::replace(&mut sample, next).hand_on(each)?;
         }
-        match extension.as_slice() {
+        match suffix.as_slice() {
             b"txt" if caption_key.is_none() => sample.text = text(entry),
             b"json" => {
                 let json: Option<Value> = text(entry).and_then(|text| serde_json::from_str(&text).ok());
                 let caption = json.as_ref().and_then(|json| json.get(caption_key.unwrap_or(DEFAULT_CAPTION))?.as_str());
                 sample.json = caption.map(str::to_owned);
             }
-            extension if IMAGES.contains(&extension) => {
-                // A link has no bytes of its own: a row that is dropped as empty.
-                let size = if entry.header().entry_type().is_file() { entry.size() } else { 0 };
+            suffix if is_image(suffix) => {
+                if sample.locations.len() == WAITING {
+                    sample.hand_on(each)?;
+                }
+                // A link has no bytes of its own, and a sparse file not in one piece: a row that is dropped as empty.
+                let size = if is_plain(entry) { entry.size() } else { 0 };
                 let offset = entry.raw_file_position();
                 let member = TarMember { file, archive: &archive, offset, size, name: &escape(name) };
                 sample.locations.push(member.write());
@@ -83,7 +90,7 @@ pub(super) fn list(
 pub(super) fn check(path: &Path) -> Result<u64> {
     let mut images = 0;
     members(path, &mut |name, _| {
-        images += u64::from(IMAGES.contains(&parts(name).1.as_slice()));
+        images += u64::from(is_image(&parts(name).1));
         Ok(())
     })?;
     Ok(images)
@@ -94,30 +101,44 @@ fn members(path: &Path, each: &mut Each) -> Result<()> {
     let file = File::open(path).map_err(Error::io(path))?;
     let length = file.metadata().map_err(Error::io(path))?.len();
     let mut archive = Archive::new(file);
+    // Tars that were put one behind the other have ends in between.
+    archive.set_ignore_zeros(true);
     let mut end = 0;
     for entry in archive.entries_with_seek().map_err(|error| broken(path, &error))? {
         let mut entry = entry.map_err(|error| broken(path, &error))?;
-        end = entry.raw_file_position() + if entry.header().entry_type().is_file() { entry.size() } else { 0 };
+        end = entry.raw_file_position() + if is_plain(&entry) { entry.size() } else { 0 };
         let name = entry.path_bytes().into_owned();
         let hidden = name.rsplit(|&byte| byte == b'/').next().is_none_or(|base| base.starts_with(b"."));
         if !entry.header().entry_type().is_dir() && !hidden {
             each(&name, &mut entry)?;
         }
     }
-    if end > length {
-        let message = format!("cut off: its last member ends at byte {end}, the file at {length}");
+    if end.next_multiple_of(BLOCK) + BLOCK > length {
+        let message = format!(
+            "cut off: its last member ends at byte {end}, the file at {length}, without the zeros that end a tar"
+        );
         return Err(Error::data(path, message));
     }
     Ok(())
 }
 
-/// The key of a member's sample, and its last extension in lower case.
+/// Whether a member's bytes lie in one piece behind its header.
+fn is_plain(entry: &Entry<File>) -> bool {
+    let kind = entry.header().entry_type();
+    kind.is_file() || kind.is_contiguous()
+}
+
+fn is_image(suffix: &[u8]) -> bool {
+    suffix.rsplit(|&byte| byte == b'.').next().is_some_and(|extension| IMAGES.contains(&extension))
+}
+
+/// The key of a member's sample, and in lower case what follows the first dot.
 fn parts(name: &[u8]) -> (&[u8], Vec<u8>) {
     let start = name.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
     let base = &name[start..];
     let dot = base.iter().position(|&byte| byte == b'.');
-    let extension = dot.and_then(|_| base.rsplit(|&byte| byte == b'.').next()).unwrap_or_default();
-    (&name[..start + dot.unwrap_or(base.len())], extension.to_ascii_lowercase())
+    let suffix = dot.map_or(&[][..], |dot| &base[dot + 1..]);
+    (&name[..start + dot.unwrap_or(base.len())], suffix.to_ascii_lowercase())
 }
 
 fn text(entry: &mut Entry<File>) -> Option<String> {
@@ -185,9 +206,11 @@ mod tests {
         let dir = tempfile::tempdir()?;
         let path = dir.path().join("a#1:b+c.tar");
         let long = format!("{}/x.PNG", "long".repeat(60));
-        let members: [(&str, &[u8]); 11] = [
+        let members: [(&str, &[u8]); 13] = [
             ("0.jpg", b"one"),
             ("0.txt", b" a dog\n"),
+            ("0.ocr.txt", b"EXIT"),
+            ("0.meta.json", b"{}"),
             ("0.json", br#"{"caption": "no", "alt": "its alt"}"#),
             ("sub/1.cls", b"7"),
             ("sub/1.json", br#"{"caption": "a cat"}"#),
@@ -227,7 +250,7 @@ mod tests {
         };
         tar(&path, &[("0.jpg", &[1; 5000]), ("1.jpg", &[2; 5000])])?;
         let whole = std::fs::read(&path)?;
-        for cut in [9000, 11_000] {
+        for cut in [9000, 11_000, 11_264] {
             std::fs::write(&path, &whole[..cut])?;
             says("cut off");
         }
@@ -238,7 +261,25 @@ mod tests {
         File::create(&path)?.write_all(&[b'x'; 2000])?;
         says("no tar");
         File::create(&path)?;
-        assert_eq!(source(&path, None).check()?, 0);
+        says("cut off");
+        Ok(())
+    }
+
+    #[test]
+    fn tars_put_together_are_read_to_the_end_and_large_samples_do_not_wait() -> Done {
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("a.tar");
+        tar(&path, &[("0.jpg", b"one")])?;
+        let first = std::fs::read(&path)?;
+        let frames: Vec<String> = (0..2500).map(|number| format!("frame.{number}.jpg")).collect();
+        let mut members: Vec<(&str, &[u8])> = frames.iter().map(|name| (name.as_str(), &b"x"[..])).collect();
+        members.push(("frame.txt", b"late"));
+        tar(&path, &members)?;
+        std::fs::write(&path, [first, std::fs::read(&path)?].concat())?;
+        let read = read(&path, &source(&path, None))?;
+        assert_eq!((read.len(), source(&path, None).check()?), (2501, 2501));
+        let named = read.iter().skip(1).map(|(name, ..)| name).eq(&frames);
+        assert!(named && read[2000].2.is_none() && read[2001].2.as_deref() == Some("late"), "{:?}", &read[1999..2003]);
         Ok(())
     }
 }

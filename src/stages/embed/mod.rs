@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::io::decode::{self, ImageLimits, Picture};
 use crate::native::onnx::Provider;
 use crate::ops::preprocess::Preprocess;
-use crate::stages::catalog::{Embedder, Model};
+use crate::stages::catalog::{Catalog, Embedder, Model};
 use crate::stages::cost::{Cost, Scale, Work, short};
 use crate::stages::known::{Known, Part};
 use crate::stages::scope::{Input, Scope};
@@ -93,10 +93,7 @@ struct Common {
 impl Common {
     /// The picture in a file that ingest has checked against its own limits.
     fn decode(&self, bytes: &[u8]) -> std::result::Result<Picture, Dropped> {
-        match self.scaled_side {
-            None => decode::decode(bytes, &ImageLimits::NONE),
-            Some(side) => decode::decode_scaled(bytes, &ImageLimits::NONE, side),
-        }
+        decode::decode_scaled(bytes, &ImageLimits::NONE, self.scaled_side)
     }
 }
 
@@ -110,6 +107,16 @@ impl Embed {
     /// The embedders it runs, by name.
     pub fn tables(&self, known: impl Iterator<Item = String>) -> Vec<String> {
         self.embedders.clone().unwrap_or_else(|| known.collect())
+    }
+
+    /// How long the sides of a JPEG that is decoded at a smaller scale must stay, for its embedders; `None`: all are decoded in full.
+    #[must_use]
+    pub fn scaled_side(&self, catalog: &Catalog) -> Option<u32> {
+        let names = self.tables(catalog.embedders.keys().cloned());
+        let embedders = names.iter().filter_map(|name| catalog.embedders.get(name));
+        let side = embedders.map(|embedder| embedder.preprocess.resize.shorter_side()).max()?;
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a side, at most 16 times as long")]
+        self.scaled_decoding.map(|times| (times * f64::from(side)).ceil() as u32)
     }
 
     fn batch_images(&self) -> u32 {
@@ -202,13 +209,9 @@ impl Stage for Embed {
         }
         let names = self.tables(known.catalog.embedders.keys().cloned());
         let embedders = names.iter().filter_map(|name| known.catalog.embedders.get(name).map(|e| spec_of(name, e)));
-        let embedders = embedders.collect::<Result<Vec<EmbedderSpec>>>()?;
-        let side = embedders.iter().map(|embedder| embedder.preprocess.resize.shorter_side()).max();
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a side, at most 16 times as long")]
-        let scaled_side = self.scaled_decoding.zip(side).map(|(times, side)| (times * f64::from(side)).ceil() as u32);
         let common = Common {
-            embedders,
-            scaled_side,
+            embedders: embedders.collect::<Result<_>>()?,
+            scaled_side: self.scaled_side(known.catalog),
             batch_images: self.batch_images() as usize,
             providers: self.providers.clone(),
         };
