@@ -95,7 +95,7 @@ fn step<'a>(pipeline: &'a Pipeline, name: Option<&str>) -> std::result::Result<(
             return Err(wrong(format!("{file} has several dedup steps: {names}"), hint));
         }
     };
-    let stage: &dyn std::any::Any = step.stage.as_ref();
+    let stage: &dyn Any = step.stage.as_ref();
     let dedup = stage.downcast_ref::<Dedup>().ok_or_else(|| {
         let message = format!("step {:?} is a {} step", step.name, step.stage.kind().name());
         wrong(message, format!("calibrate a dedup step: {names}"))
