@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The embed stage (JPEG to fp16 vectors) on 2 threads, against the same model in Python: onnxruntime with Pillow and a threaded loader,
-# and torch. Each peer gets the best of three batch sizes; an untrained ViT of the sizes of DINOv2-S unless MODEL=FILE.onnx is
+# and torch; with OpenVINO, too, on x86-64. Each peer gets the best of three batch sizes; an untrained ViT of the sizes of DINOv2-S unless MODEL=FILE.onnx is
 # given (then without torch). PHOTOS=FOLDER: the JPEGs, by default those of the built-in example.
 # The last line: ratio = onnxruntime's seconds over ours (above 1: ours is faster); quality = the least cosine to its vectors.
 # usage: embed.sh [--quick]
@@ -12,6 +12,13 @@ peer() { "$python" "$repo/benches/compare/peer_embed.py" "$@"; }
 
 "$python" -c 'import onnx, onnxruntime, onnxscript, PIL, pyarrow, torch' 2>/dev/null ||
     "$work/venv/bin/pip" install -q --disable-pip-version-check onnx onnxruntime onnxscript pillow pyarrow torch
+# The package has the name of the other one inside, so it lies apart.
+openvino=$work/openvino
+if [ "$(uname -m)" = x86_64 ] && [ ! -e "$openvino/whole" ]; then
+    "$work/venv/bin/pip" install -q --disable-pip-version-check --no-deps --target "$openvino" onnxruntime-openvino
+    touch "$openvino/whole"
+fi
+library=$(find "$openvino" -name 'libonnxruntime.so.*' 2>/dev/null | head -n 1)
 cargo build --release --locked --quiet --manifest-path "$repo/Cargo.toml"
 lvd=$CARGO_TARGET_DIR/release/lvd
 
@@ -51,9 +58,9 @@ done
 images=$(find "$folder/photos" -name '*.jpg' | wc -l)
 
 # Ours: the seconds of the stage's tasks, from opening the models to the published part.
-embed() {
+embed() { # work folder, provider
     rm -rf "$folder/$1/embed"
-    "$lvd" embed --quiet "$folder/$1.toml" --threads 2
+    "$lvd" embed --quiet "$folder/$1.toml" --threads 2 --set "embed.providers=[\"${2:-cpu}\"]"
     "$lvd" report "$folder/$1.toml" embed --json | sed -n 's/^ *"seconds": \([0-9.]*\),*/seconds=\1/p' | seconds_of
 }
 for _ in $(seq $rounds); do
@@ -63,14 +70,32 @@ for _ in $(seq $rounds); do
     if [ -e "$folder/weights.pt" ]; then peer torch "$folder/weights.pt" "$folder/photos" "$folder/torch.npy" | seconds_of >&6; fi
 done 3>"$folder/ours" 4>"$folder/onnxruntime" 5>"$folder/int8s" 6>"$folder/torch"
 "$lvd" embed --bench "$folder/model.toml" --threads 2 2>/dev/null
+# Before the vectors of these go the way of the first.
+tables() { find "$folder/$1/embed/vit" -name '*.parquet'; }
+cp "$(tables model)" "$folder/fp32.parquet"
+if [ -n "$library" ]; then
+    for _ in $(seq $rounds); do
+        ORT_DYLIB_PATH=$library embed model openvino >&3
+        PYTHONPATH=$openvino peer openvino "$folder/model.onnx" "$folder/photos" "$folder/openvino.npy" | seconds_of >&4
+        if grep -qw avx512_bf16 /proc/cpuinfo; then ORT_DYLIB_PATH=$library embed model openvino_bf16 >&5; fi
+    done 3>"$folder/openvinos" 4>"$folder/openvino_peer" 5>"$folder/bf16s"
+fi
 
 a=$(median <"$folder/ours") b=$(median <"$folder/onnxruntime") c=$(median <"$folder/int8s") d=$(median <"$folder/torch")
-tables() { find "$folder/$1/embed/vit" -name '*.parquet'; }
-quality=$(peer cosine "$(tables model)" "$folder/onnxruntime.npy")
+quality=$(peer cosine "$folder/fp32.parquet" "$folder/onnxruntime.npy")
 echo "$images photos: ours $a s, onnxruntime $b s; our cosines to it: $quality"
 if [ -e "$folder/weights.pt" ]; then
-    echo "torch $d s: ratio $(awk -v a="$a" -v d="$d" 'BEGIN { printf "%.2f", d / a }'); our cosines to it: $(peer cosine "$(tables model)" "$folder/torch.npy")"
+    echo "torch $d s: ratio $(awk -v a="$a" -v d="$d" 'BEGIN { printf "%.2f", d / a }'); our cosines to it: $(peer cosine "$folder/fp32.parquet" "$folder/torch.npy")"
 fi
-echo "int8 $c s: ratio of our fp32 to it $(awk -v a="$a" -v c="$c" 'BEGIN { printf "%.2f", a / c }'); cosines to fp32: $(peer cosine "$(tables int8)" "$(tables model)")"
+echo "int8 $c s: ratio of our fp32 to it $(awk -v a="$a" -v c="$c" 'BEGIN { printf "%.2f", a / c }'); cosines to fp32: $(peer cosine "$(tables int8)" "$folder/fp32.parquet")"
+if [ -n "$library" ]; then
+    e=$(median <"$folder/openvinos") f=$(median <"$folder/openvino_peer")
+    awk -v a="$a" -v b="$b" -v e="$e" -v f="$f" \
+        'BEGIN { printf "OpenVINO: ours %.2f s, onnxruntime with it %.2f s (ratio %.2f), onnxruntime without it (ratio %.2f), ours without it (ratio %.2f)\n", e, f, f / e, b / e, a / e }'
+fi
+if [ -s "$folder/bf16s" ]; then
+    g=$(median <"$folder/bf16s")
+    echo "bf16 $g s: ratio of our fp32 to it $(awk -v a="$a" -v g="$g" 'BEGIN { printf "%.2f", a / g }'); cosines to fp32: $(peer cosine "$(tables model)" "$folder/fp32.parquet")"
+fi
 awk -v a="$a" -v b="$b" -v quality="${quality#least=}" -v n="$images" \
     'BEGIN { sub(/ .*/, "", quality); printf "embed ratio=%.3f quality=%s images=%d ours=%.2fs peer=%.2fs\n", b / a, quality, n, a, b }'

@@ -90,17 +90,25 @@ def fastest(name, prepare, folder, out):
     print(f"seconds={best}")
 
 
-def with_onnxruntime(model, folder, out):
+def with_onnxruntime(model, folder, out, provider="CPUExecutionProvider", settings=None):
     import onnxruntime
 
     def prepare():
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.log_severity_level = THREADS, 3
-        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(model, options, providers=[(provider, settings or {})])
         name = session.get_inputs()[0].name
         return lambda pixels: session.run(None, {name: pixels})[0]
 
-    fastest("onnxruntime", prepare, folder, out)
+    fastest(provider, prepare, folder, out)
+
+
+def with_openvino(model, folder, out):
+    import json
+
+    precision = json.dumps({"CPU": {"INFERENCE_PRECISION_HINT": "f32"}})
+    settings = {"device_type": "CPU", "num_of_threads": str(THREADS), "load_config": precision}
+    with_onnxruntime(model, folder, out, "OpenVINOExecutionProvider", settings)
 
 
 def with_torch(weights, folder, out):
@@ -152,4 +160,5 @@ def cosine(table, other):
 
 if __name__ == "__main__":
     name, *arguments = sys.argv[1:]
-    {"make": make, "quantise": quantise, "onnxruntime": with_onnxruntime, "torch": with_torch, "cosine": cosine}[name](*arguments)
+    commands = {"make": make, "quantise": quantise, "onnxruntime": with_onnxruntime, "openvino": with_openvino, "torch": with_torch, "cosine": cosine}
+    commands[name](*arguments)

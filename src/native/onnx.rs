@@ -204,13 +204,13 @@ impl Session {
         }
         Err(Error::usage(
             format!("none of the providers can be used: {}", passed_over.join("; ")),
-            "point ORT_DYLIB_PATH to an ONNX Runtime for GPUs, or add \"cpu\" to `providers`",
+            "point ORT_DYLIB_PATH to an ONNX Runtime that has one of them, or add \"cpu\" to `providers`",
         ))
     }
 
     fn open_by(environment: &Environment, path: &Path, threads: usize, provider: Provider) -> Result<Self> {
         let open = || -> ort::Result<ort::session::Session> {
-            let builder = provider.register(ort::session::Session::builder(environment)?)?;
+            let builder = provider.register(ort::session::Session::builder(environment)?, threads.max(1))?;
             builder
                 .with_intra_threads(threads.max(1))?
                 .with_inter_threads(1)?

@@ -7,7 +7,7 @@ mod exif;
 mod jpeg;
 mod quiet;
 mod rgb;
-mod scaled;
+mod turbo;
 
 use std::io::Cursor;
 
@@ -182,8 +182,8 @@ fn read(
     let (exif, orientation) = metadata(&mut decoder);
     let budget = WORKING_BYTES.saturating_add(pixels.saturating_mul(BYTES_PER_PIXEL));
     decoder.set_limits(allow(budget)).map_err(|error| dropped(&error))?;
-    let scale = at_least.filter(|_| format == Format::Jpeg).and_then(|side| scaled::scale(width, height, side));
-    let image = match scale.and_then(|scale| scaled::decode(bytes, (width, height), scale)) {
+    let by_turbo = if format == Format::Jpeg { turbo::decode(bytes, (width, height), at_least) } else { None };
+    let image = match by_turbo {
         Some(image) => image,
         None => DynamicImage::from_decoder(decoder).map_err(|error| dropped(&error))?,
     };

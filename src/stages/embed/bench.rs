@@ -14,7 +14,7 @@ use crate::io::decode::Picture;
 use crate::io::images::ImageFile;
 use crate::io::vectors::VectorWriter;
 use crate::native::blas;
-use crate::native::onnx::{self, Provider, Session};
+use crate::native::onnx::{self, Session};
 use crate::ops::preprocess::preprocess;
 use crate::stages::embed::rate::rate;
 use crate::stages::embed::sessions::Sessions;
@@ -311,7 +311,7 @@ impl Measure<'_, '_> {
     /// What the models cost, and how much of sgemm's speed they reach.
     #[expect(clippy::cast_precision_loss, reason = "a few digits are shown")]
     fn count_operations(&self, parts: &mut [Part], sgemm_gflops: f64) -> Result<()> {
-        if self.common.providers != [Provider::Cpu] {
+        if self.common.providers.iter().any(|provider| provider.is_gpu()) {
             return Ok(());
         }
         for (embedder, model) in self.common.embedders.iter().zip(&self.models) {

@@ -38,8 +38,10 @@ pub struct Embed {
     pub images: Input,
     /// Names of the embedders to run. Left out: all. Each gives a table `STEP/EMBEDDER`.
     pub embedders: Option<Vec<String>>,
-    /// Where the models compute: the first that can be used, and a warning when it is not the first of the list. `cuda` and
-    /// `tensorrt` need an `lvd` built with `--features cuda`. Another list may change last bits, so it embeds again.
+    /// Where the models compute: the first that can be used, and a warning when it is not the first of the list. `openvino` and
+    /// `openvino_bf16` (twice as fast, on a processor that has it) need the ONNX Runtime of `./setup.sh --openvino`, `cuda` and
+    /// `tensorrt` one for GPUs and an `lvd` built with `--features cuda` (docs/embedding.md). Another list changes vectors, by
+    /// last bits or by as much as bf16 does, so it embeds again.
     pub providers: Vec<Provider>,
     /// Images a batch of the model, 1 to 1024. Left out: 1 on processors, which is fastest there (docs/embedding.md), and 32
     /// where a GPU comes first. A model made for a fixed number of images wants that number here. Batches are cut by row number,
@@ -120,7 +122,7 @@ impl Embed {
     }
 
     fn batch_images(&self) -> u32 {
-        let default = if self.providers.first() == Some(&Provider::Cpu) { 1 } else { GPU_BATCH };
+        let default = if self.providers.first().is_some_and(|provider| provider.is_gpu()) { GPU_BATCH } else { 1 };
         self.batch_images.unwrap_or(default)
     }
 }

@@ -28,7 +28,7 @@ impl Sessions {
         let mut passed_over: Vec<String> = first.iter().flat_map(|session| session.passed_over().to_vec()).collect();
         passed_over.dedup();
         let fixed_images = first.iter().filter_map(Session::fixed_images).max();
-        let gpu = providers.iter().any(|&provider| provider != Provider::Cpu);
+        let gpu = providers.iter().any(|provider| provider.is_gpu());
         let count = if gpu { GPU_SETS.min(threads) } else { threads }.max(1);
         let mut sets: Vec<_> = (0..count).map(|_| Mutex::new(None)).collect();
         sets[0] = Mutex::new(Some(first));
@@ -57,7 +57,7 @@ impl Sessions {
 
     /// Whether every batch is to be a full one: GPUs prepare for each size anew.
     pub fn wants_full_batches(&self) -> bool {
-        self.providers.iter().any(|&provider| provider != Provider::Cpu)
+        self.providers.iter().any(|provider| provider.is_gpu())
     }
 
     /// Calls `work` with the set of a worker, when nobody else uses it.

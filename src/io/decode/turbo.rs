@@ -1,7 +1,6 @@
-//! JPEGs at a half, a quarter or an eighth of their size, by a smaller inverse DCT of the same coefficients.
+//! JPEGs by libjpeg-turbo: Pillow's pixels, bit for bit, and at a half, a quarter or an eighth of their size by a smaller inverse DCT.
 //!
-//! That is libjpeg's scaled decoding, known from Pillow's `draft`: only the entropy-coded bytes are read in full. libjpeg-turbo does it,
-//! for the decoder of `image` cannot.
+//! The smaller ones are libjpeg's scaled decoding, known from Pillow's `draft`: only the entropy-coded bytes are read in full.
 
 use image::{DynamicImage, RgbImage};
 use turbojpeg::{Colorspace, Decompressor, Image, PixelFormat, ScalingFactor};
@@ -9,22 +8,23 @@ use turbojpeg::{Colorspace, Decompressor, Image, PixelFormat, ScalingFactor};
 /// The scales below 1, the smallest first.
 const SCALES: [ScalingFactor; 3] = [ScalingFactor::ONE_EIGHTH, ScalingFactor::ONE_QUARTER, ScalingFactor::ONE_HALF];
 
-/// The smallest scale that leaves both sides at least `side` pixels long; `None`: it takes the full size.
-pub fn scale(width: u32, height: u32, side: u32) -> Option<ScalingFactor> {
+/// The smallest scale that leaves both sides at least `side` pixels long, or 1.
+fn scale(width: u32, height: u32, side: u32) -> ScalingFactor {
     let short = width.min(height) as usize;
-    SCALES.into_iter().find(|scale| scale.scale(short) >= side as usize)
+    SCALES.into_iter().find(|scale| scale.scale(short) >= side as usize).unwrap_or(ScalingFactor::ONE)
 }
 
-/// The picture at that scale, as stored. `None` for what libjpeg-turbo does not turn into RGB (CMYK), complains about, or takes for a picture
-/// of another `size` (damaged headers can be read in two ways, and that size was not checked): the decoder at full size then has the
-/// word, so that nothing is dropped here that passes there.
-pub fn decode(bytes: &[u8], size: (u32, u32), scale: ScalingFactor) -> Option<DynamicImage> {
+/// The picture of that `size` as stored, or smaller with sides of `at_least` so many pixels. `None` for what libjpeg-turbo does not turn
+/// into RGB (CMYK), complains about, or takes for a picture of another size (damaged headers can be read in two ways, and that size was
+/// not checked): the decoder of `image` then has the word, so that nothing is dropped here that passes there.
+pub fn decode(bytes: &[u8], size: (u32, u32), at_least: Option<u32>) -> Option<DynamicImage> {
     let mut decoder = Decompressor::new().ok()?;
     let header = decoder.read_header(bytes).ok()?;
     let other = (header.width, header.height) != (size.0 as usize, size.1 as usize);
     if other || matches!(header.colorspace, Colorspace::CMYK | Colorspace::YCCK) {
         return None;
     }
+    let scale = at_least.map_or(ScalingFactor::ONE, |side| scale(size.0, size.1, side));
     decoder.set_scaling_factor(scale).ok()?;
     let (width, height) = (scale.scale(header.width), scale.scale(header.height));
     let mut pixels = vec![0; 3 * width * height];
@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn the_smallest_scale_that_leaves_enough() {
-        let of = |width, height, side| scale(width, height, side).map_or(1, |scale| scale.denom());
+        let of = |width, height, side| scale(width, height, side).denom();
         assert_eq!([of(1600, 3000, 200), of(3000, 1600, 201), of(1600, 1600, 401), of(1600, 1600, 801)], [8, 4, 2, 1]);
         assert_eq!([of(1601, 1601, 201), of(1, 1, 1), of(100, 100, 448)], [8, 8, 1], "scaled sides are rounded up");
     }
@@ -87,11 +87,11 @@ mod tests {
     }
 
     #[test]
-    fn what_it_cannot_scale_is_decoded_in_full() {
-        assert!(super::decode(b"\xff\xd8\xff no JPEG", (2, 2), ScalingFactor::ONE_HALF).is_none());
+    fn what_it_refuses_is_decoded_by_image() {
+        assert!(super::decode(b"\xff\xd8\xff no JPEG", (2, 2), None).is_none());
         let jpeg = jpeg(64, 48, 1);
-        assert!(super::decode(&jpeg, (64, 48), ScalingFactor::ONE_HALF).is_some());
-        assert!(super::decode(&jpeg, (64, 40), ScalingFactor::ONE_HALF).is_none(), "another size than was checked");
+        assert!(super::decode(&jpeg, (64, 48), Some(24)).is_some());
+        assert!(super::decode(&jpeg, (64, 40), Some(20)).is_none(), "another size than was checked");
         let mut png = Cursor::new(Vec::new());
         image::GrayImage::new(40, 30).write_to(&mut png, image::ImageFormat::Png).expect("a PNG in memory");
         let picture = decode_scaled(png.get_ref(), &ImageLimits::NONE, Some(1)).expect("it decodes");
