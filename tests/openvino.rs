@@ -1,4 +1,4 @@
-//! Embedding by OpenVINO: an ONNX Runtime that has it, from PyPI, on the example's images and models.
+//! Embedding by `OpenVINO`: an ONNX Runtime that has it, from PyPI, on the example's images and models.
 
 mod common;
 
@@ -27,7 +27,9 @@ fn library() -> Option<PathBuf> {
 fn embed(library: Option<&Path>, work: &Path, providers: &str, threads: &str) -> Output {
     let run = |command: &str, more: &[&str]| {
         let mut lvd = lvd();
-        library.into_iter().for_each(|path| _ = lvd.env("ORT_DYLIB_PATH", path));
+        if let Some(path) = library {
+            lvd.env("ORT_DYLIB_PATH", path);
+        }
         lvd.args(on_example(command, work, more)).output().expect("the program starts")
     };
     let ingested = run("ingest", &[]);

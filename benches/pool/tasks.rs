@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::Instant;
 
 use lvd::io::part::FACTS;
@@ -14,6 +15,7 @@ use lvd::ops::dot::dot;
 use lvd::ops::hash::Draw;
 use lvd::ops::top_k::TopK;
 use lvd::ops::union_find::UnionFind;
+use lvd::pipeline::engine::local;
 use lvd::stages::catalog::Catalog;
 use lvd::stages::cluster::{Assigned, Cluster, Node};
 use lvd::stages::dedup::{Dedup, Edge};
@@ -86,18 +88,24 @@ pub fn run(
     for phase in stage.phases().iter().filter(|phase| wanted(phase.name)) {
         let (start, cpu) = (Instant::now(), cpu_seconds()?);
         let plan = stage.plan(phase.name, &Known { catalog: &catalog, inputs, earlier: &ran.earlier })?;
-        let mut outcomes = Vec::new();
-        for (number, spec) in plan.tasks.iter().enumerate() {
+        let outcomes = Mutex::new(BTreeMap::new());
+        let numbers: Vec<usize> = (0..plan.tasks.len()).collect();
+        let failed = local(&numbers, phase.at_once, &|number| -> lvd::error::Result<()> {
             let aside = step.join(format!("tmp-{}-{number}", phase.name));
             let checkpoint = step.join(format!("checkpoint-{}-{number}", phase.name));
             let work = WorkFolder::open(&folder.to_string_lossy())?;
             let copies = folder.into();
             let place = Place { work, copies, step: kind.name().into(), number, aside, checkpoint };
             let mut task = Task::new(&catalog, place, rayon::current_num_threads(), &|_| {});
-            let order = Order { common: &plan.common, knobs: &plan.knobs, spec };
+            let order = Order { common: &plan.common, knobs: &plan.knobs, spec: &plan.tasks[number] };
             lvd::stages::run(kind, phase.name, order, &mut task)?;
-            outcomes.push(task.outcome);
+            outcomes.lock().expect("no task panics").insert(number, task.outcome);
+            Ok(())
+        });
+        if let Some((_, error)) = failed.into_iter().next() {
+            return Err(error.into());
         }
+        let outcomes: Vec<Outcome> = outcomes.into_inner().expect("no task panics").into_values().collect();
         let seconds = start.elapsed().as_secs_f64();
         ran.seconds += seconds;
         let facts: BTreeMap<_, _> = outcomes.iter().flat_map(|outcome| outcome.facts.clone()).collect();

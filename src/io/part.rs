@@ -20,6 +20,7 @@ use parquet::schema::types::ColumnPath;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
+use crate::native::disk;
 
 /// How a table's columns are laid out in the file.
 pub struct Layout {
@@ -31,6 +32,9 @@ pub struct Layout {
 
 /// Small facts keyed by id.
 pub const FACTS: Layout = Layout { group_rows: 65_536, raw_columns: &[] };
+
+/// Bytes after which the disk may begin, so that little is left to wait for when the file is made durable.
+const WRITE_BACK: u64 = 8 << 20;
 
 /// A part that has been written whole.
 #[derive(Debug)]
@@ -47,7 +51,7 @@ pub struct Written {
 
 /// Writes one part.
 pub struct PartWriter {
-    writer: ArrowWriter<Hashing>,
+    writer: ArrowWriter<Sink>,
     path: PathBuf,
     rows: u64,
 }
@@ -67,9 +71,8 @@ impl PartWriter {
                 .set_column_dictionary_enabled(column.clone(), false)
                 .set_column_statistics_enabled(column, EnabledStatistics::None);
         }
-        let file = File::create_new(path).map_err(Error::io(path))?;
-        let sink = Hashing { file: BufWriter::with_capacity(1 << 20, file), sha256: Sha256::new(), bytes: 0 };
-        let writer = ArrowWriter::try_new(sink, schema, Some(properties.build())).map_err(|e| Error::data(path, e))?;
+        let writer = ArrowWriter::try_new(Sink::create(path)?, schema, Some(properties.build()))
+            .map_err(|e| Error::data(path, e))?;
         Ok(Self { writer, path: path.to_path_buf(), rows: 0 })
     }
 
@@ -87,10 +90,7 @@ impl PartWriter {
 
     /// Writes the footer and makes the file durable.
     pub fn finish(self) -> Result<Written> {
-        let sink = self.writer.into_inner().map_err(|e| Error::data(&self.path, e))?;
-        let file = sink.file.into_inner().map_err(|e| Error::io(&self.path)(e.into_error()))?;
-        file.sync_all().map_err(Error::io(&self.path))?;
-        Ok(Written { path: self.path, rows: self.rows, bytes: sink.bytes, sha256: hex(&sink.sha256.finalize()) })
+        self.writer.into_inner().map_err(|e| Error::data(&self.path, e))?.finish(self.rows)
     }
 }
 
@@ -163,18 +163,39 @@ pub fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-/// A file that hashes what passes through it.
-struct Hashing {
+/// A new file that is hashed while it is written.
+pub struct Sink {
     file: BufWriter<File>,
+    path: PathBuf,
     sha256: Sha256,
     bytes: u64,
 }
 
-impl Write for Hashing {
+impl Sink {
+    /// Opens `path`, which must not exist.
+    pub fn create(path: &Path) -> Result<Self> {
+        let file = File::create_new(path).map_err(Error::io(path))?;
+        let file = BufWriter::with_capacity(1 << 20, file);
+        Ok(Self { file, path: path.to_path_buf(), sha256: Sha256::new(), bytes: 0 })
+    }
+
+    /// Makes the file durable; it holds `rows`.
+    pub fn finish(self, rows: u64) -> Result<Written> {
+        let file = self.file.into_inner().map_err(|e| Error::io(&self.path)(e.into_error()))?;
+        file.sync_all().map_err(Error::io(&self.path))?;
+        Ok(Written { path: self.path, rows, bytes: self.bytes, sha256: hex(&self.sha256.finalize()) })
+    }
+}
+
+impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         let n = self.file.write(bytes)?;
         self.sha256.update(&bytes[..n]);
+        let before = self.bytes / WRITE_BACK;
         self.bytes += n as u64;
+        if self.bytes / WRITE_BACK > before {
+            disk::start_write_back(self.file.get_ref());
+        }
         Ok(n)
     }
 

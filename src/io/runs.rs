@@ -16,6 +16,7 @@ use rayon::prelude::*;
 use zerocopy::IntoBytes;
 
 use crate::error::{Error, Result};
+use crate::io::part::{Sink, Written};
 use crate::types::{CellRows, ImageId};
 
 const MAGIC: [u8; 8] = *b"lvd-run2";
@@ -27,7 +28,7 @@ const BETWEEN_ROWS: u64 = 8;
 const GATHERED_ROWS: usize = 8192;
 
 /// Writes `rows`, of `cells` cells and in any order, as a run at `path`; `ties` are pairs of regions that hold a row and a cell it probes.
-pub fn write(path: &Path, rows: &CellRows, d: usize, cells: u32, ties: &[(u32, u32)]) -> Result<()> {
+pub fn write(path: &Path, rows: &CellRows, d: usize, cells: u32, ties: &[(u32, u32)]) -> Result<Written> {
     let mut order: Vec<u32> = (0..).take(rows.ids.len()).collect();
     order.par_sort_unstable_by_key(|&row| (rows.cells[row as usize], row));
     let order: Vec<usize> = order.into_iter().map(|row| row as usize).collect();
@@ -49,7 +50,7 @@ pub fn write(path: &Path, rows: &CellRows, d: usize, cells: u32, ties: &[(u32, u
     for start in starts {
         head.extend(u32::try_from(start).map_err(|e| Error::data(path, e))?.to_le_bytes());
     }
-    let mut file = File::create_new(path).map_err(Error::io(path))?;
+    let mut file = Sink::create(path)?;
     let mut put = |bytes: &[u8]| file.write_all(bytes).map_err(Error::io(path));
     put(&head)?;
     put(&probes)?;
@@ -68,7 +69,7 @@ pub fn write(path: &Path, rows: &CellRows, d: usize, cells: u32, ties: &[(u32, u
         std::mem::swap(&mut full, &mut next);
     }
     put(full[..].as_bytes())?;
-    file.sync_all().map_err(Error::io(path))
+    file.finish(order.len() as u64)
 }
 
 /// A run that can be read in slices. Holds no file open and no rows.

@@ -122,6 +122,32 @@ impl Codes {
         codes
     }
 
+    /// The codes of some rows, in their order.
+    #[must_use]
+    pub fn of_rows(&self, rows: &[u32]) -> Self {
+        let width = self.width;
+        let each = || rows.iter().map(|&row| row as usize);
+        let mut plain = Vec::with_capacity(rows.len() * width);
+        each().for_each(|row| plain.extend_from_slice(&self.plain[row * width..][..width]));
+        let mut packed = vec![Line::default(); rows.len().div_ceil(LANES) * width / 4];
+        for (plain, packed) in plain.chunks(LANES * width).zip(packed.chunks_mut(width / 4)) {
+            pack(plain, width, packed);
+        }
+        let mut scales: Vec<f32> = each().map(|row| self.scales[row]).collect();
+        scales.resize(rows.len().next_multiple_of(LANES), 0.0);
+        Self {
+            rows: rows.len(),
+            width,
+            plain,
+            packed,
+            scales,
+            slack: each().map(|row| self.slack[row]).collect(),
+            errors: each().map(|row| self.errors[row]).collect(),
+            offsets: each().map(|row| self.offsets[row]).collect(),
+            sketch_offsets: each().map(|row| self.sketch_offsets[row]).collect(),
+        }
+    }
+
     /// How many vectors there are.
     #[must_use]
     pub fn rows(&self) -> usize {

@@ -1,4 +1,4 @@
-//! Safe wrappers of FAISS, BLAS and ONNX Runtime: the only room with `unsafe`.
+//! Safe wrappers of FAISS, BLAS, ONNX Runtime and system calls: the only room with `unsafe`.
 //!
 //! Every native call here computes on the calling thread alone; parallelism is ours, by rayon, over blocks cut by row
 //! number. That is what makes results equal to the bit on any number of threads.
@@ -7,6 +7,8 @@
 pub mod blas;
 
 pub mod codes;
+
+pub mod disk;
 
 pub mod doctor;
 

@@ -23,8 +23,10 @@ use super::top_k::TopK;
 use crate::native::codes::{Codes, Depth, sketch_pays};
 use crate::types::{CellRows, ImageId, Neighbour};
 
-/// Queries of one piece of parallel work.
+/// Queries that are scanned together: they stay in the first-level cache.
 const PIECE: usize = 64;
+/// Products that take as long as setting one row apart.
+const SET_APART: usize = 30;
 
 /// A near pair: `id` has `neighbour` among its k nearest.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -132,14 +134,29 @@ impl Cell {
     }
 }
 
-/// Some rows of one block against a range of rows of another.
+/// Some rows of one block against rows of a cell of another.
 struct Piece<'a> {
     queries: &'a Block,
     chosen: Vec<u32>,
     base: &'a Block,
-    rows: Range<usize>,
+    rows: Rows,
     seen: Seen,
     depth: Depth,
+}
+
+/// Rows that lie together, or some that are to be set apart from others.
+enum Rows {
+    Range(Range<usize>),
+    Some(Vec<u32>),
+}
+
+impl Rows {
+    fn len(&self) -> usize {
+        match self {
+            Self::Range(rows) => rows.len(),
+            Self::Some(rows) => rows.len(),
+        }
+    }
 }
 
 /// Which pairs of a piece another one compares.
@@ -233,7 +250,7 @@ impl Block {
             let fresh: Vec<u32> = (cell.rows.start..cell.fresh).map(row_number).collect();
             let depth = this.depth(cell, this, cell);
             let own = fresh.chunks(PIECE).map(|chosen| {
-                let rows = chosen[0] as usize + 1..cell.rows.end;
+                let rows = Rows::Range(chosen[0] as usize + 1..cell.rows.end);
                 Piece { queries: this, chosen: chosen.to_vec(), base: this, rows, seen: Seen::Before, depth }
             });
             own.chain(this.pieces(this.probing(cell.number), this, cell, Seen::ProbingBefore)).collect()
@@ -356,35 +373,59 @@ impl Block {
         cell: &Cell,
         seen: Seen,
     ) -> Vec<Piece<'a>> {
-        // By whether they are settled, and by how they are compared, which rows of one cell have in common.
-        let mut chosen: [[Vec<u32>; 2]; 2] = Default::default();
-        let mut last = None;
-        for row in rows {
-            let home = self.homes[row as usize];
-            let depth = match last {
-                Some((known, depth)) if known == home => depth,
-                _ => self.depth(&self.cells[home as usize], base, cell),
-            };
-            last = Some((home, depth));
-            let settled = row as usize >= self.cells[home as usize].fresh;
-            chosen[usize::from(settled)][usize::from(depth == Depth::Sketch)].push(row);
-        }
+        let rows: Vec<u32> = rows.collect();
+        // What comes from few rows of a cell is scanned together: by whether they are settled, and by how they are compared.
+        let mut mixed: [[Vec<u32>; 2]; 2] = Default::default();
         let mut pieces = Vec::new();
-        for (settled, chosen) in [false, true].into_iter().zip(chosen) {
+        let piece = |chosen: &[u32], rows: Rows, depth: Depth| Piece {
+            queries: self,
+            chosen: chosen.to_vec(),
+            base,
+            rows,
+            seen,
+            depth,
+        };
+        let home = |row: &u32| self.homes[*row as usize];
+        for run in rows.chunk_by(|a, b| home(a) == home(b)) {
+            let from = &self.cells[home(&run[0]) as usize];
+            let depth = self.depth(from, base, cell);
+            let (fresh, old) = run.split_at(run.partition_point(|&row| (row as usize) < from.fresh));
+            for (settled, run) in [false, true].into_iter().zip([fresh, old]) {
+                match base.unseen(run, cell.for_settled(settled), from, seen) {
+                    Some(rows) if rows.is_empty() => {}
+                    Some(rows) => pieces.push(piece(run, Rows::Some(rows), depth)),
+                    None => mixed[usize::from(settled)][usize::from(depth == Depth::Sketch)].extend(run),
+                }
+            }
+        }
+        for (settled, chosen) in [false, true].into_iter().zip(mixed) {
             let rows = cell.for_settled(settled);
             for (depth, chosen) in [Depth::Full, Depth::Sketch].into_iter().zip(chosen) {
                 let some = chosen.chunks(PIECE).filter(|_| !rows.is_empty());
-                pieces.extend(some.map(|chosen| Piece {
-                    queries: self,
-                    chosen: chosen.to_vec(),
-                    base,
-                    rows: rows.clone(),
-                    seen,
-                    depth,
-                }));
+                pieces.extend(some.map(|chosen| piece(chosen, Rows::Range(rows.clone()), depth)));
             }
         }
         pieces
+    }
+
+    /// Those of `rows`, all of one cell, that no other piece compares with the rows `run` of the cell `from`: where it takes less time to set
+    /// them apart than to compare the others again.
+    fn unseen(&self, run: &[u32], rows: Range<usize>, from: &Cell, seen: Seen) -> Option<Vec<u32>> {
+        let first = *run.first()? as usize;
+        match seen {
+            Seen::Probing => {}
+            Seen::ProbingBefore if rows.end <= first => {}
+            _ => return None,
+        }
+        let all = self.probes.of(from.number);
+        let within = |row: usize| all.partition_point(|&probing| (probing as usize) < row);
+        let skipped = &all[within(rows.start)..within(rows.end)];
+        let left = rows.len() - skipped.len();
+        if skipped.len() * run.len() <= left * SET_APART {
+            return None;
+        }
+        let mut skipped = skipped.iter().peekable();
+        Some(rows.map(row_number).filter(|row| skipped.next_if_eq(&row).is_none()).collect())
     }
 
     /// How rows of two cells are compared: by sketches where few of them are near enough to need a second look.
@@ -401,14 +442,34 @@ fn compare(pieces: &[Vec<Piece>]) -> u64 {
 
 impl Piece<'_> {
     fn compare(&self) -> u64 {
+        let mut meetings = Vec::new();
+        match &self.rows {
+            Rows::Range(rows) => {
+                self.scan(&self.base.codes, (rows.clone(), &self.base.floors), |row| row, &mut meetings);
+            }
+            Rows::Some(rows) => {
+                let floors: Vec<f32> = rows.iter().map(|&row| self.base.floors[row as usize]).collect();
+                let codes = self.base.codes.of_rows(rows);
+                self.scan(&codes, (0..rows.len(), &floors), |row| rows[row] as usize, &mut meetings);
+            }
+        }
+        (self.chosen.len() * self.rows.len()) as u64 + clumps::settle(self.queries, self.base, meetings)
+    }
+
+    /// Scans `rows` of `codes`, whose rows of the base `number` tells.
+    fn scan(
+        &self,
+        codes: &Codes,
+        (rows, floors): (Range<usize>, &[f32]),
+        number: impl Fn(usize) -> usize,
+        meetings: &mut Vec<Meeting>,
+    ) {
         let d = self.queries.d;
         let (mut query, mut row) = (vec![0.0; d], vec![0.0; d]);
         let mut current = u32::MAX;
         let near = self.queries.near;
-        let queries = (&self.chosen[..], &self.queries.floors[..]);
-        let rows = (self.rows.clone(), &self.base.floors[..]);
-        let mut meetings = Vec::new();
-        self.base.codes.scan(&self.queries.codes, queries, rows, self.depth, &mut |q, r| {
+        let mut found = |q: u32, r: usize| {
+            let r = number(r);
             if self.is_seen(q, r) {
                 return;
             }
@@ -425,8 +486,11 @@ impl Piece<'_> {
             if similarity < near.clump && self.is_led(q, r) {
                 meetings.push(Meeting { query: q, row: row_number(r), similarity });
             }
-        });
-        (self.chosen.len() * self.rows.len()) as u64 + clumps::settle(self.queries, self.base, meetings)
+        };
+        for chosen in self.chosen.chunks(PIECE) {
+            let queries = (chosen, &self.queries.floors[..]);
+            codes.scan(&self.queries.codes, queries, (rows.clone(), floors), self.depth, &mut found);
+        }
     }
 
     /// Whether one of the two leads a clump.

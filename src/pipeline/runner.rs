@@ -23,7 +23,7 @@ use crate::stages::known::{Table, fingerprint};
 use crate::stages::{Phase, PhasePlan, StageKind};
 
 /// Raised when the meaning of a spec or the layout of a part changes: old work is then stale.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// What happens, for whoever shows it.
 pub enum Event<'a> {
@@ -218,7 +218,7 @@ fn run_phase(
         Engine::Local { threads, at_once } => {
             forget_ended(&work)?;
             let progress = |rows| (options.tell)(Event::Rows(rows));
-            let failed = engine::local(&missing, *at_once, &|number| {
+            let failed = engine::local(&missing, phase.at_once.max(*at_once), &|number| {
                 let result = work.attempt(number, *threads, &progress);
                 (options.tell)(Event::TaskDone);
                 result.map(|ended| warn(ended.marker()))

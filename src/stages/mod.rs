@@ -85,19 +85,21 @@ pub struct Phase {
     pub repeatable: bool,
     /// Whether it is too dear to be done again without being asked: what is there is replaced only with `--replace`.
     pub costly: bool,
+    /// Tasks that are run at once at least, where they share a process.
+    pub at_once: usize,
 }
 
 impl Phase {
     /// A phase that decides about rows.
     #[must_use]
     pub const fn counting(name: &'static str) -> Self {
-        Self { name, counts: true, scratch: false, repeatable: true, costly: false }
+        Self { name, counts: true, scratch: false, repeatable: true, costly: false, at_once: 1 }
     }
 
     /// A phase that prepares.
     #[must_use]
     pub const fn helping(name: &'static str) -> Self {
-        Self { name, counts: false, scratch: false, repeatable: true, costly: false }
+        Self { name, counts: false, scratch: false, repeatable: true, costly: false, at_once: 1 }
     }
 
     /// The same, its parts kept only until the step is whole.
@@ -116,6 +118,12 @@ impl Phase {
     #[must_use]
     pub const fn costly(self) -> Self {
         Self { costly: true, ..self }
+    }
+
+    /// The same, of tasks that need little memory and wait for the disk: one computes meanwhile.
+    #[must_use]
+    pub const fn two_at_once(self) -> Self {
+        Self { at_once: 2, ..self }
     }
 }
 

@@ -178,7 +178,8 @@ impl<'a> Task<'a> {
         self.publish_as(Written { path: aside.into(), rows: 0, bytes, sha256 }, table, None, extension)
     }
 
-    fn publish_as(&mut self, written: Written, table: &str, shard: Option<ShardId>, extension: &str) -> Result<()> {
+    /// Publishes a file under a name that carries its content and this extension.
+    pub fn publish_as(&mut self, written: Written, table: &str, shard: Option<ShardId>, extension: &str) -> Result<()> {
         let step = &self.place.step;
         let folder = if table.is_empty() { step.clone() } else { format!("{step}/{table}") };
         let earlier = self.outcome.parts.iter().filter(|part| part.table == table).count();

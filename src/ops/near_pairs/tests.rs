@@ -93,7 +93,7 @@ fn found(blocks: Vec<Block>) -> BTreeSet<(ImageId, ImageId)> {
 
 #[test]
 fn a_block_finds_the_nearest_of_every_row_among_the_cells_it_meets() {
-    for (seed, cells) in [(1, 1), (2, 7), (3, 40)] {
+    for (seed, cells) in [(1, 1), (2, 7), (3, 40), (4, 2)] {
         let rows = take(&rows(400, cells, seed), |_| true);
         let expected = oracle(&rows);
         assert!(expected.len() > 300, "{} pairs", expected.len());
@@ -104,8 +104,34 @@ fn a_block_finds_the_nearest_of_every_row_among_the_cells_it_meets() {
 }
 
 #[test]
+fn two_cells_that_probe_each_other_compare_a_pair_once() {
+    let mut rows = rows(200, 1, 8);
+    // Two cells of a hundred rows, half of which probe the other cell.
+    rows.cells = (0..200).map(|row| row / 100).collect();
+    rows.probes = (0..200).filter(|row| row % 2 == 0).map(|row| 1 - row / 100).collect();
+    rows.probe_starts = (0..=200_usize).map(|row| row.div_ceil(2)).collect();
+    rows.settled = vec![false; 200];
+    let distinct = take(&rows, |row| row % 9 != 0);
+    let expected = oracle(&distinct);
+    let mut block = Block::new(std::slice::from_ref(&distinct), D, NEAR, None);
+    let size = |cell: u32| distinct.cells.iter().filter(|&&home| home == cell).count();
+    let probes = |row: usize| distinct.probe_starts[row] < distinct.probe_starts[row + 1];
+    let probing = |cell: u32| (0..distinct.ids.len()).filter(|&row| distinct.cells[row] == cell && probes(row)).count();
+    let own = |n: usize| (0..n).step_by(PIECE).map(|first| PIECE.min(n - first) * (n - first - 1)).sum::<usize>();
+    let (first, second) = (probing(0), probing(1));
+    let between = first * size(1) + second * (size(0) - first);
+    assert_eq!(block.within(), (own(size(0)) + own(size(1)) + between) as u64);
+    assert_eq!(found(vec![block]), expected);
+}
+
+#[test]
 fn blocks_find_together_what_one_finds() {
-    let mut rows = rows(300, 12, 5);
+    for (cells, seed) in [(12, 5), (2, 7)] {
+        several_blocks(rows(300, cells, seed));
+    }
+}
+
+fn several_blocks(mut rows: CellRows) {
     // No equal vectors: they are left out a block at a time.
     let apart: Vec<usize> = (0..300).filter(|row| row % 9 != 0 || *row == 0).collect();
     rows = take(&rows, |row| apart.contains(&row));

@@ -32,8 +32,8 @@ pub use join::Edge;
 const PAIRS_COMPARED: f64 = 0.03;
 const PHASES: &[Phase] = &[
     Phase::helping("train").scratch(),
-    Phase::helping("tune").scratch(),
-    Phase::helping("move").scratch(),
+    Phase::helping("tune").scratch().two_at_once(),
+    Phase::helping("move").scratch().two_at_once(),
     Phase::helping("join"),
     Phase::counting("components"),
 ];

@@ -97,7 +97,6 @@ pub fn run(members: &[Member], common: &Common, task: &mut Task) -> Result<()> {
             task.outcome.warnings.insert(warning);
         }
     }
-    let aside = task.aside("run");
-    runs::write(&aside, &rows, d, common.regions[common.regions.len() - 1], &ties)?;
-    task.publish_file(&aside, "runs", "run")
+    let written = runs::write(&task.aside("run"), &rows, d, common.regions[common.regions.len() - 1], &ties)?;
+    task.publish_as(written, "runs", None, "run")
 }

@@ -1,5 +1,6 @@
 //! Fitting the cells on a sample, and drawing the images by which their recall is measured.
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -38,6 +39,14 @@ pub struct Common {
     pub seed: u64,
 }
 
+/// What is drawn of some vectors, and how many they are.
+#[derive(Default)]
+struct Drawn {
+    rows: u64,
+    sample: Vectors,
+    queries: Vectors,
+}
+
 /// Trains the cells.
 pub fn run(common: &Common, task: &mut Task) -> Result<()> {
     // As many comparisons with centroids as, about, with the vectors of the cells that are probed.
@@ -46,17 +55,17 @@ pub fn run(common: &Common, task: &mut Task) -> Result<()> {
     let (training, drawing) = (Draw::new(common.seed, "dedup/train"), Draw::new(common.seed, "dedup/queries"));
     #[expect(clippy::cast_precision_loss, reason = "shares need no more")]
     let share = |rows: u64| rows as f64 / common.rows.max(1) as f64;
-    let (mut sample, mut queries) = (Vectors::default(), Vectors::default());
-    for member in &common.members {
+    let draw = |member: &Member| -> Result<Drawn> {
+        let mut drawn = Drawn::default();
         for block in member.shard.blocks(task)? {
             let block = block?;
-            task.outcome.rows_in += block.ids.len() as u64;
+            drawn.rows += block.ids.len() as u64;
             (task.progress)(block.ids.len() as u64);
             for (row, id) in block.ids.iter().enumerate() {
                 let is = |draw: Draw, rows| draw.unit(id.0) < share(rows);
-                let training = is(training, wanted * TRAINING_ROWS);
-                let query = !member.settled && is(drawing, common.queries);
-                for (taken, to) in [(training, &mut sample), (query, &mut queries)] {
+                let sampled = is(training, wanted * TRAINING_ROWS);
+                let queried = !member.settled && is(drawing, common.queries);
+                for (taken, to) in [(sampled, &mut drawn.sample), (queried, &mut drawn.queries)] {
                     if taken {
                         to.dimension = block.dimension;
                         to.ids.push(*id);
@@ -65,7 +74,20 @@ pub fn run(common: &Common, task: &mut Task) -> Result<()> {
                 }
             }
         }
+        Ok(drawn)
+    };
+    let (mut sample, mut queries, mut rows) = (Vectors::default(), Vectors::default(), 0);
+    for members in common.members.chunks(rayon::current_num_threads()) {
+        for drawn in members.par_iter().map(draw).collect::<Result<Vec<_>>>()? {
+            rows += drawn.rows;
+            for (to, from) in [(&mut sample, drawn.sample), (&mut queries, drawn.queries)] {
+                if !from.ids.is_empty() {
+                    to.extend(from);
+                }
+            }
+        }
     }
+    task.outcome.rows_in = rows;
     task.outcome.rows_out = task.outcome.rows_in;
     if sample.ids.is_empty() {
         return Err(Error::usage("there is no vector to compare", "look at the reports of the steps before"));
