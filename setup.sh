@@ -56,7 +56,7 @@ if ! links -lopenblas -lblas -llapack -lgomp; then packages+=(libopenblas-dev); 
 apt_works() { has apt-get && { [ "$(id -u)" -eq 0 ] || has sudo; }; }
 # Without it libjpeg-turbo is built, and decodes the same, without vector instructions.
 if [ "$machine" = x86_64 ] && ! has nasm; then
-    if apt_works; then packages+=(nasm); else echo "setup: nasm is left out, scaled decoding will be slow: it takes apt and root"; fi
+    if apt_works; then packages+=(nasm); else echo "setup: nasm is left out, decoding JPEGs will be slow: it takes apt and root"; fi
 fi
 # Slurm is for tests alone: where it cannot be had, they say so and are skipped.
 if [ -n "$tests" ]; then

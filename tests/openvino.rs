@@ -1,4 +1,4 @@
-//! Embedding by `OpenVINO`: an ONNX Runtime that has it, from PyPI, on the example's images and models.
+//! Embedding by `OpenVINO`: an ONNX Runtime that has it, of `PyPI`, on the example's images and models.
 
 mod common;
 
