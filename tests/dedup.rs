@@ -64,6 +64,59 @@ fn linkages_differ_in_who_goes() {
 }
 
 #[test]
+fn whitened_vectors_are_compared_by_cells_as_in_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let work = folder.path().join("work");
+    let edges = |more: &[&str]| -> BTreeMap<(String, String), f64> {
+        let white = [
+            "--to",
+            "dedup",
+            "--set",
+            "dedup.whiten=true",
+            "--set",
+            "dedup.threshold=0.5",
+            "--set",
+            "dedup.edge_floor=0.4",
+        ];
+        run(&strs(&on_example("run", &work, &[&white[..], more].concat())));
+        let all = parquet_files(&work.join("dedup/edges")).into_iter().flat_map(|path| rows(&path));
+        let edge = |row: Vec<(String, String)>| {
+            let similarity = cell(&row, "similarity").parse().expect("a number");
+            ((cell(&row, "id").to_owned(), cell(&row, "neighbour").to_owned()), similarity)
+        };
+        all.map(edge).collect()
+    };
+    let found = edges(&[]);
+    assert!(found.len() > 100, "{} edges", found.len());
+
+    // By its definition: the vectors whitened here, in the order of the shards.
+    let (mut ids, mut values, mut d) = (Vec::new(), Vec::new(), 0);
+    for path in parquet_files(&work.join("embed/copy")) {
+        for block in lvd::io::vectors::read(&path).expect("a part") {
+            let block = block.expect("vectors");
+            d = block.dimension;
+            ids.extend(block.ids.iter().map(|id| id.0.to_string()));
+            values.extend(block.values);
+        }
+    }
+    let pool: BTreeSet<String> = decided(&work.join("dedup")).into_keys().collect();
+    let rows: Vec<usize> = (0..ids.len()).filter(|&row| pool.contains(&ids[row])).collect();
+    let mut white: Vec<f32> = rows.iter().flat_map(|&row| &values[row * d..(row + 1) * d]).copied().collect();
+    lvd::ops::whiten::Whitening::fit(&white, d).apply(&mut white);
+    let place: BTreeMap<&String, usize> = rows.iter().enumerate().map(|(place, &row)| (&ids[row], place)).collect();
+    for ((id, neighbour), similarity) in &found {
+        let vector = |id| &white[place[id] * d..][..d];
+        let cosine: f32 = vector(id).iter().zip(vector(neighbour)).map(|(a, b)| a * b).sum();
+        // Equal vectors hang on each other with the product of what is stored.
+        assert!((f64::from(cosine) - similarity).abs() < 3e-3, "{id} {neighbour}: {similarity}, not {cosine}");
+    }
+    let by_cells =
+        edges(&["--set", "dedup.exact_up_to=0", "--set", "dedup.cell_images=32", "--set", "dedup.neighbours=1024"]);
+    let both = found.iter().filter(|&(pair, similarity)| by_cells.get(pair) == Some(similarity)).count();
+    assert!(both * 100 >= found.len() * 95, "{both} of {}", found.len());
+}
+
+#[test]
 fn a_pool_grows_without_being_joined_anew() {
     let folder = tempfile::tempdir().expect("a folder");
     let example = Path::new(&quickstart()[0]).parent().expect("a folder").to_owned();

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Edited copies among photos, files to pairs, on 2 cores: ingest, embed and dedup, against the hashes of imagededup and SemDeDup's
 # clusters on our vectors. Every fourth photo has eight edits (half size and quality 30, blur, brighter, gray, two crops, text, border).
-# Each gets its own best threshold; one that was chosen on the answers is optimistic for all.
+# WHITEN=1: our vectors are whitened. Each gets its own best threshold; one that was chosen on the answers is optimistic for all.
 # PHOTOS=FOLDER of JPEGs and MODEL=FILE.onnx, an encoder of 224 pixels with ImageNet's mean and deviation, must be given.
 # The last line: ratio = PHash's seconds over ours; quality = our best F1 over PHash's. usage: copies.sh [--quick]
 set -euo pipefail
@@ -21,6 +21,8 @@ mkdir -p "$folder/photos"
 [ -n "$quick" ] && most=300 || most=2000
 peer make "$PHOTOS" "$folder/photos" $most
 cp "$MODEL" "$folder/model.onnx"
+dedup=$'threshold = 0.8\nedge_floor = 0.5'
+if [ -n "${WHITEN:-}" ]; then dedup=$'whiten = true\nthreshold = 0.5\nedge_floor = 0.3'; fi
 cat >"$folder/copies.toml" <<TOML
 work = "work"
 [sources.photos]
@@ -34,8 +36,7 @@ resize = 224
 drop_exact_duplicates = false
 [steps.embed]
 [steps.dedup]
-threshold = 0.8
-edge_floor = 0.5
+$dedup
 TOML
 start=$(date +%s%N)
 "$lvd" run --quiet "$folder/copies.toml" --threads 2 >"$folder/said"

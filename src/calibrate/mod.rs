@@ -29,7 +29,7 @@ use crate::io::vectors::Vectors;
 use crate::io::work_folder::WorkFolder;
 use crate::ops::dot::dot;
 use crate::stages::catalog::{Catalog, Role};
-use crate::stages::dedup::Dedup;
+use crate::stages::dedup::{self, Dedup};
 use crate::stages::known::Table;
 use crate::stages::pool::{self, VectorShard};
 use crate::stages::task::{Place, Task};
@@ -107,16 +107,22 @@ impl Inputs<'_> {
 /// Draws, edits, embeds, compares and counts. The same pool, settings and seed give the same numbers on any number of threads.
 pub fn run(inputs: &Inputs, settings: &Settings, tell: &(dyn Fn(Event) + Sync)) -> Result<Calibration> {
     check(settings)?;
-    let pool = inputs.pool()?;
+    let mut pool = inputs.pool()?;
     // It reads parts by the names in manifests, and publishes nothing.
     let unused = || inputs.work.root().to_path_buf();
     let (work, copies) = (inputs.work.clone(), unused());
     let place = Place { work, copies, step: inputs.step.into(), number: 0, aside: unused(), checkpoint: unused() };
     let task = Task::new(inputs.catalog, place, inputs.threads, &|_| ());
     let sample = Sample::draw(&pool.shards, settings.images, inputs.catalog.seed, &task)?;
-    let originals = sample.vectors(&pool.shards, &task)?;
-    let copies = copies::embed(inputs, &pool, &sample, originals.dimension, tell)?;
+    let mut originals = sample.vectors(&pool.shards, &task)?;
+    let mut copies = copies::embed(inputs, &pool, &sample, originals.dimension, tell)?;
     same_model(&originals, &copies.again)?;
+    if inputs.dedup.whiten {
+        let whitening = dedup::fit_whitening(&pool.shards, inputs.catalog.seed, &task)?;
+        whitening.apply(&mut originals.values);
+        whitening.apply(&mut copies.values);
+        pool.shards = pool.shards.iter().map(|shard| shard.whitened(Some(&whitening))).collect();
+    }
     let alike = alike::find(inputs, &pool, &sample, &originals, &task, tell)?;
     let question = Question { sample: &sample, originals: &originals, copies: &copies, alike: &alike };
     let rules = Rules { threshold: inputs.threshold(), seed: inputs.catalog.seed, normalise: settings.normalise };

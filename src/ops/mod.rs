@@ -17,3 +17,4 @@ pub mod ranking;
 pub mod rotate;
 pub mod top_k;
 pub mod union_find;
+pub mod whiten;

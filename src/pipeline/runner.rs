@@ -23,7 +23,7 @@ use crate::stages::known::{Table, fingerprint};
 use crate::stages::{Phase, PhasePlan, StageKind};
 
 /// Raised when the meaning of a spec or the layout of a part changes: old work is then stale.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 1;
 
 /// What happens, for whoever shows it.
 pub enum Event<'a> {

@@ -1,9 +1,12 @@
 //! A pool as stages see it: shards of vectors, each with the part of a selection that says which of its images still count.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::io::vectors::{self, Vectors};
+use crate::ops::whiten::Whitening;
 use crate::stages::known::{Part, Table};
 use crate::stages::task::Task;
 use crate::table;
@@ -34,6 +37,9 @@ pub struct VectorShard {
     pub vectors: Part,
     /// Which of them count; all, when there is no selection.
     pub selection: Option<Part>,
+    /// What is done to the vectors when they are read.
+    #[serde(skip)]
+    pub whitening: Option<Arc<Whitening>>,
 }
 
 /// The shards of `vectors` that `wanted` takes, each with its part of `selection`. A shard that the selection does not
@@ -46,7 +52,7 @@ pub fn shards(vectors: &Table, selection: Option<&Table>, wanted: impl Fn(ShardI
                 (Some(table), Some(shard)) => Some(table.of_shard(shard)?.clone()),
                 _ => None,
             };
-            Some(VectorShard { vectors: part.clone(), selection })
+            Some(VectorShard { vectors: part.clone(), selection, whitening: None })
         })
         .collect()
 }
@@ -75,6 +81,12 @@ impl VectorShard {
         Ok(ids)
     }
 
+    /// The same shard, its vectors whitened when they are read.
+    #[must_use]
+    pub fn whitened(&self, whitening: Option<&Arc<Whitening>>) -> Self {
+        Self { whitening: whitening.cloned(), ..self.clone() }
+    }
+
     /// The vectors that count, in id order.
     pub fn load(&self, task: &Task) -> Result<Vectors> {
         let mut all = Vectors::default();
@@ -87,9 +99,13 @@ impl VectorShard {
     /// The vectors that count, in id order, some thousands at a time.
     pub fn blocks(&self, task: &Task) -> Result<impl Iterator<Item = Result<Vectors>> + use<>> {
         let kept = self.selection.as_ref().map(|part| kept_ids(task, part)).transpose()?;
+        let whitening = self.whitening.clone();
         let blocks = vectors::read(&task.path(&self.vectors)?)?;
         Ok(blocks.map(move |block| {
-            let block = block?;
+            let mut block = block?;
+            if let Some(whitening) = &whitening {
+                whitening.apply(&mut block.values);
+            }
             let Some(kept) = &kept else { return Ok(block) };
             let mut some = Vectors { dimension: block.dimension, ..Vectors::default() };
             for (row, id) in block.ids.iter().enumerate().filter(|(_, id)| kept.binary_search(id).is_ok()) {

@@ -17,6 +17,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::types::{Dropped, Reason};
 
+/// Whose pixels JPEGs have: another decoder's differ by a few levels, and so do vectors.
+pub const JPEG_PIXELS: &str = "libjpeg-turbo";
+
 /// What a decoder may allocate beside the pixels: tables, metadata, profiles, one row of tiles.
 const WORKING_BYTES: u64 = 64 << 20;
 

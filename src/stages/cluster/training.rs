@@ -163,7 +163,7 @@ mod tests {
             let written = writer.finish()?;
             let (rows, bytes, shard) = (written.rows, written.bytes, Some(ShardId::new(0, number)));
             let vectors = Part { table: String::new(), path, rows, bytes, sha256: String::new(), shard };
-            shards.push(VectorShard { vectors, selection: None });
+            shards.push(VectorShard { vectors, selection: None, whitening: None });
         }
         let catalog = Catalog::default();
         let unused = || folder.path().to_path_buf();

@@ -11,12 +11,16 @@ mod moving;
 mod rank;
 mod train;
 mod tune;
+mod whiten;
+
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::{Error, Result};
+use crate::ops::whiten::Whitening;
 use crate::stages::catalog::Role;
 use crate::stages::cost::{Cost, Scale, Work, number, short};
 use crate::stages::known::{Known, Table};
@@ -31,6 +35,7 @@ pub use join::Edge;
 /// The share of all pairs that cells let through on hard data (docs/dedup.md).
 const PAIRS_COMPARED: f64 = 0.03;
 const PHASES: &[Phase] = &[
+    Phase::helping("whiten").scratch(),
     Phase::helping("train").scratch(),
     Phase::helping("tune").scratch().two_at_once(),
     Phase::helping("move").scratch().two_at_once(),
@@ -73,6 +78,10 @@ pub struct Dedup {
     pub keep: Keep,
     /// The cluster step whose distances `keep` looks at. Left out: the only one above.
     pub clusters: Input,
+    /// Whiten the vectors before they are compared: fitted on 65,536 of them, so that directions in which all images vary count no more than those
+    /// that tell two of them apart. For encoders that were not made for copies, such as classifiers (docs/dedup.md). Cosines get smaller, so
+    /// the threshold has to be chosen anew: `lvd calibrate` whitens as well.
+    pub whiten: bool,
     /// Nearest neighbours kept for each image, 1 to 1024. Of a crowd of near copies, more of them than this or pieces of such a crowd, most have
     /// only the one on which they hang (`star` in the edges).
     pub neighbours: u32,
@@ -133,6 +142,7 @@ impl Default for Dedup {
             linkage: Linkage::default(),
             keep: Keep::default(),
             clusters: Input::default(),
+            whiten: false,
             neighbours: 64,
             edge_floor: None,
             exact_up_to: 100_000,
@@ -245,20 +255,22 @@ impl Dedup {
         let members = nodes.all().cloned().collect();
         let (cell_images, floor, seed) = (self.cell_images, self.floor(), known.catalog.seed);
         let queries = train::QUERIES;
-        PhasePlan::new(train::Common { members, rows, cell_images, floor, queries, seed }, [()])
+        let whitening = whitening(known);
+        PhasePlan::new(train::Common { members, whitening, rows, cell_images, floor, queries, seed }, [()])
     }
 
     fn plan_tune(&self, nodes: &Nodes, known: &Known) -> Result<PhasePlan> {
         let part = |table| only(known.made("train", table), table);
         let (cells, queries) = (part("cells")?, part("queries")?);
         let (neighbours, floor, clump) = (self.neighbours as usize, self.floor(), self.clump());
-        let common = tune::Common { cells, queries, neighbours, floor, clump };
+        let common = tune::Common { whitening: whitening(known), cells, queries, neighbours, floor, clump };
         PhasePlan::new(common, nodes.tasks())
     }
 
     fn plan_move(&self, nodes: &Nodes, known: &Known) -> Result<PhasePlan> {
         let cells = known.made("train", "cells").parts.pop();
         let common = moving::Common {
+            whitening: whitening(known),
             regions: regions(known)?,
             cells,
             needs: known.made("tune", "needs"),
@@ -311,6 +323,18 @@ impl Dedup {
         };
         PhasePlan::new(common, [()])
     }
+}
+
+/// The whitening that a step with these settings would fit on `shards`.
+pub fn fit_whitening(shards: &[VectorShard], seed: u64, task: &Task) -> Result<Arc<Whitening>> {
+    let members: Vec<Member> = shards.iter().map(|shard| Member { shard: shard.clone(), settled: false }).collect();
+    let rows = members.iter().map(|member| member.shard.rows_at_most()).sum();
+    whiten::fit(&members, rows, seed, task).map(|(.., whitening)| Arc::new(whitening))
+}
+
+/// What `whiten` fitted, if it did.
+fn whitening(known: &Known) -> Option<crate::stages::known::Part> {
+    known.made("whiten", "whitening").parts.pop()
 }
 
 /// The first cells of the regions, as `train` cut them; one cell without it.
@@ -464,6 +488,11 @@ impl Stage for Dedup {
         let nodes = self.nodes(known)?;
         let exact = nodes.rows_at_most() <= self.exact_up_to;
         match phase {
+            "whiten" if !self.whiten => Ok(PhasePlan::empty()),
+            "whiten" => {
+                let (rows, members) = (nodes.rows_at_most(), nodes.all().cloned().collect());
+                PhasePlan::new(whiten::Common { members, rows, seed: known.catalog.seed }, [()])
+            }
             "train" | "tune" if exact => Ok(PhasePlan::empty()),
             "train" => self.plan_train(&nodes, known),
             "tune" => self.plan_tune(&nodes, known),
@@ -479,6 +508,7 @@ impl Stage for Dedup {
 pub fn run(phase: &str, order: Order, task: &mut Task) -> Result<()> {
     let (common, spec) = (order.common, order.spec);
     match phase {
+        "whiten" => whiten::run(&from_value(common)?, task),
         "train" => train::run(&from_value(common)?, task),
         "tune" => tune::run(&from_value::<Vec<Member>>(spec)?, &from_value(common)?, task),
         "move" => moving::run(&from_value::<Vec<Member>>(spec)?, &from_value(common)?, task),

@@ -6,13 +6,16 @@ use crate::error::Result;
 use crate::io::runs;
 use crate::ops::cells::{Assigned, PROBES};
 use crate::ops::dot::to_f16;
-use crate::stages::dedup::{Member, train, tune};
+use crate::stages::dedup::{Member, train, tune, whiten};
 use crate::stages::known::{Part, Table};
 use crate::stages::task::Task;
 use crate::types::CellRows;
 
 #[derive(Serialize, Deserialize)]
 pub struct Common {
+    /// How the vectors are whitened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whitening: Option<Part>,
     /// Everything lies in one cell without them.
     pub cells: Option<Part>,
     pub needs: Table,
@@ -26,6 +29,7 @@ pub struct Common {
 /// Moves the vectors of some shards.
 pub fn run(members: &[Member], common: &Common, task: &mut Task) -> Result<()> {
     let tuned = tune::margin(&common.needs, &common.planted, common.neighbours, common.recall, task)?;
+    let whitening = whiten::read(common.whitening.as_ref(), task)?;
     let mut cells = common.cells.as_ref().map(|part| train::read(part, task)).transpose()?;
     if let Some(cells) = &mut cells {
         cells.look_as_far_as(tuned.districts);
@@ -35,7 +39,7 @@ pub fn run(members: &[Member], common: &Common, task: &mut Task) -> Result<()> {
     let most = members.iter().map(|member| member.shard.rows_at_most()).sum::<u64>();
     let most = usize::try_from(most).unwrap_or(0);
     for member in members {
-        let mut blocks = member.shard.blocks(task)?;
+        let mut blocks = member.shard.whitened(whitening.as_ref()).blocks(task)?;
         let mut next = blocks.next();
         while let Some(block) = next.take() {
             let block = block?;

@@ -9,10 +9,11 @@ use crate::io::vectors::Vectors;
 use crate::ops::cells::Cells;
 use crate::ops::dot::{dot, normalise};
 use crate::ops::hash::Draw;
-use crate::stages::dedup::Member;
 use crate::stages::dedup::tune::Need;
+use crate::stages::dedup::{Member, whiten};
 use crate::stages::known::Part;
 use crate::stages::task::Task;
+use crate::types::ImageId;
 
 /// Training vectors a cell.
 const TRAINING_ROWS: u64 = 16;
@@ -30,6 +31,9 @@ const REGION_ROWS: u64 = 65_536;
 #[derive(Serialize, Deserialize)]
 pub struct Common {
     pub members: Vec<Member>,
+    /// How the vectors are whitened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whitening: Option<Part>,
     /// At most this many, the exact number of vectors is not known yet.
     pub rows: u64,
     pub cell_images: u32,
@@ -37,14 +41,6 @@ pub struct Common {
     /// Images by which recall is measured, about.
     pub queries: u64,
     pub seed: u64,
-}
-
-/// What is drawn of some vectors, and how many they are.
-#[derive(Default)]
-struct Drawn {
-    rows: u64,
-    sample: Vectors,
-    queries: Vectors,
 }
 
 /// Trains the cells.
@@ -55,37 +51,15 @@ pub fn run(common: &Common, task: &mut Task) -> Result<()> {
     let (training, drawing) = (Draw::new(common.seed, "dedup/train"), Draw::new(common.seed, "dedup/queries"));
     #[expect(clippy::cast_precision_loss, reason = "shares need no more")]
     let share = |rows: u64| rows as f64 / common.rows.max(1) as f64;
-    let draw = |member: &Member| -> Result<Drawn> {
-        let mut drawn = Drawn::default();
-        for block in member.shard.blocks(task)? {
-            let block = block?;
-            drawn.rows += block.ids.len() as u64;
-            (task.progress)(block.ids.len() as u64);
-            for (row, id) in block.ids.iter().enumerate() {
-                let is = |draw: Draw, rows| draw.unit(id.0) < share(rows);
-                let sampled = is(training, wanted * TRAINING_ROWS);
-                let queried = !member.settled && is(drawing, common.queries);
-                for (taken, to) in [(sampled, &mut drawn.sample), (queried, &mut drawn.queries)] {
-                    if taken {
-                        to.dimension = block.dimension;
-                        to.ids.push(*id);
-                        to.values.extend(block.row(row));
-                    }
-                }
-            }
-        }
-        Ok(drawn)
+    let wanted_of = |member: &Member, id: ImageId| {
+        let is = |draw: Draw, rows| draw.unit(id.0) < share(rows);
+        [is(training, wanted * TRAINING_ROWS), !member.settled && is(drawing, common.queries)]
     };
-    let (mut sample, mut queries, mut rows) = (Vectors::default(), Vectors::default(), 0);
-    for members in common.members.chunks(rayon::current_num_threads()) {
-        for drawn in members.par_iter().map(draw).collect::<Result<Vec<_>>>()? {
-            rows += drawn.rows;
-            for (to, from) in [(&mut sample, drawn.sample), (&mut queries, drawn.queries)] {
-                if !from.ids.is_empty() {
-                    to.extend(from);
-                }
-            }
-        }
+    let (rows, [mut sample, mut queries]) = draw(&common.members, &wanted_of, task)?;
+    if let Some(whitening) = whiten::read(common.whitening.as_ref(), task)? {
+        // They are few of those that were read.
+        whitening.apply(&mut sample.values);
+        whitening.apply(&mut queries.values);
     }
     task.outcome.rows_in = rows;
     task.outcome.rows_out = task.outcome.rows_in;
@@ -119,6 +93,43 @@ pub fn run(common: &Common, task: &mut Task) -> Result<()> {
     }
     let written = centroids::write(&task.aside("cells"), &levels, d)?;
     task.publish(written, "cells", None)
+}
+
+/// Reads all vectors of `members`, as many shards at once as there are threads, and takes those into each sample that are wanted in it.
+/// Returns how many were read.
+pub fn draw<const N: usize>(
+    members: &[Member],
+    wanted: &(dyn Fn(&Member, ImageId) -> [bool; N] + Sync),
+    task: &Task,
+) -> Result<(u64, [Vectors; N])> {
+    let of = |member: &Member| -> Result<(u64, [Vectors; N])> {
+        let (mut rows, mut samples) = (0, std::array::from_fn(|_| Vectors::default()));
+        for block in member.shard.blocks(task)? {
+            let block = block?;
+            rows += block.ids.len() as u64;
+            (task.progress)(block.ids.len() as u64);
+            for (row, &id) in block.ids.iter().enumerate() {
+                for (taken, to) in wanted(member, id).into_iter().zip(&mut samples) {
+                    if taken {
+                        to.dimension = block.dimension;
+                        to.ids.push(id);
+                        to.values.extend(block.row(row));
+                    }
+                }
+            }
+        }
+        Ok((rows, samples))
+    };
+    let (mut rows, mut samples) = (0, std::array::from_fn(|_| Vectors::default()));
+    for members in members.chunks(rayon::current_num_threads()) {
+        for (read, drawn) in members.par_iter().map(of).collect::<Result<Vec<_>>>()? {
+            rows += read;
+            for (to, from) in samples.iter_mut().zip(drawn).filter(|(_, from)| !from.ids.is_empty()) {
+                to.extend(from);
+            }
+        }
+    }
+    Ok((rows, samples))
 }
 
 /// The cells that [`run`] wrote.

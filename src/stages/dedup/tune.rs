@@ -11,7 +11,7 @@ use crate::ops::dot::dot;
 use crate::ops::histogram::quantile;
 use crate::ops::rotate::Rotation;
 use crate::ops::top_k::TopK;
-use crate::stages::dedup::{Member, join, train};
+use crate::stages::dedup::{Member, join, train, whiten};
 use crate::stages::known::{Part, Table};
 use crate::stages::task::Task;
 use crate::table;
@@ -42,6 +42,9 @@ table! {
 
 #[derive(Serialize, Deserialize)]
 pub struct Common {
+    /// How the vectors are whitened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whitening: Option<Part>,
     pub cells: Part,
     pub queries: Part,
     pub neighbours: usize,
@@ -53,6 +56,7 @@ pub struct Common {
 /// Finds the queries' neighbours in some shards.
 pub fn run(members: &[Member], common: &Common, task: &mut Task) -> Result<()> {
     let cells = train::read(&common.cells, task)?;
+    let whitening = whiten::read(common.whitening.as_ref(), task)?;
     let mut queries = Vectors::default();
     for block in vectors::read(&task.path(&common.queries)?)? {
         queries.extend(block?);
@@ -78,7 +82,7 @@ pub fn run(members: &[Member], common: &Common, task: &mut Task) -> Result<()> {
     let mut nearest: Vec<Vec<(Neighbour, cells::Need)>> = vec![Vec::new(); chosen.len()];
     let mut floors = vec![common.floor; chosen.len()];
     for member in members {
-        let mut blocks = member.shard.blocks(task)?;
+        let mut blocks = member.shard.whitened(whitening.as_ref()).blocks(task)?;
         let mut next = blocks.next();
         while let Some(block) = next.take() {
             let block = block?;

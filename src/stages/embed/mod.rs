@@ -87,6 +87,9 @@ struct Common {
     embedders: Vec<EmbedderSpec>,
     batch_images: usize,
     providers: Vec<Provider>,
+    /// Whose pixels JPEGs have.
+    #[serde(default)]
+    jpeg_pixels: String,
     /// The least length of a side of a JPEG that is decoded at a smaller scale; left out of the identity of steps without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     scaled_side: Option<u32>,
@@ -216,6 +219,7 @@ impl Stage for Embed {
             scaled_side: self.scaled_side(known.catalog),
             batch_images: self.batch_images() as usize,
             providers: self.providers.clone(),
+            jpeg_pixels: decode::JPEG_PIXELS.into(),
         };
         let kept = known.table(&format!("{}/kept", self.images.name()))?;
         let images = &known.table(self.images.name())?.parts;

@@ -1,0 +1,55 @@
+//! Fitting the whitening on a sample of the vectors.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::io::centroids::{self, Level};
+use crate::ops::hash::Draw;
+use crate::ops::whiten::Whitening;
+use crate::stages::dedup::{Member, train};
+use crate::stages::known::Part;
+use crate::stages::task::Task;
+
+/// Vectors it is fitted on, about.
+const SAMPLE: u64 = 65_536;
+
+#[derive(Serialize, Deserialize)]
+pub struct Common {
+    pub members: Vec<Member>,
+    /// At most this many, the exact number of vectors is not known yet.
+    pub rows: u64,
+    pub seed: u64,
+}
+
+/// Fits it and writes it down.
+pub fn run(common: &Common, task: &mut Task) -> Result<()> {
+    let (rows, fitted_on, whitening) = fit(&common.members, common.rows, common.seed, task)?;
+    (task.outcome.rows_in, task.outcome.rows_out) = (rows, rows);
+    task.outcome.facts.insert("whitened_by".into(), fitted_on.into());
+    let d = whitening.dimension();
+    let level = Level { parents: vec![None; d + 1], values: whitening.rows() };
+    let written = centroids::write(&task.aside("whitening"), &[level], d)?;
+    task.publish(written, "whitening", None)
+}
+
+/// The whitening of some vectors, how many there are, and on how many of them it was fitted.
+pub fn fit(members: &[Member], rows: u64, seed: u64, task: &Task) -> Result<(u64, usize, Whitening)> {
+    let drawing = Draw::new(seed, "dedup/whiten");
+    #[expect(clippy::cast_precision_loss, reason = "shares need no more")]
+    let share = SAMPLE as f64 / rows.max(1) as f64;
+    let (read, [sample]) = train::draw(members, &|_, id| [drawing.unit(id.0) < share], task)?;
+    if sample.ids.is_empty() {
+        return Err(Error::usage("there is no vector to compare", "look at the reports of the steps before"));
+    }
+    Ok((read, sample.ids.len(), Whitening::fit(&sample.values, sample.dimension)))
+}
+
+/// The whitening that [`run`] wrote, if it is to be used.
+pub fn read(part: Option<&Part>, task: &Task) -> Result<Option<Arc<Whitening>>> {
+    let Some(part) = part else { return Ok(None) };
+    let level = centroids::read(&task.path(part)?)?.into_iter().next().unwrap_or_default();
+    let d = level.values.len() / level.parents.len().max(1);
+    Ok(Some(Arc::new(Whitening::from_rows(level.values, d))))
+}
