@@ -1,7 +1,7 @@
 //! Whitening: vectors moved to a sample's mean, and stretched until all directions of the sample vary alike.
 //!
 //! What most images of a pool have in common, and the few directions in which an encoder spreads them most, then count no more than
-//! anything else, which is what tells copies from alike pictures. The authors of SSCD (arXiv 2202.10261, section 4.4) whiten by principal
+//! anything else, which is what tells copies from alike pictures. The authors of SSCD (arXiv 2202.10261) whiten by principal
 //! components; the cosines are the same by any whitening, so here it is by the Cholesky factor of the covariance. Sums are in a fixed order.
 
 use rayon::prelude::*;
