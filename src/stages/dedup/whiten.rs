@@ -27,7 +27,7 @@ pub struct Common {
 pub fn run(common: &Common, task: &mut Task) -> Result<()> {
     let (rows, fitted_on, whitening) = fit(&common.members, common.rows, common.seed, task)?;
     (task.outcome.rows_in, task.outcome.rows_out) = (rows, rows);
-    task.outcome.facts.insert("whitened_by".into(), fitted_on.into());
+    task.outcome.facts.insert("whitened_on".into(), fitted_on.into());
     let d = whitening.dimension();
     let level = Level { parents: vec![None; d + 1], values: whitening.rows() };
     let written = centroids::write(&task.aside("whitening"), &[level], d)?;

@@ -39,7 +39,7 @@ pub struct Embed {
     /// Names of the embedders to run. Left out: all. Each gives a table `STEP/EMBEDDER`.
     pub embedders: Option<Vec<String>>,
     /// Where the models compute: the first that can be used, and a warning when it is not the first of the list. `openvino` and
-    /// `openvino_bf16` (twice as fast, on a processor that has it) need the ONNX Runtime of `./setup.sh --openvino`, `cuda` and
+    /// `openvino_bf16` (twice as fast, on a processor that has it) need the ONNX Runtime of `PyPI`'s `onnxruntime-openvino`, `cuda` and
     /// `tensorrt` one for GPUs and an `lvd` built with `--features cuda` (docs/embedding.md). Another list changes vectors, by
     /// last bits or by as much as bf16 does, so it embeds again.
     pub providers: Vec<Provider>,
