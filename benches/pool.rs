@@ -153,7 +153,7 @@ fn speed(d: usize) {
         2.0 * 20_000f64.powi(2) * d as f64 / start.elapsed().as_secs_f64() / 1e9
     };
     run(Depth::Full);
-    let (sketch, scan) = (run(Depth::Sketch), run(Depth::Full));
+    let (sketch, scan) = (run(Depth::Sketch(128)), run(Depth::Full));
     let threads = rayon::current_num_threads();
     let sgemm = blas::sgemm_gflops(threads);
     println!(

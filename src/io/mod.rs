@@ -1,5 +1,6 @@
 //! Files and the network: Parquet shards, image sources, HTTP, decoding. Nothing here knows what a pipeline is.
 
+pub mod ahead;
 pub mod centroids;
 pub mod checkpoint;
 pub mod decode;

@@ -3,7 +3,13 @@
 //! A product of codes is a sum of integers: the same bits from every kernel and every cut into blocks. With the bound, a scan of
 //! the codes misses no pair whose true cosine reaches a floor; the few pairs it lets through are then decided by
 //! [`crate::ops::dot`]. So the scan is exact, not approximate.
+//!
+//! Rows that lie together may be coded around their mean ([`Codes::around`]): what they have in common is one number for each query,
+//! and only the rest is scanned. Sketches ([`Depth`]) then tell far better who is near whom.
 
+mod around;
+mod coding;
+mod depth;
 mod kernel;
 
 use std::cell::RefCell;
@@ -11,20 +17,15 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+pub use depth::Depth;
 pub use kernel::name as kernel_name;
 
+use self::around::{Around, Centre};
+use self::coding::{Coding, encode, sum};
 use self::kernel::{Best, Hits, Looking, Operands, Store};
-use super::wide::wide;
-use crate::ops::dot::dot;
 
 /// Rows of codes that lie interleaved: a vector register holds four codes of each.
 pub const LANES: usize = 16;
-/// Codes of a sketch.
-pub const SKETCH: usize = 128;
-/// How many standard deviations a sketch may be off before it misses a pair: one in 700 just at the floor, fewer above.
-const DEVIATIONS: f32 = 3.0;
-/// From here on, numbers of single precision are integers, and the lowest byte of their bits counts them.
-const INTEGERS_FROM: f32 = 12_582_912.0;
 /// Base rows of one block of a scan.
 const SPAN: usize = 1024;
 
@@ -39,16 +40,6 @@ impl Default for Line {
     }
 }
 
-/// How much of the codes a scan looks at first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Depth {
-    /// All of them: no pair is missed.
-    Full,
-    /// The first [`SKETCH`], then all of them where these are near enough. For vectors that were turned in a random way
-    /// ([`crate::ops::rotate`]), of which any part is like the whole.
-    Sketch,
-}
-
 /// Vectors as codes: `x` is about `scale * code`, a scale a row.
 #[derive(Clone, Debug, Default)]
 pub struct Codes {
@@ -57,18 +48,13 @@ pub struct Codes {
     width: usize,
     /// Row after row.
     plain: Vec<i8>,
+    coding: Coding,
+    /// 128 times the sum of each row's codes, and of those of each of its sketches: what the offset of packed codes adds to a product.
+    offsets: Vec<i32>,
     /// Groups of [`LANES`] rows, a line for every four codes, each plus 128.
     packed: Vec<Line>,
-    /// What the codes of each row are multiplied with; zeros fill up the last group.
-    scales: Vec<f32>,
-    /// How far a product with a row's codes may be off, in cosine: the errors of two rows add up.
-    slack: Vec<f32>,
-    /// The norm of what each row's codes are off by.
-    errors: Vec<f32>,
-    /// 128 times the sum of each row's codes: what the offset of the packed codes adds to a product.
-    offsets: Vec<i32>,
-    /// The same of the first [`SKETCH`] codes.
-    sketch_offsets: Vec<i32>,
+    /// If what is packed is not what is plain.
+    around: Option<Around>,
 }
 
 /// What a scan needs again and again.
@@ -78,6 +64,8 @@ struct Scratch {
     slack: Vec<f32>,
     thresholds: Vec<f32>,
     hits: Vec<(u32, u32)>,
+    products: Vec<f32>,
+    common: Vec<f32>,
 }
 
 thread_local!(static SCRATCH: RefCell<Scratch> = RefCell::default());
@@ -89,62 +77,75 @@ impl Codes {
     /// When the length is not a multiple of `d`.
     #[must_use]
     pub fn new(vectors: &[f32], d: usize) -> Self {
+        Self::around(vectors, d, &[])
+    }
+
+    /// The same, with the rows of each of some ranges, in order, packed around their mean. For scans alone: what else looks at packed codes
+    /// wants them of whole vectors.
+    ///
+    /// # Panics
+    /// When the length is not a multiple of `d`, or a row is not there.
+    #[must_use]
+    pub fn around(vectors: &[f32], d: usize, ranges: &[Range<usize>]) -> Self {
         assert!(d > 0 && vectors.len().is_multiple_of(d), "{} numbers are not rows of {d}", vectors.len());
         let (rows, width) = (vectors.len() / d, d.next_multiple_of(4));
         let mut codes = Self {
             rows,
             width,
             plain: vec![0; rows * width],
+            coding: Coding::of(rows),
+            offsets: vec![0; rows * offsets(width)],
             packed: vec![Line::default(); rows.div_ceil(LANES) * width / 4],
-            scales: vec![0.0; rows.next_multiple_of(LANES)],
-            slack: vec![0.0; rows],
-            errors: vec![0.0; rows],
-            offsets: vec![0; rows],
-            sketch_offsets: vec![0; rows],
+            around: None,
         };
         codes
-            .packed
-            .par_chunks_mut(width / 4)
-            .zip(codes.plain.par_chunks_mut(LANES * width))
-            .zip(codes.scales.par_chunks_mut(LANES).zip(codes.slack.par_chunks_mut(LANES)))
-            .zip(codes.errors.par_chunks_mut(LANES))
-            .zip(codes.offsets.par_chunks_mut(LANES).zip(codes.sketch_offsets.par_chunks_mut(LANES)))
+            .plain
+            .par_chunks_mut(LANES * width)
+            .zip(codes.coding.groups())
+            .zip(codes.offsets.par_chunks_mut(LANES * offsets(width)))
             .zip(vectors.par_chunks(LANES * d))
             .with_min_len(64)
-            .for_each(|(((((packed, plain), (scales, slack)), errors), (offsets, sketch_offsets)), vectors)| {
-                for (row, (vector, codes)) in vectors.chunks(d).zip(plain.chunks_mut(width)).enumerate() {
-                    (scales[row], errors[row], slack[row]) = encode(vector, &mut codes[..d]);
-                    let offset = |codes: &[i8]| 128 * codes.iter().map(|&code| i32::from(code)).sum::<i32>();
-                    (offsets[row], sketch_offsets[row]) = (offset(codes), offset(&codes[..SKETCH.min(width)]));
+            .for_each(|(((plain, mut coding), all), vectors)| {
+                let rows = vectors.chunks(d).zip(plain.chunks_mut(width)).zip(all.chunks_mut(offsets(width)));
+                for (row, ((vector, codes), offsets)) in rows.enumerate() {
+                    coding.set(row, encode(vector, &mut codes[..d]));
+                    for (offset, used) in offsets.iter_mut().zip([width].into_iter().chain(depth::sketches(width))) {
+                        *offset = 128 * sum(&codes[..used]);
+                    }
                 }
-                pack(plain, width, packed);
             });
+        if ranges.is_empty() {
+            let groups = codes.packed.par_chunks_mut(width / 4).zip(codes.plain.par_chunks(LANES * width));
+            groups.with_min_len(64).for_each(|(packed, plain)| pack(plain, width, packed));
+        } else {
+            codes.around = Some(Around::pack(vectors, d, ranges, &mut codes.packed));
+        }
         codes
     }
 
-    /// The codes of some rows, in their order.
+    /// The codes of some rows, ascending.
     #[must_use]
     pub fn of_rows(&self, rows: &[u32]) -> Self {
-        let width = self.width;
+        let (width, lines) = (self.width, self.width / 4);
         let each = || rows.iter().map(|&row| row as usize);
         let mut plain = Vec::with_capacity(rows.len() * width);
         each().for_each(|row| plain.extend_from_slice(&self.plain[row * width..][..width]));
-        let mut packed = vec![Line::default(); rows.len().div_ceil(LANES) * width / 4];
-        for (plain, packed) in plain.chunks(LANES * width).zip(packed.chunks_mut(width / 4)) {
-            pack(plain, width, packed);
+        let mut packed = vec![Line::default(); rows.len().div_ceil(LANES) * lines];
+        for (to, row) in each().enumerate() {
+            let from = &self.packed[row / LANES * lines..][..lines];
+            for (to_line, from) in packed[to / LANES * lines..].iter_mut().zip(from) {
+                to_line.0[to % LANES * 4..][..4].copy_from_slice(&from.0[row % LANES * 4..][..4]);
+            }
         }
-        let mut scales: Vec<f32> = each().map(|row| self.scales[row]).collect();
-        scales.resize(rows.len().next_multiple_of(LANES), 0.0);
+        let offsets = offsets(width);
         Self {
             rows: rows.len(),
             width,
             plain,
+            coding: self.coding.of_rows(rows),
+            offsets: each().flat_map(|row| &self.offsets[row * offsets..][..offsets]).copied().collect(),
             packed,
-            scales,
-            slack: each().map(|row| self.slack[row]).collect(),
-            errors: each().map(|row| self.errors[row]).collect(),
-            offsets: each().map(|row| self.offsets[row]).collect(),
-            sketch_offsets: each().map(|row| self.sketch_offsets[row]).collect(),
+            around: self.around.as_ref().map(|around| around.of_rows(rows)),
         }
     }
 
@@ -158,8 +159,9 @@ impl Codes {
     /// those of query `i`, beginning at the group of the first row. Returns the length of a row.
     ///
     /// # Panics
-    /// When the widths differ, or a row is not there.
+    /// When the widths differ, a row is not there, or packed codes are not of whole vectors.
     pub fn products(&self, queries: &Self, chosen: &[u32], rows: &Range<usize>, out: &mut Vec<i32>) -> usize {
+        assert!(self.around.is_none(), "codes of whole vectors");
         let groups = self.groups(rows);
         let stride = groups.len() * LANES;
         out.resize(chosen.len() * stride, 0);
@@ -170,20 +172,20 @@ impl Codes {
     /// Estimates of the cosines behind integer products: what to multiply those of a row with.
     #[must_use]
     pub fn scale(&self, row: usize) -> f32 {
-        self.scales[row]
+        self.coding.scales[row]
     }
 
     /// The norm of what a row's codes are off by: a bound of errors by Cauchy and Schwarz, whatever the vectors' norms. NaN for a row that
     /// holds no numbers.
     #[must_use]
     pub fn error(&self, row: usize) -> f32 {
-        self.errors[row]
+        self.coding.errors[row]
     }
 
     /// [`Codes::scale`] of every row, and zeros to a whole group.
     #[must_use]
     pub fn scales(&self) -> &[f32] {
-        &self.scales
+        &self.coding.scales
     }
 
     /// Calls `found(query, row)` for every pair of a chosen query and a row in `rows` whose cosine may reach the lower of
@@ -222,25 +224,28 @@ impl Codes {
         depth: Depth,
         found: &mut impl FnMut(usize, usize),
     ) {
-        let depth = if self.width > SKETCH { depth } else { Depth::Full };
         // Taken out, for `found` may scan too.
         let mut scratch = SCRATCH.take();
         let mut start = rows.start;
         while start < rows.end {
-            let span = start..rows.end.min((start / LANES * LANES) + SPAN);
+            let (end, centre) = self.centre_at(start);
+            let span = start..rows.end.min(end).min((start / LANES * LANES) + SPAN);
             let groups = self.groups(&span);
             scratch.hits.clear();
-            self.thresholds((queries, chosen), &span, floors, depth, &mut scratch);
-            let scales = &self.scales[groups.start * LANES..groups.end * LANES];
-            let Scratch { thresholds, hits, .. } = &mut scratch;
+            self.thresholds((queries, chosen), (&span, centre), floors, depth, &mut scratch);
+            let scales = &self.packing().scales[groups.start * LANES..groups.end * LANES];
+            let Scratch { thresholds, hits, products, .. } = &mut scratch;
             self.multiply(queries, chosen, &groups, depth, &mut Hits { scales, thresholds, found: hits });
-            for &(place, row) in &*hits {
-                let (place, row) = (place as usize, groups.start * LANES + row as usize);
-                if span.contains(&row) {
-                    let floor = floors.0(place).min(floors.1(row));
-                    if self.most(queries, chosen[place] as usize, row) >= floor {
-                        found(place, row);
-                    }
+            let first = u32::try_from(groups.start * LANES).expect("fewer than 2^32 rows");
+            for (_, row) in &mut *hits {
+                *row += first;
+            }
+            hits.retain(|&(_, row)| span.contains(&(row as usize)));
+            self.look(queries, chosen, hits, products);
+            for (&(place, row), &most) in hits.iter().zip(&*products) {
+                let (place, row) = (place as usize, row as usize);
+                if most >= floors.0(place).min(floors.1(row)) {
+                    found(place, row);
                 }
             }
             start = span.end;
@@ -266,11 +271,12 @@ impl Codes {
         margin: f32,
         ranges: &[(Range<usize>, Vec<u32>)],
     ) -> Vec<Vec<(u32, f32)>> {
-        let mut scales = self.scales.clone();
+        assert!(self.around.is_none(), "codes of whole vectors");
+        let mut scales = self.coding.scales.clone();
         // What fills up the last group is nobody's nearest.
         scales[self.rows..].fill(f32::NAN);
         // Products are compared without the query's own scale; it is 0 for one without a direction.
-        let own = |query: u32| queries.scales[query as usize];
+        let own = |query: u32| queries.coding.scales[query as usize];
         let of = |&query: &u32| Looking::new(if own(query) > 0.0 { margin / own(query) } else { 0.0 });
         let mut looking: Vec<Looking> = chosen.iter().map(of).collect();
         for (rows, places) in ranges {
@@ -306,45 +312,91 @@ impl Codes {
     fn thresholds(
         &self,
         (queries, chosen): (&Self, &[u32]),
-        span: &Range<usize>,
+        (span, centre): (&Range<usize>, Option<&Centre>),
         (query_floor, row_floor): &(impl Fn(usize) -> f32, impl Fn(usize) -> f32),
         depth: Depth,
         scratch: &mut Scratch,
     ) {
-        let Scratch { floors, slack, thresholds, .. } = scratch;
+        let Scratch { floors, slack, thresholds, common, .. } = scratch;
+        common.clear();
+        match centre {
+            Some(centre) => centre.products(queries, chosen, common),
+            None => common.resize(chosen.len(), 0.0),
+        }
         floors.clear();
         slack.clear();
         thresholds.clear();
         for group in self.groups(span) {
             let rows = span.start.max(group * LANES)..span.end.min((group + 1) * LANES);
             floors.push(rows.clone().map(row_floor).fold(f32::INFINITY, f32::min));
-            slack.push(self.slack[rows].iter().copied().fold(0.0, f32::max));
+            slack.push(match depth {
+                Depth::Full => self.packing().slack[rows].iter().copied().fold(0.0, f32::max),
+                Depth::Sketch(_) => 0.0,
+            });
         }
-        let gain = if depth == Depth::Sketch { ratio(self.width, SKETCH) } else { 1.0 };
-        for (place, &query) in chosen.iter().enumerate() {
+        let norm = self.around.as_ref().map_or(1.0, |around| around.norm(span.clone()));
+        for (place, (&query, &common)) in chosen.iter().zip(&*common).enumerate() {
             let q = query as usize;
-            let (floor, own, inverse) = (query_floor(place), queries.slack[q], 1.0 / (queries.scales[q] * gain));
-            let groups = floors.iter().zip(&*slack);
-            match depth {
-                Depth::Full => {
-                    thresholds.extend(groups.map(|(&other, &slack)| (floor.min(other) - own - slack) * inverse));
+            let (floor, scale) = (query_floor(place), queries.coding.scales[q]);
+            let (own, gain) = match depth {
+                Depth::Full => (queries.coding.slack[q], 1.0),
+                Depth::Sketch(codes) => {
+                    (depth::slack(codes, self.width, norm * norm, floor - common), depth::gain(codes, self.width))
                 }
-                Depth::Sketch => thresholds.extend(groups.map(|(&other, _)| {
-                    let floor = floor.min(other);
-                    (floor - sketch_slack(self.width, floor)) * inverse
-                })),
-            }
+            };
+            let (less, inverse) = (common + own, 1.0 / (scale * gain));
+            thresholds
+                .extend(floors.iter().zip(&*slack).map(|(&other, &slack)| (floor.min(other) - less - slack) * inverse));
         }
     }
 
-    /// The most that the cosine of a query and a row can be.
-    fn most(&self, queries: &Self, query: usize, row: usize) -> f32 {
-        let (a, b) =
-            (&queries.plain[query * self.width..][..self.width], &self.plain[row * self.width..][..self.width]);
-        let product = product(a, b);
-        #[expect(clippy::cast_precision_loss, reason = "the slack allows for it")]
-        let estimate = product as f32 * (queries.scales[query] * self.scales[row]);
-        estimate + queries.slack[query] + self.slack[row]
+    /// The most that the cosines of some chosen queries and rows can be.
+    fn look(&self, queries: &Self, chosen: &[u32], pairs: &[(u32, u32)], most: &mut Vec<f32>) {
+        let rows = |&(place, row): &(u32, u32)| (chosen[place as usize] as usize, row as usize);
+        let codes = |pair: &(u32, u32)| {
+            let (query, row) = rows(pair);
+            (self.code(row), queries.code(query), queries.offset(query, Depth::Full))
+        };
+        most.clear();
+        kernel::products(pairs.iter().map(codes), most);
+        for (most, pair) in most.iter_mut().zip(pairs) {
+            let (query, row) = rows(pair);
+            let estimate = *most * (queries.coding.scales[query] * self.coding.scales[row]);
+            *most = estimate + queries.coding.slack[query] + self.coding.slack[row];
+        }
+    }
+
+    /// About the mean cosine of the rows around the centre of row `one` with those around the centre of row `two` of `other`, and the mean
+    /// square of what the latter are more than theirs. None without centres.
+    #[must_use]
+    pub fn likeness(&self, one: usize, other: &Self, two: usize) -> Option<(f32, f32)> {
+        let (one, two) = (self.centre_at(one).1?, other.centre_at(two).1?);
+        Some((one.product(two), (1.0 - two.square).max(0.0)))
+    }
+
+    /// The centre of a row, and the first row that does not share it, or its having none.
+    fn centre_at(&self, row: usize) -> (usize, Option<&Centre>) {
+        self.around.as_ref().map_or((self.rows, None), |around| around.at(row))
+    }
+
+    /// How the packed codes are coded.
+    fn packing(&self) -> &Coding {
+        self.around.as_ref().map_or(&self.coding, |around| &around.coding)
+    }
+
+    fn code(&self, row: usize) -> &[i8] {
+        &self.plain[row * self.width..][..self.width]
+    }
+
+    /// What the products of a row with packed codes are too large by.
+    fn offset(&self, row: usize, depth: Depth) -> i32 {
+        let place = match depth {
+            Depth::Full => 0,
+            Depth::Sketch(codes) => {
+                1 + depth::sketches(self.width).position(|length| length == codes).expect("a sketch")
+            }
+        };
+        self.offsets[row * offsets(self.width) + place]
     }
 
     /// The groups that hold `rows`.
@@ -363,82 +415,17 @@ impl Codes {
     ) {
         assert_eq!(self.width, queries.width, "codes of one width");
         let lines = self.width / 4;
-        let (used, offsets) = match depth {
-            Depth::Full => (lines, &queries.offsets),
-            Depth::Sketch => (SKETCH / 4, &queries.sketch_offsets),
-        };
-        let codes: Vec<&[i8]> =
-            chosen.iter().map(|&row| &queries.plain[row as usize * self.width..][..self.width]).collect();
-        let offsets: Vec<i32> = chosen.iter().map(|&row| offsets[row as usize]).collect();
+        let used = if let Depth::Sketch(codes) = depth { codes / 4 } else { lines };
+        let codes: Vec<&[i8]> = chosen.iter().map(|&row| queries.code(row as usize)).collect();
+        let offsets: Vec<i32> = chosen.iter().map(|&row| queries.offset(row as usize, depth)).collect();
         let packed = &self.packed[groups.start * lines..groups.end * lines];
         kernel::multiply(&Operands { codes: &codes, offsets: &offsets, packed, lines, used }, sink);
     }
 }
 
-/// Whether a scan by sketches is less work than one by all codes, where vectors of `width` numbers have the mean cosine `mean` and
-/// those from `floor` on are wanted: some twenty-fifth may need the second look, which costs as much as ten whole products.
-#[must_use]
-pub fn sketch_pays(width: usize, floor: f32, mean: f32) -> bool {
-    let slack = sketch_slack(width, floor);
-    // The estimates of unlike pairs are spread by the sketch and by the pairs themselves.
-    let spread = (slack / DEVIATIONS).hypot(0.05);
-    width >= 2 * SKETCH && mean < floor - slack - 1.75 * spread
-}
-
-/// How much less than a cosine `s` its estimate from a sketch of vectors of `width` numbers may be. For a random rotation the
-/// estimate's variance is (1 - m/d) (1 + s^2) / m, of m numbers out of d.
-fn sketch_slack(width: usize, s: f32) -> f32 {
-    DEVIATIONS * ((1.0 - ratio(SKETCH, width)).max(0.0) * (1.0 + s * s) / ratio(SKETCH, 1)).sqrt()
-}
-
-#[expect(clippy::cast_precision_loss, reason = "dimensions are small")]
-fn ratio(a: usize, b: usize) -> f32 {
-    a as f32 / b as f32
-}
-
-wide! {
-    fn product(a: &[i8], b: &[i8]) -> i32 {
-        a.iter().zip(b).map(|(&a, &b)| i32::from(i16::from(a) * i16::from(b))).sum()
-    }
-}
-
-wide! {
-    /// Codes of one vector; its scale, the norm of the error, and the bound of a product's error.
-    fn encode(vector: &[f32], codes: &mut [i8]) -> (f32, f32, f32) {
-        let mut lanes = [0.0f32; LANES];
-        for some in vector.chunks(LANES) {
-            for (largest, x) in lanes.iter_mut().zip(some) {
-                *largest = if x.abs() > *largest { x.abs() } else { *largest };
-            }
-        }
-        let largest = lanes.iter().fold(0.0f32, |largest, &x| if x > largest { x } else { largest });
-        // A NaN is passed over above, and makes the squares one.
-        let squares = dot(vector, vector);
-        if largest == 0.0 || !squares.is_finite() {
-            // Nothing is exactly nothing, but near to nobody.
-            return (0.0, if squares == 0.0 { 0.0 } else { f32::NAN }, f32::NAN);
-        }
-        let (scale, inverse) = (largest / 127.0, 127.0 / largest);
-        let mut errors = [0.0f32; LANES];
-        for (some, codes) in vector.chunks(LANES).zip(codes.chunks_mut(LANES)) {
-            for ((&x, code), errors) in some.iter().zip(codes).zip(&mut errors) {
-                // Added to a number this large, a small one is rounded to the nearest integer, ties to even: -127 to 127.
-                let rounded = x * inverse + INTEGERS_FROM;
-                #[expect(clippy::cast_possible_truncation, reason = "the lowest byte is the integer")]
-                let integer = rounded.to_bits() as i8;
-                *code = integer;
-                let error = x - scale * (rounded - INTEGERS_FROM);
-                *errors += error * error;
-            }
-        }
-        #[expect(clippy::cast_precision_loss, reason = "dimensions are small")]
-        let rounding = 4.0 * vector.len() as f32 * f32::EPSILON;
-        // |ab - a'b'| <= |a'| |b - b'| + |b| |a - a'|: with norms up to 1.002 and e the norm of a row's error, a row adds at
-        // most 1.002 e + e^2. The sum over both rows covers the product of the two errors, since 2 e f <= e^2 + f^2.
-        let error = errors.iter().sum::<f32>().sqrt();
-        let norm = squares.sqrt().max(1.002);
-        (scale, error, norm * error + error * error + rounding)
-    }
+/// Offsets a row: of all codes, and of each sketch.
+fn offsets(width: usize) -> usize {
+    1 + depth::sketches(width).count()
 }
 
 /// Interleaves up to [`LANES`] rows.
@@ -451,85 +438,4 @@ fn pack(plain: &[i8], width: usize, packed: &mut [Line]) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ops::dot::normalise;
-    use crate::ops::hash::Draw;
-    use crate::ops::rotate::Rotation;
-
-    fn units(n: usize, d: usize, seed: u64) -> Vec<f32> {
-        let draw = Draw::new(seed, "codes");
-        #[expect(clippy::cast_possible_truncation, reason = "random numbers")]
-        let mut vectors: Vec<f32> = (0..n * d).map(|i| draw.unit(i as u64) as f32 - 0.5).collect();
-        // A few numbers far larger than the rest: what codes with one scale a row do worst.
-        vectors.chunks_mut(d).step_by(3).for_each(|vector| vector[0] *= 9.0);
-        vectors.chunks_mut(d).for_each(|vector| assert!(normalise(vector)));
-        vectors
-    }
-
-    #[test]
-    fn the_scan_lets_every_pair_over_the_floor_through_and_few_others() {
-        for (n, m, d) in [(1, 1, 1), (9, 33, 5), (70, 2100, 40), (33, 100, 512)] {
-            let (a, b) = (units(n, d, 1), units(m, d, 2));
-            let (queries, base) = (Codes::new(&a, d), Codes::new(&b, d));
-            let chosen: Vec<u32> = (0..).step_by(2).take(n.div_ceil(2)).collect();
-            for floor in [-0.1, 0.05, 0.3] {
-                let (query_floors, row_floors) = (vec![floor; n], vec![floor; m]);
-                let rows = m / 3..m;
-                let mut found = Vec::new();
-                let mut take = |query, row| found.push((query, row));
-                base.scan(&queries, (&chosen, &query_floors), (rows.clone(), &row_floors), Depth::Full, &mut take);
-                let mut extra = found.len();
-                for &q in &chosen {
-                    for row in rows.clone() {
-                        let cosine = dot(&a[q as usize * d..][..d], &b[row * d..][..d]);
-                        let there = found.iter().filter(|&&pair| pair == (q, row)).count();
-                        assert!(there == 1 || (there == 0 && cosine < floor), "{q} {row} {cosine} {floor} {there}");
-                        extra -= usize::from(there == 1 && cosine >= floor);
-                    }
-                }
-                assert!(extra * 4 <= chosen.len() * rows.len() || d < 40, "{extra} pairs too many");
-            }
-        }
-    }
-
-    #[test]
-    fn sketches_of_turned_vectors_miss_next_to_nothing() {
-        const D: usize = 384;
-        let rotation = Rotation::new(D, 5);
-        let mut vectors = units(3000, D, 4);
-        // Pairs at cosines from the floor on: a vector, and what it is turned into.
-        for pair in vectors.chunks_exact_mut(2 * D) {
-            let (a, b) = pair.split_at_mut(D);
-            let along = dot(a, b);
-            a.iter().zip(b.iter_mut()).for_each(|(a, b)| *b -= along * a);
-            assert!(normalise(b));
-            a.iter().zip(b.iter_mut()).for_each(|(a, b)| *b = 0.62 * a + (1.0f32 - 0.62 * 0.62).sqrt() * *b);
-        }
-        rotation.apply_to_all(&mut vectors);
-        let codes = Codes::new(&vectors, D);
-        let (chosen, floors): (Vec<u32>, _) = ((0..3000).collect(), vec![0.6; 3000]);
-        let mut found = 0;
-        codes.scan(&codes, (&chosen, &floors), (0..3000, &floors), Depth::Sketch, &mut |a, b| {
-            found += usize::from(a as usize / 2 == b / 2 && a as usize % 2 < b % 2);
-        });
-        assert!((1495..=1500).contains(&found), "{found} of 1500");
-    }
-
-    #[test]
-    fn a_pair_that_only_one_end_wants_is_found() {
-        let vectors = units(2, 64, 3);
-        let codes = Codes::new(&vectors, 64);
-        for (floors, expected) in [([-1.0, 2.0], 1), ([2.0, -1.0], 1), ([2.0, 2.0], 0)] {
-            let mut found = 0;
-            codes.scan(&codes, (&[0], &floors), (1..2, &floors), Depth::Full, &mut |_, _| found += 1);
-            assert_eq!(found, expected);
-        }
-    }
-
-    #[test]
-    fn what_is_no_vector_is_found_by_nobody() {
-        let codes = Codes::new(&[0.0, 0.0, 1.0, 0.0], 2);
-        codes.scan(&codes, (&[1], &[-1.0, -1.0]), (0..1, &[-1.0, -1.0]), Depth::Full, &mut |_, _| panic!("found"));
-    }
-}
+mod tests;

@@ -8,6 +8,7 @@
 mod clumps;
 mod rows;
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
@@ -20,7 +21,7 @@ use self::rows::{Sorted, apart, cells, distinct, hang, hang_equals, prepare, uni
 use super::dot::dot;
 use super::rotate::Rotation;
 use super::top_k::TopK;
-use crate::native::codes::{Codes, Depth, sketch_pays};
+use crate::native::codes::{Codes, Depth};
 use crate::types::{CellRows, ImageId, Neighbour};
 
 /// Queries that are scanned together: they stay in the first-level cache.
@@ -60,8 +61,6 @@ pub struct Block {
     ids: Vec<ImageId>,
     halves: Vec<f16>,
     codes: Codes,
-    /// Whether the codes are of turned vectors.
-    turned: bool,
     cells: Vec<Cell>,
     /// For each row the index of its cell.
     homes: Vec<u32>,
@@ -123,8 +122,6 @@ struct Cell {
     rows: Range<usize>,
     /// The first settled row.
     fresh: usize,
-    /// The mean of its vectors: the product of two means is the mean cosine between two cells.
-    mean: Vec<f32>,
 }
 
 impl Cell {
@@ -193,16 +190,16 @@ impl Block {
         }
         rows.par_iter_mut().enumerate().for_each(|(place, row)| row.place = row_number(place));
         let (mut kept, mut equals) = distinct(rows, d, near.floor);
-        let (mut halves, mut codes) = prepare(&kept, d, rotation);
-        let mut cells = cells(&kept, d);
+        let mut cells = cells(&kept);
+        let (mut halves, mut codes) = prepare(&kept, d, &cells, rotation);
         let fresh: Vec<Range<usize>> = cells.iter().map(|cell| cell.rows.start..cell.fresh).collect();
         let found = if near.clump > 1.0 { Vec::new() } else { clumps::find(&codes, &halves, &fresh, near) };
         let mut ordinary = kept.len();
         let (mut clumps, mut stars) = (Vec::new(), Vec::new());
         if !found.is_empty() {
             (kept, ordinary) = apart(&kept, &found);
-            (halves, codes) = prepare(&kept, d, rotation);
-            cells = self::rows::cells(&kept[..ordinary], d);
+            cells = self::rows::cells(&kept[..ordinary]);
+            (halves, codes) = prepare(&kept, d, &cells, rotation);
             (clumps, stars) = hang(&kept, ordinary, &found);
             hang_equals(&mut equals, &stars);
         }
@@ -211,15 +208,6 @@ impl Block {
         let leads = |row| clumps.binary_search_by_key(&row_number(row), |clump| clump.leader).ok();
         let targets = |row: usize| leads(row).map_or(kept[row].probes, |clump| &unions[clump][..]);
         let probes = Probes::new((0..ordinary).map(targets));
-        cells.par_iter_mut().for_each(|cell| {
-            #[expect(clippy::cast_precision_loss, reason = "a cell has few rows")]
-            let share = 1.0 / cell.rows.len() as f32;
-            let mut vector = vec![0.0; d];
-            for half in halves[cell.rows.start * d..cell.rows.end * d].chunks(d) {
-                half.convert_to_f32_slice(&mut vector);
-                cell.mean.iter_mut().zip(&vector).for_each(|(mean, x)| *mean += share * x);
-            }
-        });
         let mut floors = vec![near.floor; kept.len()];
         for clump in &clumps {
             // A scan takes the lower of two floors: that of the larger clump allows for two such clumps.
@@ -230,7 +218,6 @@ impl Block {
             d,
             ids: kept.iter().map(|row| row.id).collect(),
             codes,
-            turned: rotation.is_some(),
             halves,
             cells,
             homes,
@@ -375,7 +362,7 @@ impl Block {
     ) -> Vec<Piece<'a>> {
         let rows: Vec<u32> = rows.collect();
         // What comes from few rows of a cell is scanned together: by whether they are settled, and by how they are compared.
-        let mut mixed: [[Vec<u32>; 2]; 2] = Default::default();
+        let mut mixed: BTreeMap<(bool, Depth), Vec<u32>> = BTreeMap::new();
         let mut pieces = Vec::new();
         let piece = |chosen: &[u32], rows: Rows, depth: Depth| Piece {
             queries: self,
@@ -394,16 +381,14 @@ impl Block {
                 match base.unseen(run, cell.for_settled(settled), from, seen) {
                     Some(rows) if rows.is_empty() => {}
                     Some(rows) => pieces.push(piece(run, Rows::Some(rows), depth)),
-                    None => mixed[usize::from(settled)][usize::from(depth == Depth::Sketch)].extend(run),
+                    None => mixed.entry((settled, depth)).or_default().extend(run),
                 }
             }
         }
-        for (settled, chosen) in [false, true].into_iter().zip(mixed) {
+        for ((settled, depth), chosen) in mixed {
             let rows = cell.for_settled(settled);
-            for (depth, chosen) in [Depth::Full, Depth::Sketch].into_iter().zip(chosen) {
-                let some = chosen.chunks(PIECE).filter(|_| !rows.is_empty());
-                pieces.extend(some.map(|chosen| piece(chosen, Rows::Range(rows.clone()), depth)));
-            }
+            let some = chosen.chunks(PIECE).filter(|_| !rows.is_empty());
+            pieces.extend(some.map(|chosen| piece(chosen, Rows::Range(rows.clone()), depth)));
         }
         pieces
     }
@@ -430,8 +415,8 @@ impl Block {
 
     /// How rows of two cells are compared: by sketches where few of them are near enough to need a second look.
     fn depth(&self, one: &Cell, base: &Self, other: &Cell) -> Depth {
-        let pays = || sketch_pays(self.d, self.near.floor, dot(&one.mean, &other.mean));
-        if self.turned && base.turned && pays() { Depth::Sketch } else { Depth::Full }
+        let likeness = self.codes.likeness(one.rows.start, &base.codes, other.rows.start);
+        likeness.map_or(Depth::Full, |(cosine, square)| Depth::cheapest(self.d, self.near.floor - cosine, 0.0, square))
     }
 }
 

@@ -72,12 +72,35 @@ impl Rotation {
     }
 }
 
+/// Numbers of a register.
+const LANES: usize = 8;
+
+/// One step of the transform: sums and differences of numbers that are `HALF` apart.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "compiled for wide vectors only where it is inlined")]
+fn butterflies<const HALF: usize>(lanes: &mut [f32; LANES]) {
+    let apart: [f32; LANES] = std::array::from_fn(|lane| lanes[lane ^ HALF]);
+    let sums: [f32; LANES] = std::array::from_fn(|lane| apart[lane] + lanes[lane]);
+    let differences: [f32; LANES] = std::array::from_fn(|lane| apart[lane] - lanes[lane]);
+    *lanes = std::array::from_fn(|lane| if lane & HALF == 0 { sums[lane] } else { differences[lane] });
+}
+
 wide! {
     /// Signs, and the Hadamard transform of every piece, whose length is a power of two.
     fn mix(vector: &mut [f32], signs: &[f32], piece: usize) {
         vector.iter_mut().zip(signs).for_each(|(x, sign)| *x *= sign);
+        let mut least = 1;
+        if piece >= LANES {
+            // The first steps, in registers.
+            for lanes in vector.as_chunks_mut::<LANES>().0 {
+                butterflies::<1>(lanes);
+                butterflies::<2>(lanes);
+                butterflies::<4>(lanes);
+            }
+            least = LANES;
+        }
         for piece in vector.chunks_exact_mut(piece) {
-            let mut half = 1;
+            let mut half = least;
             while half < piece.len() {
                 for pair in piece.chunks_exact_mut(2 * half) {
                     let (low, high) = pair.split_at_mut(half);

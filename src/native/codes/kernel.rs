@@ -5,6 +5,7 @@
 use std::sync::LazyLock;
 
 use super::{LANES, Line};
+use crate::native::wide::wide;
 
 /// Rows of signed codes, and groups of packed ones (codes plus 128).
 #[derive(Clone, Copy)]
@@ -212,7 +213,8 @@ fn all() -> Vec<Kernel> {
         if is_x86_feature_detected!("avx2") {
             kernels.push(Kernel::Avx2);
         }
-        if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vnni") {
+        let has_512 = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw");
+        if has_512 && is_x86_feature_detected!("avx512vnni") {
             kernels.push(Kernel::Vnni);
         }
     }
@@ -234,6 +236,36 @@ pub fn name() -> &'static str {
 /// Products of all rows with all groups, by the fastest kernel.
 pub fn multiply(operands: &Operands, sink: &mut impl Sink) {
     by(*FASTEST, operands, sink);
+}
+
+/// The product of two rows of signed codes, as [`products`] has it.
+#[must_use]
+pub fn product(a: &[i8], b: &[i8], offset: i32) -> f32 {
+    let mut product = Vec::with_capacity(1);
+    products([(a, b, offset)].into_iter(), &mut product);
+    product[0]
+}
+
+/// The products of pairs of rows of signed codes, to single precision; with each pair comes 128 times the sum of its second.
+///
+/// # Panics
+/// When the two of a pair have different lengths.
+pub fn products<'a>(pairs: impl Iterator<Item = (&'a [i8], &'a [i8], i32)>, out: &mut Vec<f32>) {
+    #[expect(clippy::cast_precision_loss, reason = "what they are compared with allows for it")]
+    let single = |product: i32| product as f32;
+    match *FASTEST {
+        // SAFETY: the processor has the instructions.
+        #[cfg(target_arch = "x86_64")]
+        Kernel::Vnni => unsafe { x86::vnni_products(pairs, |product| out.push(single(product))) },
+        _ => out.extend(pairs.map(|(a, b, _)| single(plain_product(a, b)))),
+    }
+}
+
+wide! {
+    fn plain_product(a: &[i8], b: &[i8]) -> i32 {
+        assert_eq!(a.len(), b.len(), "rows of one length");
+        a.iter().zip(b).map(|(&a, &b)| i32::from(i16::from(a) * i16::from(b))).sum()
+    }
 }
 
 fn by(kernel: Kernel, operands: &Operands, sink: &mut impl Sink) {
@@ -368,6 +400,35 @@ mod x86 {
         }
     }
 
+    /// 64 codes at a time; what is over, with zeros behind it.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+    pub unsafe fn vnni_products<'a>(
+        pairs: impl Iterator<Item = (&'a [i8], &'a [i8], i32)>,
+        mut found: impl FnMut(i32),
+    ) {
+        let flip = _mm512_set1_epi8(-128);
+        for (a, b, offset) in pairs {
+            assert_eq!(a.len(), b.len(), "rows of one length");
+            let (whole_a, rest_a) = a.as_chunks::<64>();
+            let (whole_b, rest_b) = b.as_chunks::<64>();
+            let mut sums = [_mm512_setzero_si512(); 2];
+            for (at, (a, b)) in whole_a.iter().zip(whole_b).enumerate() {
+                // SAFETY: 64 codes each; the loads need no alignment.
+                let (a, b) = unsafe { (_mm512_loadu_si512(a.as_ptr().cast()), _mm512_loadu_si512(b.as_ptr().cast())) };
+                sums[at % 2] = _mm512_dpbusd_epi32(sums[at % 2], _mm512_xor_si512(a, flip), b);
+            }
+            if !rest_a.is_empty() {
+                let there = (1u64 << rest_a.len()) - 1;
+                // SAFETY: the codes that are there, fewer than 64.
+                let (a, b) = unsafe {
+                    (_mm512_maskz_loadu_epi8(there, rest_a.as_ptr()), _mm512_maskz_loadu_epi8(there, rest_b.as_ptr()))
+                };
+                sums[0] = _mm512_dpbusd_epi32(sums[0], _mm512_xor_si512(a, flip), b);
+            }
+            found(_mm512_reduce_add_epi32(_mm512_add_epi32(sums[0], sums[1])) - offset);
+        }
+    }
+
     /// Two rows by a group: eight registers of sums, each with two partial sums for four rows of the group.
     #[target_feature(enable = "avx2")]
     pub unsafe fn avx2(operands: &Operands, sink: &mut impl Sink) {
@@ -438,6 +499,27 @@ mod x86 {
 mod tests {
     use super::*;
     use crate::ops::hash::Draw;
+
+    #[test]
+    fn products_of_pairs_are_those_of_a_plain_sum() {
+        let draw = Draw::new(2, "kernel");
+        for length in [0, 4, 60, 64, 68, 512, 1000] {
+            let code = |from: u64| -> Vec<i8> {
+                (0..length)
+                    .map(|i| {
+                        i8::try_from(i64::try_from(draw.bits(from + i) % 255).expect("small") - 127).expect("a code")
+                    })
+                    .collect()
+            };
+            let (a, b) = (code(0), code(1 << 20));
+            let offset = 128 * b.iter().map(|&x| i32::from(x)).sum::<i32>();
+            let sum: i32 = a.iter().zip(&b).map(|(&a, &b)| i32::from(a) * i32::from(b)).sum();
+            #[expect(clippy::cast_precision_loss, reason = "what it is rounded to")]
+            let expected = sum as f32;
+            assert_eq!(product(&a, &b, offset).to_bits(), expected.to_bits());
+            assert_eq!(plain_product(&a, &b), sum);
+        }
+    }
 
     #[test]
     fn every_kernel_gives_the_integers_of_a_plain_sum() {

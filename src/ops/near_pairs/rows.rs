@@ -65,8 +65,8 @@ pub(super) fn distinct(mut rows: Vec<Sorted<'_>>, d: usize, floor: f32) -> (Vec<
     (kept, equals)
 }
 
-/// The vectors as they are, and their codes, turned.
-pub(super) fn prepare(rows: &[Sorted], d: usize, rotation: Option<&Rotation>) -> (Vec<f16>, Codes) {
+/// The vectors as they are, and their codes: where they are turned, around the means of their cells.
+pub(super) fn prepare(rows: &[Sorted], d: usize, cells: &[Cell], rotation: Option<&Rotation>) -> (Vec<f16>, Codes) {
     let (mut halves, mut vectors) = (vec![f16::ZERO; rows.len() * d], vec![0.0; rows.len() * d]);
     halves.par_chunks_mut(d).zip(vectors.par_chunks_mut(d)).zip(rows).with_min_len(256).for_each(
         |((half, vector), row)| {
@@ -77,16 +77,17 @@ pub(super) fn prepare(rows: &[Sorted], d: usize, rotation: Option<&Rotation>) ->
             }
         },
     );
-    (halves, Codes::new(&vectors, d))
+    let cells = cells.iter().filter(|_| rotation.is_some()).map(|cell| cell.rows.clone());
+    (halves, Codes::around(&vectors, d, &cells.collect::<Vec<_>>()))
 }
 
-/// The cells of rows that are ordered by them, without their means.
-pub(super) fn cells(rows: &[Sorted], d: usize) -> Vec<Cell> {
+/// The cells of rows that are ordered by them.
+pub(super) fn cells(rows: &[Sorted]) -> Vec<Cell> {
     let mut cells: Vec<Cell> = Vec::new();
     for same in rows.chunk_by(|a, b| a.cell == b.cell) {
         let start = cells.last().map_or(0, |cell| cell.rows.end);
         let fresh = start + same.partition_point(|row| !row.settled);
-        cells.push(Cell { number: same[0].cell, rows: start..start + same.len(), fresh, mean: vec![0.0; d] });
+        cells.push(Cell { number: same[0].cell, rows: start..start + same.len(), fresh });
     }
     cells
 }

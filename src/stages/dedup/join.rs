@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::io::ahead::Readers;
 use crate::io::row::RowWriter;
 use crate::io::runs::Run;
 use crate::ops::forest::spanning_forest;
@@ -97,27 +98,32 @@ pub fn run(group: &Range<u32>, common: &Common, task: &mut Task) -> Result<()> {
     };
     let (mut first, mut products, mut equal, mut visitors) = (0, 0, 0, 0);
     let (mut clumps, mut in_clumps) = (0, 0);
+    let readers = Readers::new()?;
     while first < slices.len() {
         let mut held: Vec<Block> = Vec::new();
         let (from, mut rows) = (first, 0);
-        while first < slices.len() && (held.is_empty() || rows + slices[first].len() <= common.held_rows) {
+        let mut next = Some(load(&runs, &slices[first]));
+        while let Some(parts) = next {
+            let mut block = looking.block(&parts?);
             rows += slices[first].len();
-            let mut block = load(&runs, &slices[first], &looking)?;
-            products += block.within();
-            for earlier in &mut held {
-                products += earlier.with(&mut block);
-            }
-            held.push(block);
             first += 1;
+            let compare = || -> u64 {
+                let products = block.within();
+                products + held.iter_mut().map(|earlier| earlier.with(&mut block)).sum::<u64>()
+            };
+            let another = slices.get(first).filter(|slice| rows + slice.len() <= common.held_rows);
+            let (compared, read) = readers.meanwhile(compare, || another.map(|slice| load(&runs, slice)));
+            products += compared;
+            held.push(block);
+            next = read;
         }
         let cells = slices[from].cells.start..slices[first - 1].cells.end;
-        let mut others = Others { runs: &runs, looking: &looking, cells, later: &slices[first..], windows: &windows };
+        let mut others = Others { runs: &runs, d, cells, later: &slices[first..], windows: &windows };
         let mut next = others.next();
         while let Some(other) = next {
-            let mut other = other?;
+            let mut other = other?.prepare(&looking);
             let compare = || -> u64 { held.iter_mut().map(|held| other.meet(held)).sum() };
-            // The next rows are read meanwhile.
-            let (compared, read) = rayon::join(compare, || others.next());
+            let (compared, read) = readers.meanwhile(compare, || others.next());
             products += compared;
             visitors += other.visitors();
             next = read;
@@ -177,15 +183,24 @@ impl Out {
     }
 }
 
-/// What the rows that are held are compared with.
-enum Other {
+/// What the rows that are held are compared with: as it is read, then ready.
+enum Other<T> {
     /// Later rows of the same regions.
-    Later(Block),
+    Later(T),
     /// Rows from elsewhere that probe some of the held cells.
-    Visitors(Block),
+    Visitors(T),
 }
 
-impl Other {
+impl Other<Vec<CellRows>> {
+    fn prepare(self, looking: &Looking) -> Other<Block> {
+        match self {
+            Self::Later(parts) => Other::Later(looking.block(&parts)),
+            Self::Visitors(parts) => Other::Visitors(looking.block(&parts)),
+        }
+    }
+}
+
+impl Other<Block> {
     fn meet(&mut self, held: &mut Block) -> u64 {
         match self {
             Self::Later(block) => held.with(block),
@@ -210,7 +225,7 @@ impl Other {
 /// What is still to be read for the rows that are held.
 struct Others<'a> {
     runs: &'a [Run],
-    looking: &'a Looking,
+    d: usize,
     /// The cells that are held.
     cells: Range<u32>,
     later: &'a [Slice],
@@ -224,13 +239,13 @@ struct Window {
 }
 
 impl Others<'_> {
-    fn next(&mut self) -> Option<Result<Other>> {
+    fn next(&mut self) -> Option<Result<Other<Vec<CellRows>>>> {
         if let Some((slice, later)) = self.later.split_first() {
             self.later = later;
-            return Some(load(self.runs, slice, self.looking).map(Other::Later));
+            return Some(load(self.runs, slice).map(Other::Later));
         }
         let (mut parts, mut rows) = (Vec::new(), 0);
-        while rows * self.looking.d < VISITING && !self.windows.is_empty() {
+        while rows * self.d < VISITING && !self.windows.is_empty() {
             let (some, rest) = self.windows.split_at(self.windows.len().min(WINDOWS));
             self.windows = rest;
             let visits = |probes: &[u32]| probes.iter().any(|probe| self.cells.contains(probe));
@@ -241,7 +256,7 @@ impl Others<'_> {
             }
             rows = parts.iter().map(|part| part.ids.len()).sum();
         }
-        (rows > 0).then(|| Ok(Other::Visitors(self.looking.block(&parts))))
+        (rows > 0).then_some(Ok(Other::Visitors(parts)))
     }
 }
 
@@ -285,8 +300,8 @@ fn cut(runs: &[Run], cells: Range<u32>, most: u64) -> Result<Vec<Slice>> {
 }
 
 /// Reads a slice out of all runs.
-fn load(runs: &[Run], slice: &Slice, looking: &Looking) -> Result<Block> {
-    Ok(looking.block(&read(runs, slice, |_| true)?))
+fn load(runs: &[Run], slice: &Slice) -> Result<Vec<CellRows>> {
+    read(runs, slice, |_| true)
 }
 
 /// The rows of a slice whose probes are wanted, a part a run.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::io::vectors::{self, Vectors};
-use crate::native::codes::{Codes, Depth, sketch_pays};
+use crate::native::codes::{Codes, Depth};
 use crate::ops::cells::{self, Places};
 use crate::ops::dot::dot;
 use crate::ops::histogram::quantile;
@@ -63,9 +63,8 @@ pub fn run(members: &[Member], common: &Common, task: &mut Task) -> Result<()> {
     }
     let d = queries.dimension.max(1);
     // Sketches miss one pair in 700 just at the floor, which is nothing to what a sample leaves open.
-    let rotation =
-        sketch_pays(d, common.floor, mean_cosine(&queries.values, d)).then(|| Rotation::new(d, join::ROTATION));
-    let depth = if rotation.is_some() { Depth::Sketch } else { Depth::Full };
+    let depth = Depth::cheapest(d, common.floor, mean_cosine(&queries.values, d), 1.0);
+    let rotation = (depth != Depth::Full).then(|| Rotation::new(d, join::ROTATION));
     let codes = |values: &[f32]| match &rotation {
         Some(rotation) => {
             let mut turned = values.to_vec();
