@@ -13,6 +13,9 @@ use crate::native::wide::wide;
 const ROWS: usize = 64;
 /// Rows of the covariance that are summed together.
 const BAND: usize = 16;
+/// Numbers that are computed together, of vectors that are.
+const LANES: usize = 16;
+const TILE: usize = 4;
 /// The share of the mean variance that is added to every direction, at least.
 const SHRINKAGE: f64 = 0.01;
 
@@ -22,6 +25,8 @@ pub struct Whitening {
     mean: Vec<f32>,
     /// The columns of a lower triangular matrix, whole; d x d.
     columns: Vec<f32>,
+    /// The same without the upper half, as it is multiplied: for every [`LANES`] rows what these have of each column.
+    strips: Vec<Vec<[f32; LANES]>>,
 }
 
 impl Whitening {
@@ -51,23 +56,38 @@ impl Whitening {
         let variance = (0..d).map(|i| covariance[i * d + i]).sum::<f64>() / real(d);
         if variance.is_nan() || variance <= f64::from(f32::EPSILON) {
             let columns = (0..d * d).map(|at| if at % (d + 1) == 0 { 1.0 } else { 0.0 }).collect();
-            return Self { mean: vec![0.0; d], columns };
+            return Self::new(vec![0.0; d], columns);
         }
         let share = (real(d) / (2.0 * n)).clamp(SHRINKAGE, 1.0);
         (0..d).for_each(|i| covariance[i * d + i] += share * variance);
         let columns = inverse_of_factor(&covariance, d).into_iter().map(single).collect();
-        Self { mean: mean.into_iter().map(single).collect(), columns }
+        Self::new(mean.into_iter().map(single).collect(), columns)
+    }
+
+    fn new(mean: Vec<f32>, columns: Vec<f32>) -> Self {
+        let d = mean.len();
+        let strip = |first: usize| {
+            let end = d.min(first + LANES);
+            let lanes =
+                |column: &[f32]| std::array::from_fn(|lane| column[first..end].get(lane).copied().unwrap_or(0.0));
+            columns.chunks_exact(d).take(end).map(lanes).collect()
+        };
+        let strips = (0..d).step_by(LANES).map(strip).collect();
+        Self { mean, columns, strips }
     }
 
     /// Whitens vectors in place; they come out with unit norm.
     pub fn apply(&self, vectors: &mut [f32]) {
         let d = self.mean.len();
         vectors.par_chunks_mut(ROWS * d).for_each(|vectors| {
-            let (mut centred, mut sums) = (vec![0.0f32; d], vec![0.0f32; d]);
+            let mut centred = vec![0.0f32; vectors.len()];
+            for (centred, vector) in centred.chunks_exact_mut(d).zip(vectors.chunks_exact(d)) {
+                centred.iter_mut().zip(vector).zip(&self.mean).for_each(|((to, x), mean)| *to = x - mean);
+            }
+            for (strip, first) in self.strips.iter().zip((0..d).step_by(LANES)) {
+                multiply(strip, &centred, &mut vectors[first..], d);
+            }
             for vector in vectors.chunks_exact_mut(d) {
-                centred.iter_mut().zip(&*vector).zip(&self.mean).for_each(|((to, x), mean)| *to = x - mean);
-                triangle(&self.columns, &centred, &mut sums);
-                vector.copy_from_slice(&sums);
                 // The mean itself: all that are there are equal.
                 if !normalise(vector) {
                     vector.fill(0.0);
@@ -93,7 +113,7 @@ impl Whitening {
     #[must_use]
     pub fn from_rows(mut rows: Vec<f32>, d: usize) -> Self {
         let columns = rows.split_off(d.min(rows.len()));
-        Self { mean: rows, columns }
+        Self::new(rows, columns)
     }
 }
 
@@ -104,13 +124,29 @@ wide! {
 }
 
 wide! {
-    /// The product of a lower triangular matrix, column after column, with a vector.
-    fn triangle(columns: &[f32], vector: &[f32], product: &mut [f32]) {
-        let d = vector.len();
-        product.fill(0.0);
-        for (k, &x) in vector.iter().enumerate() {
-            let column = &columns[k * d + k..(k + 1) * d];
-            product[k..].iter_mut().zip(column).for_each(|(sum, w)| *sum += x * w);
+    /// The products of a strip with `vectors`, `d` wide, where each row of `out`, as wide, begins; summed column after column.
+    fn multiply(strip: &[[f32; LANES]], vectors: &[f32], out: &mut [f32], d: usize) {
+        // The rows of the strip: it ends with as many columns.
+        let width = LANES.min(strip.len() - (strip.len() - 1) / LANES * LANES);
+        for (vectors, out) in vectors.chunks(TILE * d).zip(out.chunks_mut(TILE * d)) {
+            let mut sums = [[0.0f32; LANES]; TILE];
+            if vectors.len() == TILE * d {
+                let rows: [&[f32]; TILE] = std::array::from_fn(|row| &vectors[row * d..][..strip.len()]);
+                for (k, weights) in strip.iter().enumerate() {
+                    for (sums, row) in sums.iter_mut().zip(rows) {
+                        sums.iter_mut().zip(weights).for_each(|(sum, weight)| *sum += row[k] * weight);
+                    }
+                }
+            } else {
+                for (sums, row) in sums.iter_mut().zip(vectors.chunks(d)) {
+                    for (x, weights) in row.iter().zip(strip) {
+                        sums.iter_mut().zip(weights).for_each(|(sum, weight)| *sum += x * weight);
+                    }
+                }
+            }
+            for (out, sums) in out.chunks_mut(d).zip(&sums) {
+                out.iter_mut().zip(&sums[..width]).for_each(|(out, sum)| *out = *sum);
+            }
         }
     }
 }
