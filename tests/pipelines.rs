@@ -47,6 +47,28 @@ fn what_is_not_there_can_be_planned_but_not_run() {
     assert!(message.contains("sources.crawl") && message.contains("sscd_disc_mixup.onnx is not there"), "{message}");
 }
 
+#[test]
+fn an_estimate_counts_whitening() {
+    let recipe = recipe("lvd-142m.toml");
+    let base = ["plan", &recipe.to_string_lossy(), "--estimate", "--images", "1e8", "--gflops", "100", "--json"];
+    let hours = |more: &[&str]| -> Vec<(String, f64)> {
+        let value: Value = serde_json::from_str(&run(&[&base[..], more].concat())).expect("an estimate in JSON");
+        let lines = value["lines"].as_array().expect("lines").iter().filter(|line| line["step"] == "dedup");
+        let of = |line: &Value| {
+            let hours = line["core_hours"].as_f64().expect("a number");
+            (line["phase"].as_str().expect("a phase").to_owned(), hours)
+        };
+        lines.map(of).collect()
+    };
+    let (plain, white) = (hours(&[]), hours(&["--set", "dedup.whiten=true"]));
+    let more: Vec<&str> = white.iter().filter(|line| !plain.contains(line)).map(|(phase, _)| &phase[..]).collect();
+    assert_eq!(more, ["whiten", "tune", "move"], "{plain:?} {white:?}");
+    // 1e8 vectors of 512 numbers, a triangle of 512 x 512 products and sums each, at 60 GFLOP/s.
+    let sum = |lines: &[(String, f64)], phase: &str| lines.iter().find(|line| line.0 == phase).expect("a phase").1;
+    let added = sum(&white, "tune") - sum(&plain, "tune");
+    assert!((added - 1e8 * 512.0 * 512.0 / 60e9 / 3600.0).abs() < 1.0, "{added}");
+}
+
 /// Puts the photos of some classes where a recipe looks for a set: every `step`-th from `first` on.
 fn place(data: &Path, to: &Path, classes: &[&str], (first, step): (usize, usize)) {
     for class in classes {

@@ -430,18 +430,32 @@ impl Stage for Dedup {
             )
         };
         let codes = |operations: f64, of_sgemm| Work::Products { operations, of_sgemm };
+        let fitting = Cost {
+            moved: n * 2.0 * d,
+            memory: 65_536.0 * d * 4.0 + 2e8,
+            ..Cost::new("whiten", codes(2.0 * 65_536.0 * d * d, 0.2), format!("65,536 vectors x 2 x {d} x {d}"))
+        };
+        let whitening = |phase| {
+            let why = format!("{} vectors x {d} x {d} to whiten them, at 0.6 x sgemm", short(n));
+            Cost { tasks: shards, ..Cost::new(phase, codes(n * d * d, 0.6), why) }
+        };
+        let whitened =
+            |phases: &[&'static str]| phases.iter().copied().filter(|_| self.whiten).map(whitening).collect();
+        let mut costs: Vec<Cost> = self.whiten.then_some(fitting).into_iter().collect();
         if n <= number(self.exact_up_to) {
             let why = format!("{} pairs x 2 x {d}, by codes at 2.5 x sgemm", short(pairs));
-            return vec![
+            costs.extend::<Vec<Cost>>(whitened(&["move"]));
+            costs.extend([
                 Cost { moved: n * 2.0 * d, ..Cost::new("join", codes(pairs * 2.0 * d, 2.5), why) },
                 components,
-            ];
+            ]);
+            return costs;
         }
         let cells = (3.0 * n.sqrt()).max(n / 333.0).min(n / f64::from(self.cell_images)).min(65_536.0);
         let row = 2.0 * d + 500.0;
         let memory = f64::from(self.memory_mib) * f64::from(1 << 20);
         let groups = (n * (4.0 * d + 1200.0) / memory).ceil();
-        vec![
+        costs.extend([
             Cost { moved: n * d, ..Cost::new("train", codes(2e6 * cells * d, 1.5), format!("{} cells", short(cells))) },
             Cost {
                 moved: n * 2.0 * d,
@@ -481,7 +495,10 @@ impl Stage for Dedup {
                 )
             },
             components,
-        ]
+        ]);
+        // Added to what these phases do without.
+        costs.extend::<Vec<Cost>>(whitened(&["tune", "move"]));
+        costs
     }
 
     fn plan(&self, phase: &str, known: &Known) -> Result<PhasePlan> {
