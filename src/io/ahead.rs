@@ -1,4 +1,4 @@
-//! Reading ahead, on threads of its own: one that waits for the disk computes nothing meanwhile.
+//! Reading ahead, on threads of its own: on one that computes, waiting for the disk would be time lost.
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 

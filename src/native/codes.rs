@@ -224,6 +224,8 @@ impl Codes {
         depth: Depth,
         found: &mut impl FnMut(usize, usize),
     ) {
+        let is_there = |depth: &Depth| depth::sketches(self.width).any(|codes| *depth == Depth::Sketch(codes));
+        let depth = Some(depth).filter(is_there).unwrap_or(Depth::Full);
         // Taken out, for `found` may scan too.
         let mut scratch = SCRATCH.take();
         let mut start = rows.start;
@@ -341,7 +343,10 @@ impl Codes {
             let (own, gain) = match depth {
                 Depth::Full => (queries.coding.slack[q], 1.0),
                 Depth::Sketch(codes) => {
-                    (depth::slack(codes, self.width, norm * norm, floor - common), depth::gain(codes, self.width))
+                    let sketch = depth::slack(codes, self.width, norm * norm, floor - common);
+                    // What the query has in common with the centre is known as well as its codes are.
+                    let rounding = depth::rounding(queries.coding.errors[q], self.width);
+                    (sketch + rounding, depth::gain(codes, self.width))
                 }
             };
             let (less, inverse) = (common + own, 1.0 / (scale * gain));

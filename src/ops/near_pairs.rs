@@ -172,7 +172,7 @@ enum Seen {
 }
 
 impl Block {
-    /// Prepares rows of width `d`, in any number of parts. With a rotation, cells that are far from each other are compared by sketches of
+    /// Prepares rows of width `d`, in any number of parts. With a rotation, cells are compared by sketches where these are less work, of
     /// the turned vectors, which miss one pair in hundreds just at the floor; without, every pair is found.
     ///
     /// # Panics

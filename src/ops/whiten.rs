@@ -13,8 +13,9 @@ use crate::native::wide::wide;
 const ROWS: usize = 64;
 /// Rows of the covariance that are summed together.
 const BAND: usize = 16;
-/// Numbers that are computed together, of vectors that are.
+/// Numbers of a vector that are computed together: their sums fill registers.
 const LANES: usize = 16;
+/// Vectors that are whitened together.
 const TILE: usize = 4;
 /// The share of the mean variance that is added to every direction, at least.
 const SHRINKAGE: f64 = 0.01;

@@ -78,6 +78,7 @@ wide! {
         let squares = dot(vector, vector);
         if largest == 0.0 || !squares.is_finite() {
             // Nothing is exactly nothing, but near to nobody.
+            codes.fill(0);
             return (0.0, if squares == 0.0 { 0.0 } else { f32::NAN }, f32::NAN);
         }
         let (scale, inverse) = (largest / 127.0, 127.0 / largest);

@@ -35,15 +35,24 @@ impl Depth {
             let above = wanted - DEVIATIONS * deviation(codes, width, squares, wanted) - unlike;
             ratio(codes, 1) + SECOND_LOOK * upper_tail(above / spread)
         };
-        let least = sketches(width).map(|codes| (work(codes), codes)).min_by(|a, b| a.0.total_cmp(&b.0));
+        // A rotation of an odd number of dimensions mixes nothing (`Rotation::new`).
+        let least = sketches(width)
+            .filter(|_| width.is_multiple_of(2))
+            .map(|codes| (work(codes), codes))
+            .min_by(|a, b| a.0.total_cmp(&b.0));
         least.filter(|&(work, _)| work < ratio(width, 1)).map_or(Self::Full, |(_, codes)| Self::Sketch(codes))
     }
 }
 
 /// How much less than a product `s` its estimate from a sketch may be, of vectors of `width` numbers the squares of whose norms have the
-/// product `squares`. No product is larger than theirs.
+/// product `squares`; beyond what Cauchy and Schwarz allow, `s` counts no more.
 pub fn slack(codes: usize, width: usize, squares: f32, s: f32) -> f32 {
     DEVIATIONS * deviation(codes, width, squares, s)
+}
+
+/// How much a product of a unit vector with a row may be off that is coded with an error of norm `error`: the error points anywhere.
+pub fn rounding(error: f32, width: usize) -> f32 {
+    DEVIATIONS * error / ratio(width, 1).sqrt()
 }
 
 /// What a sum of sketched products is multiplied with for an estimate of the whole.

@@ -496,7 +496,7 @@ impl Stage for Dedup {
             },
             components,
         ]);
-        // Added to what these phases do without.
+        // The costs of one phase are summed.
         costs.extend::<Vec<Cost>>(whitened(&["tune", "move"]));
         costs
     }
