@@ -16,6 +16,7 @@ mod tasks;
 use std::path::Path;
 use std::time::Instant;
 
+use lvd::io::checked::Stored;
 use lvd::io::vectors::{self, VectorWriter};
 use lvd::native::blas;
 use lvd::native::codes::{self, Depth};
@@ -91,7 +92,7 @@ fn seeds(folder: &Path, n: usize, file: &Path) -> Result<()> {
     let (every, draw) = (total.div_ceil(n), Draw::new(7, "seeds"));
     let (mut values, mut at, mut d) = (Vec::new(), 0, 1);
     for part in parts {
-        for block in vectors::read(&folder.join(&part.path))? {
+        for block in vectors::read(&part.stored(folder.join(&part.path)))? {
             let block = block?;
             d = block.dimension;
             for row in 0..block.ids.len() {
@@ -119,7 +120,7 @@ fn seeds(folder: &Path, n: usize, file: &Path) -> Result<()> {
     writer.finish()?;
     // As they are stored: in half precision.
     let mut bytes = Vec::new();
-    for block in vectors::read(&path)? {
+    for block in vectors::read(&Stored::from(&path))? {
         bytes.extend(block?.values.iter().flat_map(|x| x.to_le_bytes()));
     }
     Ok(std::fs::write(file, bytes)?)
@@ -129,7 +130,7 @@ fn raw(folder: &Path, file: &Path) -> Result<()> {
     use std::io::Write;
     let mut out = std::io::BufWriter::new(std::fs::File::create(file)?);
     for part in tasks::parts(folder)? {
-        for block in vectors::read(&folder.join(&part.path))? {
+        for block in vectors::read(&part.stored(folder.join(&part.path)))? {
             let bytes: Vec<u8> = block?.values.iter().flat_map(|x| x.to_le_bytes()).collect();
             out.write_all(&bytes)?;
         }

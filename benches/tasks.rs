@@ -50,7 +50,7 @@ fn main() -> anyhow::Result<()> {
     timed("mark the others", || mark(second))?;
     timed("rescan, all done: names only", || store.done_keys("step", "nothing"))?;
     let found = timed("resume, all done", || store.markers("step", "nothing", &planned.keys, true))?;
-    assert!(found.iter().all(Option::is_some));
+    assert!(found.markers.iter().all(Option::is_some));
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use lvd::io::checked::Stored;
 use lvd::io::vectors::{self, VectorWriter};
 use lvd::types::ImageId;
 
@@ -25,7 +26,7 @@ fn reading(c: &mut Criterion) {
     group.throughput(Throughput::Bytes(4 * values.len() as u64)).sample_size(20);
     group.bench_function("read as f32", |b| {
         b.iter(|| {
-            for block in vectors::read(&path).expect("a part") {
+            for block in vectors::read(&Stored::from(&path)).expect("a part") {
                 black_box(block.expect("a block"));
             }
         });

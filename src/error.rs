@@ -23,6 +23,26 @@ pub enum Error {
         /// What is wrong with it.
         message: String,
     },
+    /// A published file is gone, or its bytes are not those that were written.
+    #[error("{}: {message}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Its name in the work folder, where it is a part of a table.
+        part: Option<String>,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// Bookkeeping of the work folder cannot be read.
+    #[error("{}: {message}", path.display())]
+    Bookkeeping {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+        /// The cure.
+        hint: &'static str,
+    },
     /// A setting of the user's is wrong.
     #[error("{place}: {message}")]
     Setting {
@@ -81,6 +101,8 @@ impl Error {
         match self {
             Self::Setting { hint, .. } | Self::Usage { hint, .. } if !hint.is_empty() => Some(hint),
             Self::TooManyFailed { report, .. } => Some(report),
+            Self::Damaged { .. } => Some("lvd verify FILE finds all that is damaged; lvd run FILE makes it again"),
+            Self::Bookkeeping { hint, .. } => Some(hint),
             Self::Locked { .. } => Some("wait for it, stop it, or choose another folder with --work"),
             _ => None,
         }

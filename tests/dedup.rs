@@ -92,7 +92,7 @@ fn whitened_vectors_are_compared_by_cells_as_in_one() {
     // By its definition: the vectors whitened here, in the order of the shards.
     let (mut ids, mut values, mut d) = (Vec::new(), Vec::new(), 0);
     for path in parquet_files(&work.join("embed/copy")) {
-        for block in lvd::io::vectors::read(&path).expect("a part") {
+        for block in lvd::io::vectors::read(&lvd::io::checked::Stored::from(&path)).expect("a part") {
             let block = block.expect("vectors");
             d = block.dimension;
             ids.extend(block.ids.iter().map(|id| id.0.to_string()));

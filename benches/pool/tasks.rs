@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::Instant;
 
+use lvd::io::checked::Stored;
 use lvd::io::part::FACTS;
 use lvd::io::row::{self, RowWriter};
 use lvd::io::vectors;
@@ -50,7 +51,15 @@ fn part(folder: &Path, path: &str, shard: ShardId) -> Result<Part> {
     let file = std::fs::File::open(folder.join(path))?;
     let bytes = file.metadata()?.len();
     let rows = u64::try_from(SerializedFileReader::new(file)?.metadata().file_metadata().num_rows())?;
-    Ok(Part { table: String::new(), path: path.into(), rows, bytes, sha256: String::new(), shard: Some(shard) })
+    Ok(Part {
+        table: String::new(),
+        path: path.into(),
+        rows,
+        bytes,
+        sha256: String::new(),
+        tail: None,
+        shard: Some(shard),
+    })
 }
 
 /// What a stage gave: its outcomes by phase, and the seconds it took.
@@ -174,7 +183,7 @@ pub fn retrieve(folder: &Path, k: usize, settings: &str) -> Result<()> {
     println!("seconds={:.2} peak={}", ran.seconds, peak()?);
     let mut tops: BTreeMap<ImageId, TopK> = BTreeMap::new();
     for part in ran.earlier["search"].iter().flat_map(|outcome| &outcome.parts) {
-        for batch in row::read::<Found>(&folder.join(&part.path))? {
+        for batch in row::read::<Found>(&part.stored(folder.join(&part.path)))? {
             for Found { seed_id, id, similarity } in batch? {
                 tops.entry(seed_id).or_insert_with(|| TopK::new(k)).push(Neighbour { similarity, id });
             }
@@ -278,7 +287,7 @@ fn catalog() -> Catalog {
 
 fn dimension(folder: &Path) -> Result<usize> {
     let first = parts(folder)?.into_iter().next().ok_or("no vectors")?;
-    let block = vectors::read(&folder.join(first.path))?.next().ok_or("no vectors")??;
+    let block = vectors::read(&first.stored(folder.join(&first.path)))?.next().ok_or("no vectors")??;
     Ok(block.dimension)
 }
 
@@ -291,7 +300,7 @@ pub fn exact(folder: &Path, queries: usize, floor: f32) -> Result<()> {
     let mut edges: BTreeSet<(u64, u64)> = BTreeSet::new();
     let mut links = UnionFind::new(u32::try_from(n)?);
     for entry in std::fs::read_dir(folder.join("dedup/edges"))? {
-        for batch in row::read::<Edge>(&entry?.path())? {
+        for batch in row::read::<Edge>(&Stored::from(&entry?.path()))? {
             for edge in batch? {
                 let (a, b) = (row_of(edge.id), row_of(edge.neighbour));
                 if edge.similarity >= floor {
@@ -308,7 +317,7 @@ pub fn exact(folder: &Path, queries: usize, floor: f32) -> Result<()> {
     let wanted = |row: u64| draw.unit(row) < share;
     let (mut ids, mut values, mut d) = (Vec::new(), Vec::new(), 1);
     for part in &parts {
-        for block in vectors::read(&folder.join(&part.path))? {
+        for block in vectors::read(&part.stored(folder.join(&part.path)))? {
             let block = block?;
             d = block.dimension;
             for (row, &id) in block.ids.iter().enumerate().filter(|&(_, &id)| wanted(row_of(id))) {
@@ -322,7 +331,7 @@ pub fn exact(folder: &Path, queries: usize, floor: f32) -> Result<()> {
     let floors = vec![floor; ids.len()];
     let mut tops: Vec<TopK> = chosen.iter().map(|_| TopK::new(NEIGHBOURS)).collect();
     for part in &parts {
-        for block in vectors::read(&folder.join(&part.path))? {
+        for block in vectors::read(&part.stored(folder.join(&part.path)))? {
             let block = block?;
             let (base, none) = (Codes::new(&block.values, d), vec![f32::INFINITY; block.ids.len()]);
             tops.par_chunks_mut(16).zip(chosen.par_chunks(16)).for_each(|(tops, chosen)| {

@@ -1,11 +1,10 @@
 //! The files of some images of the pool, wherever they lie.
 
-use std::path::PathBuf;
-
 use image::RgbImage;
 
 use crate::calibrate::{Inputs, Pool};
 use crate::error::{Error, Result};
+use crate::io::checked::Stored;
 use crate::io::decode::{self, ImageLimits};
 use crate::io::images::{self, ImageFile};
 use crate::types::ImageId;
@@ -15,15 +14,16 @@ pub type Files = Box<dyn Iterator<Item = Result<ImageFile>> + Send>;
 
 /// The files of these images (sorted ids), read as they are asked for: a row group for each that has one of them.
 pub fn files(inputs: &Inputs, pool: &Pool, ids: &[ImageId]) -> Files {
-    let parts: Vec<(Result<PathBuf>, Vec<ImageId>)> = ids
+    let parts: Vec<(Result<Stored>, Vec<ImageId>)> = ids
         .chunk_by(|a, b| a.shard() == b.shard())
         .filter_map(|ids| {
             let part = pool.images.of_shard(ids[0].shard())?;
-            Some((inputs.work.fetch(&part.path, inputs.work.root()), ids.to_vec()))
+            let path = inputs.work.fetch(&part.path, inputs.work.root());
+            Some((path.map(|path| part.stored(path)), ids.to_vec()))
         })
         .collect();
-    let of_part = |(path, ids): (Result<PathBuf>, Vec<ImageId>)| -> Files {
-        match path.and_then(|path| images::read_some(&path, ids)) {
+    let of_part = |(part, ids): (Result<Stored>, Vec<ImageId>)| -> Files {
+        match part.and_then(|part| images::read_some(&part, ids)) {
             Ok(groups) => Box::new(groups.flat_map(|group| match group {
                 Ok(files) => files.into_iter().map(Ok).collect(),
                 Err(error) => vec![Err(error)],

@@ -88,6 +88,19 @@ pub enum Command {
         #[command(flatten)]
         format: ReportFormat,
     },
+    /// Compare every part of the work folder with its SHA-256, at the speed of the disk
+    Verify {
+        #[command(flatten)]
+        file: FileArgs,
+        /// Only this step
+        step: Option<String>,
+        /// Put what is damaged into the folders _damaged, so that the next run makes it again
+        #[arg(long)]
+        set_aside: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Find a threshold for a dedup step: edit a sample of its images, and see which copies the encoder recognises
     Calibrate(CalibrateArgs),
     /// Write a table of vectors as plain numbers, for numpy (.npy), or for pandas and `DuckDB` (.parquet with lists)

@@ -20,6 +20,7 @@ mod table;
 mod task;
 mod tasks;
 mod vectors;
+mod verify;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -122,6 +123,9 @@ fn dispatch(command: Command) -> Result<(), Stop> {
         }
         Command::Status { file, json } => status::status(&load(&file, None)?, json),
         Command::Report { file, step, format } => report::report(&load(&file, None)?, step.as_deref(), &format),
+        Command::Verify { file, step, set_aside, json } => {
+            verify::verify(&load(&file, None)?, step.as_deref(), set_aside, json)
+        }
         Command::Calibrate(args) => calibrate::calibrate(&load(&args.file, None)?, &args),
         Command::Vectors { file, table, out } => vectors::vectors(&load(&file, None)?, &table, &out),
         Command::Task(args) => task::task(&args),

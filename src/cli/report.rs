@@ -118,7 +118,7 @@ fn detail(pipeline: &Pipeline, summary: &Summary) -> Result<String> {
     }
     let mut bins: Vec<HistogramBin> = Vec::new();
     if let Some(path) = pipeline.store.file(&summary.step, "histogram.parquet")? {
-        for batch in row::read(&path)? {
+        for batch in row::read(&(&path).into())? {
             bins.extend(batch?);
         }
     }
@@ -175,7 +175,7 @@ fn csv(pipeline: &Pipeline, summaries: &[(Summary, bool)]) -> Result<String> {
     for (summary, _) in summaries {
         let path = pipeline.store.file(&summary.step, "report.parquet")?;
         let path = path.ok_or_else(|| Error::data(&summary.step, "report.parquet is gone"))?;
-        for batch in row::read::<TaskReport>(&path)? {
+        for batch in row::read::<TaskReport>(&(&path).into())? {
             for r in batch? {
                 let number = |n: Option<u64>| n.map(|n| n.to_string()).unwrap_or_default();
                 let record = [

@@ -56,7 +56,7 @@ pub fn rehearse(pipeline: &Pipeline, steps: &[usize]) -> Result<(), Stop> {
                 eprintln!("{}: reads {table}, which is not there yet", step.name);
                 return Ok(());
             }
-            Survey::Open { phase, planned, done } => {
+            Survey::Open { phase, planned, done, .. } => {
                 let missing: Vec<usize> = (0..done.len()).filter(|&number| done[number].is_none()).collect();
                 let work = Work { store: &pipeline.store, step: &step.name, phase: phase.name, planned: &planned };
                 let (script, tasks) = slurm.rehearse(&work, &missing)?;

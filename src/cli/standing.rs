@@ -57,9 +57,13 @@ pub fn standings(pipeline: &Pipeline) -> Result<Vec<Standing>> {
                 let tasks = phases.iter().map(|(_, planned, _)| planned.keys.len()).sum();
                 Standing { tasks, ..blank("done", String::new()) }
             }
-            (Survey::Open { phase, planned, done }, None) => {
+            (Survey::Open { phase, planned, done, damaged }, None) => {
                 let to_run = done.iter().filter(|marker| marker.is_none()).count();
-                let why = if to_run < done.len() { "not all done yet".to_owned() } else { why(pipeline, step)? };
+                let why = match damaged.into_iter().next() {
+                    Some(damaged) => damaged,
+                    None if to_run < done.len() => "not all done yet".to_owned(),
+                    None => why(pipeline, step)?,
+                };
                 Standing {
                     seconds: done.iter().flatten().map(|marker| marker.seconds).collect(),
                     phase: phase.name.into(),
@@ -75,9 +79,11 @@ pub fn standings(pipeline: &Pipeline) -> Result<Vec<Standing>> {
 
 /// Why a step has to run: it never did, or what changed since.
 fn why(pipeline: &Pipeline, step: &Step) -> Result<String> {
-    let Some(before) = pipeline.store.summary(&step.name)? else {
-        return Ok("never run".into());
+    let before = match pipeline.store.summary(&step.name) {
+        Err(damaged @ Error::Bookkeeping { .. }) => return Ok(damaged.to_string()),
+        summary => summary?,
     };
+    let Some(before) = before else { return Ok("never run".into()) };
     let mut reasons = Vec::new();
     let now = serde_json::to_value(&step.settings).map_err(|e| Error::data("the settings", e))?;
     reasons.extend(changed(&before.settings, &now));

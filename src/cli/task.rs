@@ -13,6 +13,7 @@ use crate::cli::{Stop, use_threads};
 use crate::error::Error;
 use crate::pipeline::attempt::{Ended, Who, Work};
 use crate::pipeline::engine::slurm::cluster::{self, Answer};
+use crate::pipeline::runner::check_key;
 use crate::pipeline::store::{Planned, Store};
 
 /// What the thread that waits for signals shares with the one that works.
@@ -33,7 +34,7 @@ pub fn task(args: &TaskArgs) -> Result<(), Stop> {
     };
     let work = Work { store: &store, step: &args.step, phase: &args.phase, planned: &planned };
     for &number in &args.numbers {
-        work.key(number)?;
+        check_key(&work, number)?;
     }
     let name = format!("{}/{}", args.step, args.phase);
     let shared = Shared { current: Mutex::new(None), stopping: AtomicBool::new(false) };

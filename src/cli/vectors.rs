@@ -1,10 +1,11 @@
 //! `lvd vectors`: a table of vectors as plain numbers.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::cli::table::thousands;
 use crate::cli::{Stop, position, shown};
 use crate::error::{Error, Result};
+use crate::io::checked::Stored;
 use crate::io::plain::Plain;
 use crate::io::vectors;
 use crate::pipeline::check::Pipeline;
@@ -27,18 +28,18 @@ pub fn vectors(pipeline: &Pipeline, table: &str, out: &Path) -> std::result::Res
         let hint = "remove it, or choose another name";
         return Err(Stop::Usage(vec![Error::usage(format!("{} exists", out.display()), hint)]));
     }
-    let paths: Vec<PathBuf> = parts.iter().map(|part| pipeline.store.part(part)).collect::<Result<_>>()?;
+    let opened: Vec<Stored> = parts.iter().map(|part| pipeline.store.part(part)).collect::<Result<_>>()?;
     let rows = parts.iter().map(|part| part.rows).sum();
-    write(&paths, rows, out)?;
+    write(&opened, rows, out)?;
     eprintln!("{} vectors in {}", thousands(rows), out.display());
     Ok(())
 }
 
 /// Copies all parts; a file that was not finished cannot be opened as what its name says.
-fn write(paths: &[PathBuf], rows: u64, out: &Path) -> Result<()> {
+fn write(parts: &[Stored], rows: u64, out: &Path) -> Result<()> {
     let mut plain = None;
-    for path in paths {
-        for block in vectors::read(path)? {
+    for part in parts {
+        for block in vectors::read(part)? {
             let block = block?;
             let plain = match &mut plain {
                 Some(plain) => plain,

@@ -32,7 +32,7 @@ pub const FILE: &str = "truth.parquet";
 /// The ground truth of the example in `folder`.
 pub fn read(folder: &Path) -> Result<Vec<TruthRow>> {
     let mut rows = Vec::new();
-    for batch in row::read(&folder.join(FILE))? {
+    for batch in row::read(&(&folder.join(FILE)).into())? {
         rows.extend(batch?);
     }
     Ok(rows)

@@ -8,6 +8,7 @@ use arrow::array::{ArrayRef, AsArray, FixedSizeBinaryArray};
 use arrow::datatypes::{DataType, Field, Schema};
 
 use crate::error::{Error, Result};
+use crate::io::checked::Stored;
 use crate::io::part::{self, FACTS, PartWriter, Written};
 use crate::io::row::{self, Cell};
 
@@ -46,11 +47,11 @@ pub fn write(path: &Path, levels: &[Level], dimension: usize) -> Result<Written>
 }
 
 /// The levels in a file that [`write()`] wrote.
-pub fn read(path: &Path) -> Result<Vec<Level>> {
+pub fn read(part: &Stored) -> Result<Vec<Level>> {
     let mut levels: Vec<Level> = Vec::new();
-    for batch in part::read(path, &[], 8_192)? {
+    for batch in part::read(part, &[], 8_192)? {
         let batch = batch?;
-        let fault = |message: String| Error::data(path, message);
+        let fault = |message: String| Error::data(&part.path, message);
         let numbers = row::column::<u32>(&batch, "level").map_err(fault)?;
         let parents = row::column::<Option<u32>>(&batch, "parent").map_err(fault)?;
         let vectors = batch.column_by_name("embedding").and_then(|column| column.as_fixed_size_binary_opt());
@@ -79,7 +80,7 @@ mod tests {
             Level { values: vec![1.0, 2.0, 3.0, 4.0], parents: vec![None, None] },
         ];
         write(&path, &levels, 2)?;
-        assert_eq!(read(&path)?, levels);
+        assert_eq!(read(&(&path).into())?, levels);
         Ok(())
     }
 }

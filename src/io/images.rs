@@ -13,6 +13,7 @@ use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result};
+use crate::io::checked::Stored;
 use crate::io::part::{self, Layout, PartWriter, Written};
 use crate::io::row::{self, Row as _};
 use crate::table;
@@ -137,21 +138,21 @@ pub struct ImageFile {
 }
 
 /// The files of a part, a row group at a time.
-pub fn read_files(path: &Path) -> Result<impl Iterator<Item = Result<Vec<ImageFile>>> + use<>> {
-    let path_of_part = path.to_path_buf();
-    Ok(part::read(path, &["id", "sha256", "image"], GROUP_ROWS)?.map(move |batch| files(&batch?, &path_of_part)))
+pub fn read_files(part: &Stored) -> Result<impl Iterator<Item = Result<Vec<ImageFile>>> + use<>> {
+    let path = part.path.clone();
+    Ok(part::read(part, &["id", "sha256", "image"], GROUP_ROWS)?.map(move |batch| files(&batch?, &path)))
 }
 
 /// The files of these images (sorted ids) in a part, a row group at a time; groups that hold none of them are not read.
-pub fn read_some(path: &Path, ids: Vec<ImageId>) -> Result<impl Iterator<Item = Result<Vec<ImageFile>>> + use<>> {
-    let path_of_part = path.to_path_buf();
+pub fn read_some(part: &Stored, ids: Vec<ImageId>) -> Result<impl Iterator<Item = Result<Vec<ImageFile>>> + use<>> {
+    let path = part.path.clone();
     let wanted = |group: RangeInclusive<u64>| {
         let first = ids.partition_point(|id| id.0 < *group.start());
         ids.get(first).is_some_and(|id| id.0 <= *group.end())
     };
-    let batches = part::read_groups(path, "id", &wanted, GROUP_ROWS)?;
+    let batches = part::read_groups(part, "id", &wanted, GROUP_ROWS)?;
     Ok(batches.map(move |batch| {
-        let mut files = files(&batch?, &path_of_part)?;
+        let mut files = files(&batch?, &path)?;
         files.retain(|file| ids.binary_search(&file.id).is_ok());
         Ok(files)
     }))

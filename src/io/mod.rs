@@ -2,6 +2,7 @@
 
 pub mod ahead;
 pub mod centroids;
+pub mod checked;
 pub mod checkpoint;
 pub mod decode;
 pub mod download;
@@ -12,6 +13,7 @@ pub mod plain;
 pub mod publish;
 pub mod row;
 pub mod runs;
+pub mod sealed;
 pub mod sources;
 pub mod vectors;
 pub mod work_folder;

@@ -11,15 +11,17 @@ use std::path::{Path, PathBuf};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::arrow::arrow_writer::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::statistics::Statistics;
 use parquet::schema::types::ColumnPath;
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
+use crate::io::checked::{BLOCK, BlockSums, Checked, KEY, Stored, Summing, Tail};
 use crate::native::disk;
 
 /// How a table's columns are laid out in the file.
@@ -47,6 +49,8 @@ pub struct Written {
     pub bytes: u64,
     /// SHA-256 of its bytes, lower-case hex.
     pub sha256: String,
+    /// Its end, with the checksums of its blocks.
+    pub tail: Option<Tail>,
 }
 
 /// Writes one part.
@@ -88,23 +92,44 @@ impl PartWriter {
         self.rows
     }
 
-    /// Writes the footer and makes the file durable.
-    pub fn finish(self) -> Result<Written> {
+    /// Writes the footer, which holds the checksums of all before it, and makes the file durable.
+    pub fn finish(mut self) -> Result<Written> {
+        self.writer.flush().map_err(|e| Error::data(&self.path, e))?;
+        self.writer.sync().map_err(Error::io(&self.path))?;
+        let sums = self.writer.inner_mut().end_blocks();
+        self.writer.append_key_value_metadata(KeyValue::new(KEY.to_owned(), sums.to_text()));
         self.writer.into_inner().map_err(|e| Error::data(&self.path, e))?.finish(self.rows)
     }
 }
 
+/// A part that is open, with its metadata.
+fn open(stored: &Stored) -> Result<(Checked, ParquetRecordBatchReaderBuilder<Checked>)> {
+    let file = stored.unread()?;
+    let options = ArrowReaderOptions::new();
+    let metadata = ArrowReaderMetadata::load(&file, options).map_err(|e| file.fault(e))?;
+    let pairs = metadata.metadata().file_metadata().key_value_metadata();
+    let text = pairs.into_iter().flatten().find(|pair| pair.key == KEY).and_then(|pair| pair.value.as_deref());
+    // Files of other programs, and of earlier versions, have none.
+    let file = match text {
+        Some(text) => {
+            let sums = BlockSums::from_text(text).ok_or_else(|| stored.damaged("its checksums cannot be read"))?;
+            file.with(sums)?
+        }
+        None => file,
+    };
+    Ok((file.clone(), ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata)))
+}
+
 /// The batches of a part, at most `batch_rows` rows each; only `columns`, or all when it is empty.
 pub fn read(
-    path: &Path,
+    part: &Stored,
     columns: &[&str],
     batch_rows: usize,
 ) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
-    let file = File::open(path).map_err(Error::io(path))?;
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| Error::data(path, e))?;
+    let (file, builder) = open(part)?;
     for column in columns {
         if builder.schema().field_with_name(column).is_err() {
-            return Err(Error::data(path, format!("has no column {column:?}")));
+            return Err(file.fault(format!("has no column {column:?}")));
         }
     }
     let mask = if columns.is_empty() {
@@ -114,23 +139,21 @@ pub fn read(
         let wanted = root.iter().enumerate().filter(|(_, field)| columns.contains(&field.name())).map(|(i, _)| i);
         ProjectionMask::roots(builder.parquet_schema(), wanted)
     };
-    let reader = builder.with_projection(mask).with_batch_size(batch_rows).build().map_err(|e| Error::data(path, e))?;
-    let path = path.to_path_buf();
-    Ok(reader.map(move |batch| batch.map_err(|e| Error::data(&path, e))))
+    let reader = builder.with_projection(mask).with_batch_size(batch_rows).build().map_err(|e| file.fault(e))?;
+    Ok(reader.map(move |batch| batch.map_err(|e| file.fault(e))))
 }
 
 /// The batches of the row groups that `wanted` takes by the range of their values of `column` (u64), as the groups' statistics
 /// tell it; a group without statistics is read. All columns.
 pub fn read_groups(
-    path: &Path,
+    part: &Stored,
     column: &str,
     wanted: &dyn Fn(RangeInclusive<u64>) -> bool,
     batch_rows: usize,
 ) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
-    let file = File::open(path).map_err(Error::io(path))?;
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|e| Error::data(path, e))?;
+    let (file, builder) = open(part)?;
     let index = builder.parquet_schema().columns().iter().position(|known| known.path().string() == column);
-    let index = index.ok_or_else(|| Error::data(path, format!("has no column {column:?}")))?;
+    let index = index.ok_or_else(|| file.fault(format!("has no column {column:?}")))?;
     let groups = builder.metadata().row_groups().iter().enumerate().filter(|(_, group)| {
         let bounds = match group.column(index).statistics() {
             // Unsigned values are stored, and their bounds compared, by their bits.
@@ -140,10 +163,8 @@ pub fn read_groups(
         bounds.is_none_or(|(low, high)| wanted(low.cast_unsigned()..=high.cast_unsigned()))
     });
     let groups = groups.map(|(number, _)| number).collect();
-    let reader =
-        builder.with_row_groups(groups).with_batch_size(batch_rows).build().map_err(|e| Error::data(path, e))?;
-    let path = path.to_path_buf();
-    Ok(reader.map(move |batch| batch.map_err(|e| Error::data(&path, e))))
+    let reader = builder.with_row_groups(groups).with_batch_size(batch_rows).build().map_err(|e| file.fault(e))?;
+    Ok(reader.map(move |batch| batch.map_err(|e| file.fault(e))))
 }
 
 /// Lower-case hex.
@@ -163,27 +184,51 @@ pub fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-/// A new file that is hashed while it is written.
+/// A new file that is hashed while it is written, and whose blocks get checksums.
 pub struct Sink {
     file: BufWriter<File>,
     path: PathBuf,
     sha256: Sha256,
     bytes: u64,
+    blocks: Summing,
+    /// Where the tail begins, and its checksum so far.
+    tail: Option<(u64, crc32fast::Hasher)>,
 }
 
 impl Sink {
     /// Opens `path`, which must not exist.
     pub fn create(path: &Path) -> Result<Self> {
+        Self::create_in_blocks(path, BLOCK)
+    }
+
+    /// The same, with checksums of blocks of so many bytes.
+    pub fn create_in_blocks(path: &Path, block: u32) -> Result<Self> {
         let file = File::create_new(path).map_err(Error::io(path))?;
         let file = BufWriter::with_capacity(1 << 20, file);
-        Ok(Self { file, path: path.to_path_buf(), sha256: Sha256::new(), bytes: 0 })
+        let (sha256, blocks) = (Sha256::new(), Summing::new(block));
+        Ok(Self { file, path: path.to_path_buf(), sha256, bytes: 0, blocks, tail: None })
+    }
+
+    /// The checksums of the blocks; what is written from now on is the tail.
+    fn end_blocks(&mut self) -> BlockSums {
+        self.tail = Some((self.bytes, crc32fast::Hasher::new()));
+        std::mem::replace(&mut self.blocks, Summing::new(BLOCK)).finish()
+    }
+
+    /// Writes the checksums of the blocks as the tail, and makes the file durable; it holds `rows`.
+    pub fn finish_raw(mut self, rows: u64) -> Result<Written> {
+        let sums = self.end_blocks();
+        let bytes: Vec<u8> = sums.sums.iter().flat_map(|sum| sum.to_le_bytes()).collect();
+        self.write_all(&bytes).map_err(Error::io(&self.path))?;
+        self.finish(rows)
     }
 
     /// Makes the file durable; it holds `rows`.
-    pub fn finish(self, rows: u64) -> Result<Written> {
+    fn finish(self, rows: u64) -> Result<Written> {
         let file = self.file.into_inner().map_err(|e| Error::io(&self.path)(e.into_error()))?;
         file.sync_all().map_err(Error::io(&self.path))?;
-        Ok(Written { path: self.path, rows, bytes: self.bytes, sha256: hex(&self.sha256.finalize()) })
+        let tail = self.tail.map(|(at, crc32)| Tail { at, crc32: crc32.finalize() });
+        Ok(Written { path: self.path, rows, bytes: self.bytes, sha256: hex(&self.sha256.finalize()), tail })
     }
 }
 
@@ -191,6 +236,10 @@ impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         let n = self.file.write(bytes)?;
         self.sha256.update(&bytes[..n]);
+        match &mut self.tail {
+            Some((_, crc32)) => crc32.update(&bytes[..n]),
+            None => self.blocks.update(&bytes[..n]),
+        }
         let before = self.bytes / WRITE_BACK;
         self.bytes += n as u64;
         if self.bytes / WRITE_BACK > before {

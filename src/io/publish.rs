@@ -71,6 +71,15 @@ pub fn is_dead_here(machine: &str, process: u32) -> bool {
     machine == host() && processes.join("self").exists() && !processes.join(process.to_string()).exists()
 }
 
+/// Whether a temporary is of a process of this machine that is there no more: `HOST-PROCESS` follows `.tmp-` in its name.
+#[must_use]
+pub fn is_left_behind(name: &str) -> bool {
+    let host = host();
+    let who = name.split_once(".tmp-").and_then(|(_, who)| who.split_once(&format!("{host}-")));
+    let digits = who.map(|(_, rest)| rest.chars().take_while(char::is_ascii_digit).collect::<String>());
+    digits.and_then(|digits| digits.parse().ok()).is_some_and(|process| is_dead_here(&host, process))
+}
+
 /// Makes `folder` and what is above it.
 pub fn make_folder(folder: &Path) -> Result<()> {
     fs::create_dir_all(folder).map_err(Error::io(folder))
@@ -90,6 +99,18 @@ fn sync_folder_of(path: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn temporaries_of_the_dead_are_known() {
+        let (host, me) = (host(), std::process::id());
+        let left = |name: String| is_left_behind(&name);
+        assert!(left(format!("datasets.json.tmp-{host}-4194999")));
+        assert!(left(format!("fetch-3.tmp-77_1.0-{host}-4194999_-images")));
+        assert!(left(format!("fetch-3.tmp-{host}-4194999_-images")));
+        assert!(!left(format!("datasets.json.tmp-{host}-{me}")));
+        assert!(!left("datasets.json.tmp-elsewhere-4194999".into()));
+        assert!(!left("datasets.json".into()));
+    }
 
     #[test]
     fn the_first_to_publish_stands() -> Result<()> {

@@ -12,6 +12,7 @@ use arrow::datatypes::{
 };
 
 use crate::error::{Error, Result};
+use crate::io::checked::Stored;
 use crate::io::part::{self, Layout, PartWriter, Written};
 use crate::types::{ImageId, Reason};
 
@@ -258,9 +259,9 @@ pub fn replace<R: Row>(path: &Path, rows: Vec<R>) -> Result<()> {
 }
 
 /// The rows of a part of facts, batch by batch.
-pub fn read<R: Row>(path: &Path) -> Result<impl Iterator<Item = Result<Vec<R>>> + use<R>> {
+pub fn read<R: Row>(part: &Stored) -> Result<impl Iterator<Item = Result<Vec<R>>> + use<R>> {
     let names: Vec<_> = R::columns().iter().map(|column| column.name).collect();
-    let path_of_part = path.to_path_buf();
-    Ok(part::read(path, &names, BATCH_ROWS)?
-        .map(move |batch| R::decode(&batch?).map_err(|message| Error::data(&path_of_part, message))))
+    let path = part.path.clone();
+    Ok(part::read(part, &names, BATCH_ROWS)?
+        .map(move |batch| R::decode(&batch?).map_err(|message| Error::data(&path, message))))
 }

@@ -2,20 +2,19 @@
 //!
 //! A vector is written once. Little-endian, in this order: magic, version, d, rows, cells, areas of adjacency; where each cell begins
 //! (u64, cells + 1); pairs of regions that some row ties together (u32, u32); ids (u64); settled (u8); where the bytes of each row's probes
-//! begin (u32, rows + 1); probes, ascending, each as what it is more than the one before, in bytes of seven bits; vectors (fp16).
-//! Only `lvd` itself reads them, between two phases.
+//! begin (u32, rows + 1); probes, ascending, each as what it is more than the one before, in bytes of seven bits; vectors (fp16);
+//! the checksums of all that ([`crate::io::checked`]). Only `lvd` itself reads them, between two phases.
 
-use std::fs::File;
 use std::io::Write;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use half::f16;
 use rayon::prelude::*;
 use zerocopy::IntoBytes;
 
 use crate::error::{Error, Result};
+use crate::io::checked::{Checked, SMALL_BLOCK, Stored};
 use crate::io::part::{Sink, Written};
 use crate::types::{CellRows, ImageId};
 
@@ -50,7 +49,7 @@ pub fn write(path: &Path, rows: &CellRows, d: usize, cells: u32, ties: &[(u32, u
     for start in starts {
         head.extend(u32::try_from(start).map_err(|e| Error::data(path, e))?.to_le_bytes());
     }
-    let mut file = Sink::create(path)?;
+    let mut file = Sink::create_in_blocks(path, SMALL_BLOCK)?;
     let mut put = |bytes: &[u8]| file.write_all(bytes).map_err(Error::io(path));
     put(&head)?;
     put(&probes)?;
@@ -69,13 +68,13 @@ pub fn write(path: &Path, rows: &CellRows, d: usize, cells: u32, ties: &[(u32, u
         std::mem::swap(&mut full, &mut next);
     }
     put(full[..].as_bytes())?;
-    file.finish(order.len() as u64)
+    file.finish_raw(order.len() as u64)
 }
 
 /// A run that can be read in slices. Holds no file open and no rows.
 #[derive(Clone, Debug)]
 pub struct Run {
-    path: PathBuf,
+    stored: Stored,
     /// Numbers a vector.
     pub d: usize,
     /// Pairs of regions that some row ties together.
@@ -87,23 +86,18 @@ pub struct Run {
 
 impl Run {
     /// Reads the head of a run.
-    pub fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(Error::io(path))?;
+    pub fn open(part: &Stored) -> Result<Self> {
+        let stored = part.clone();
+        let file = stored.raw()?;
         let mut head = [0; 40];
-        file.read_exact_at(&mut head, 0).map_err(Error::io(path))?;
+        file.read_exact_at(&mut head, 0)?;
         if head[..8] != MAGIC {
-            return Err(Error::data(path, "not a run of vectors of this version"));
+            return Err(file.fault("not a run of vectors of this version"));
         }
         let number = |at: usize| u64::from_le_bytes(head[8 * at..8 * at + 8].try_into().expect("eight bytes"));
         let [d, rows, cells, ties] = [number(1), number(2), number(3), number(4)];
-        let mut run = Self {
-            path: path.into(),
-            d: usize::try_from(d).unwrap_or(0),
-            ties: Vec::new(),
-            rows,
-            cells,
-            probe_bytes: 0,
-        };
+        let mut run =
+            Self { stored, d: usize::try_from(d).unwrap_or(0), ties: Vec::new(), rows, cells, probe_bytes: 0 };
         let ties = run.numbers::<4>(&file, run.ties_at(), 2 * ties)?;
         run.ties =
             ties.chunks_exact(2).map(|pair| (u32::from_le_bytes(pair[0]), u32::from_le_bytes(pair[1]))).collect();
@@ -114,9 +108,11 @@ impl Run {
 
     /// Where the cells `range` begin among the rows, and the end of the last.
     pub fn starts(&self, range: Range<u32>) -> Result<Vec<u64>> {
-        let file = File::open(&self.path).map_err(Error::io(&self.path))?;
-        let starts =
-            self.numbers::<8>(&file, HEAD + 8 * u64::from(range.start), u64::from(range.end - range.start) + 1)?;
+        let starts = self.numbers::<8>(
+            &self.stored.raw_again()?,
+            HEAD + 8 * u64::from(range.start),
+            u64::from(range.end - range.start) + 1,
+        )?;
         Ok(starts.into_iter().map(u64::from_le_bytes).collect())
     }
 
@@ -126,7 +122,7 @@ impl Run {
         if rows.is_empty() {
             return Ok(read);
         }
-        let file = File::open(&self.path).map_err(Error::io(&self.path))?;
+        let file = self.stored.raw_again()?;
         let count = rows.end - rows.start;
         let cell_starts = self.starts(cells.clone())?;
         let ids = self.numbers::<8>(&file, self.ids_at() + 8 * rows.start, count)?;
@@ -146,7 +142,7 @@ impl Run {
             if wanted(&read.probes[before..]) {
                 chosen.push(row);
                 read.ids.push(ImageId(u64::from_le_bytes(id)));
-                read.cells.push(cells.start + u32::try_from(cell).map_err(|e| Error::data(&self.path, e))?);
+                read.cells.push(cells.start + u32::try_from(cell).map_err(|e| Error::data(&self.stored.path, e))?);
                 read.settled.push(flag != 0);
                 read.probe_starts.push(read.probes.len());
             } else {
@@ -158,7 +154,7 @@ impl Run {
     }
 
     /// The vectors of some rows, ascending. What lies between near ones is read with them.
-    fn vectors(&self, file: &File, rows: &[u64]) -> Result<Vec<f16>> {
+    fn vectors(&self, file: &Checked, rows: &[u64]) -> Result<Vec<f16>> {
         let mut halves = vec![f16::ZERO; rows.len() * self.d];
         let (mut rest, mut between) = (&mut halves[..], Vec::new());
         for near in rows.chunk_by(|a, b| b - a <= BETWEEN_ROWS) {
@@ -167,12 +163,12 @@ impl Run {
             let some;
             (some, rest) = rest.split_at_mut(near.len() * self.d);
             if last - first + 1 == near.len() as u64 {
-                file.read_exact_at(some.as_mut_bytes(), at).map_err(Error::io(&self.path))?;
+                file.read_exact_at(some.as_mut_bytes(), at)?;
                 continue;
             }
             let place = |row: u64| usize::try_from(row - first).unwrap_or(usize::MAX) * self.d;
             between.resize(place(last + 1), f16::ZERO);
-            file.read_exact_at(between.as_mut_bytes(), at).map_err(Error::io(&self.path))?;
+            file.read_exact_at(between.as_mut_bytes(), at)?;
             for (to, &row) in some.chunks_mut(self.d).zip(near) {
                 to.copy_from_slice(&between[place(row)..][..self.d]);
             }
@@ -184,10 +180,10 @@ impl Run {
     }
 
     /// `count` numbers of `N` bytes from `at` on.
-    fn numbers<const N: usize>(&self, file: &File, at: u64, count: u64) -> Result<Vec<[u8; N]>> {
-        let count = usize::try_from(count).map_err(|e| Error::data(&self.path, e))?;
+    fn numbers<const N: usize>(&self, file: &Checked, at: u64, count: u64) -> Result<Vec<[u8; N]>> {
+        let count = usize::try_from(count).map_err(|e| Error::data(&self.stored.path, e))?;
         let mut numbers = vec![[0; N]; count];
-        file.read_exact_at(numbers.as_flattened_mut(), at).map_err(Error::io(&self.path))?;
+        file.read_exact_at(numbers.as_flattened_mut(), at)?;
         Ok(numbers)
     }
 
@@ -249,6 +245,7 @@ fn unpack(bytes: &[u8], to: &mut Vec<u32>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::io::checked::Published;
 
     #[test]
     fn any_slice_of_a_run_comes_back() -> Result<()> {
@@ -262,8 +259,9 @@ mod tests {
             probe_starts: vec![0, 1, 2, 2, 4, 4],
             probes: vec![200, 7, 70_000, 9],
         };
-        write(&path, &rows, 3, 5, &[(0, 1), (1, 0)])?;
-        let run = Run::open(&path)?;
+        let written = write(&path, &rows, 3, 5, &[(0, 1), (1, 0)])?;
+        let published = Published { name: "run".into(), bytes: written.bytes, tail: written.tail };
+        let run = Run::open(&Stored { path, published: Some(published) })?;
         assert_eq!((run.d, &run.ties[..]), (3, &[(0, 1), (1, 0)][..]));
         assert_eq!(run.starts(1..5)?, [1, 1, 4, 5, 5]);
         let back = run.read(2..4, 2..5, |_| true)?;
@@ -279,7 +277,8 @@ mod tests {
         let back = run.read(0..4, 0..5, |probes| !probes.is_empty() && probes != [200])?;
         assert_eq!((back.ids, back.cells), ([10, 12].map(ImageId).to_vec(), vec![0, 2]));
         assert_eq!(back.halves, [0, 1, 2, 6, 7, 8].map(|x: u8| f16::from(x)));
-        assert!(matches!(Run::open(&folder.path().join("none")), Err(Error::Io { .. })));
+        let none = Stored::from(&folder.path().join("none"));
+        assert!(matches!(Run::open(&none), Err(Error::Io { .. })));
         Ok(())
     }
 }

@@ -13,6 +13,7 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 
 use crate::error::{Error, Result};
+use crate::io::checked::Stored;
 use crate::io::part::{self, Layout, PartWriter, Written};
 use crate::io::row::{self, Cell};
 use crate::types::ImageId;
@@ -83,12 +84,12 @@ impl VectorWriter {
 }
 
 /// The embeddings of a part, in blocks of at most 8,192 rows.
-pub fn read(path: &Path) -> Result<impl Iterator<Item = Result<Vectors>> + use<>> {
-    let path_of_part = path.to_path_buf();
-    let batches = part::read(path, &["id", "embedding"], BATCH_ROWS)?;
+pub fn read(part: &Stored) -> Result<impl Iterator<Item = Result<Vectors>> + use<>> {
+    let path = part.path.clone();
+    let batches = part::read(part, &["id", "embedding"], BATCH_ROWS)?;
     Ok(batches.map(move |batch| {
         let batch = batch?;
-        let fault = |message: String| Error::data(&path_of_part, message);
+        let fault = |message: String| Error::data(&path, message);
         let ids = row::column::<ImageId>(&batch, "id").map_err(fault)?;
         let schema = batch.schema();
         let (index, field) = schema.column_with_name("embedding").ok_or_else(|| fault("has no embedding".into()))?;

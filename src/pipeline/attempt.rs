@@ -3,6 +3,7 @@
 //! An attempt leaves a *try* for as long as it has not succeeded, so that anyone can see what runs, what failed, and where. Two
 //! attempts at a task may overlap (a node that was given up lives on): the first to publish its marker stands.
 
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -203,8 +204,12 @@ impl Work<'_> {
         let order =
             Order { common: &planned.plan.common, knobs: &planned.plan.knobs, spec: &planned.plan.tasks[number] };
         let begin = Instant::now();
-        if let Err(error) = run_stage(planned.kind, self.phase, order, &mut task) {
+        if let Err(error) = caught(|| run_stage(planned.kind, self.phase, order, &mut task)) {
             sweep_attempt(&aside)?;
+            // Its step makes it again; nobody is to read it meanwhile.
+            if let Error::Damaged { part: Some(part), .. } = &error {
+                store.work.set_aside(part)?;
+            }
             return Err(error);
         }
         let outcome = task.outcome;
@@ -240,6 +245,15 @@ impl Work<'_> {
         }
         Ok(Ended::Lost(stands))
     }
+}
+
+/// A task that panics has failed, and the others go on.
+fn caught(run: impl FnOnce() -> Result<()>) -> Result<()> {
+    std::panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        let message = format!("the task panicked: {}", text.unwrap_or("no reason was given"));
+        Err(Error::usage(message, "this is a fault of lvd: please report it, with what stands above"))
+    })
 }
 
 /// Copies of a bucket's parts that a task has read; removed when it ends.

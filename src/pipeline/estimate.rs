@@ -181,7 +181,7 @@ fn summaries(pipeline: &Pipeline) -> Result<BTreeMap<String, Summary>> {
 fn measured(pipeline: &Pipeline, step: &str) -> Result<BTreeMap<String, f64>> {
     let mut found: BTreeMap<String, f64> = BTreeMap::new();
     let Some(path) = pipeline.store.file(step, "report.parquet")? else { return Ok(found) };
-    for batch in row::read::<TaskReport>(&path)? {
+    for batch in row::read::<TaskReport>(&(&path).into())? {
         for task in batch? {
             if let (Some(seconds), Some(threads)) = (task.seconds, task.threads) {
                 *found.entry(task.phase).or_default() += seconds * f64::from(threads);

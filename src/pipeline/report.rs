@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::{Error, Result};
-use crate::io::publish;
-use crate::io::row;
+use crate::io::part::sha256;
+use crate::io::{download, publish, row, sealed};
 use crate::ops::histogram::Histogram;
 use crate::pipeline::check::{Pipeline, Step};
 use crate::pipeline::runner::FORMAT;
@@ -128,12 +128,19 @@ pub fn summarise(pipeline: &Pipeline, step: &Step, phases: &[(Phase, Planned, Ve
         let sum = |of: fn(&Marker) -> u64| markers.iter().map(of).sum::<u64>();
         let (rows_in, rows_out) = (sum(|marker| marker.outcome.rows_in), sum(|marker| marker.outcome.rows_out));
         if phase.counts {
-            assert!(
-                handed_on.is_none_or(|rows| rows == rows_in),
-                "{}/{}: {handed_on:?} rows were handed on, {rows_in} came in",
-                step.name,
-                phase.name
-            );
+            if let Some(rows) = handed_on.filter(|&rows| rows != rows_in) {
+                return Err(does_not_add_up(
+                    pipeline,
+                    step,
+                    phase,
+                    &format!("{rows} rows were handed on, {rows_in} came in"),
+                ));
+            }
+            if let Some(marker) = markers.iter().find(|marker| !marker.outcome.balances()) {
+                let outcome = &marker.outcome;
+                let text = format!("{} rows in are not {} out and drops", outcome.rows_in, outcome.rows_out);
+                return Err(does_not_add_up(pipeline, step, phase, &text));
+            }
             if handed_on.is_none() {
                 summary.rows_in = rows_in;
             }
@@ -145,7 +152,7 @@ pub fn summarise(pipeline: &Pipeline, step: &Step, phases: &[(Phase, Planned, Ve
         }
         if phase.costly && rows_in > 0 {
             #[expect(clippy::cast_precision_loss, reason = "a share needs no more")]
-            let share = (rows_in - rows_out) as f64 / rows_in as f64;
+            let share = rows_in.saturating_sub(rows_out) as f64 / rows_in as f64;
             summary.failed_share = Some(summary.failed_share.map_or(share, |known| known.max(share)));
         }
         for marker in markers {
@@ -160,9 +167,19 @@ pub fn summarise(pipeline: &Pipeline, step: &Step, phases: &[(Phase, Planned, Ve
             summary.peak_memory_bytes = summary.peak_memory_bytes.max(marker.peak_memory_bytes);
         }
     }
-    let dropped: u64 = summary.drops.values().sum();
-    assert_eq!(summary.rows_in, summary.rows_out + dropped, "{}: rows in are not rows out and drops", step.name);
     Ok(summary)
+}
+
+/// Tasks check this when they end: a marker was changed since, or is another pipeline's.
+fn does_not_add_up(pipeline: &Pipeline, step: &Step, phase: &Phase, fact: &str) -> Error {
+    let folder = pipeline.store.work.named(&format!("{}/_done/{}", step.name, phase.name));
+    Error::usage(
+        format!("{}/{}: {fact}", step.name, phase.name),
+        format!(
+            "a marker in {} does not belong there: remove that folder, and its tasks are done again",
+            folder.display()
+        ),
+    )
 }
 
 /// The content of the tables a step reads.
@@ -183,13 +200,26 @@ fn made_by() -> BTreeMap<String, String> {
     versions
 }
 
-/// Writes the step's reports into its folder.
+/// The first of a step's files for people that is gone, or not as the manifest has it.
+pub fn first_wrong(store: &Store, step: &str, manifest: &Manifest) -> Result<Option<String>> {
+    for (name, expected) in &manifest.reports {
+        let path = format!("{step}/{name}");
+        if store.work.read(&path)?.is_none_or(|bytes| sha256(&bytes) != *expected) {
+            return Ok(Some(store.work.named(&path).display().to_string()));
+        }
+    }
+    // A manifest of an earlier version does not know them.
+    Ok(manifest.reports.is_empty().then(|| format!("{step}/summary.json")))
+}
+
+/// Writes the step's reports into its folder, and returns the SHA-256 of each.
 pub fn write(
     store: &Store,
     summary: &Summary,
     phases: &[(Phase, Planned, Vec<Marker>)],
     manifest: &Manifest,
-) -> Result<()> {
+) -> Result<BTreeMap<String, String>> {
+    let mut written = BTreeMap::new();
     let mut reports = Vec::new();
     let mut histograms: BTreeMap<String, Histogram> = BTreeMap::new();
     for (phase, _, markers) in phases {
@@ -212,16 +242,23 @@ pub fn write(
     row::replace(&folder.join("report.parquet"), reports)?;
     row::replace(&folder.join("histogram.parquet"), bins.collect())?;
     for name in ["report.parquet", "histogram.parquet"] {
+        written.insert(name.to_owned(), download::sha256_of(&folder.join(name))?);
         store.work.hand_in(&format!("{}/{name}", summary.step))?;
     }
-    store.work.replace_json(&format!("{}/summary.json", summary.step), summary)?;
+    let mut put = |name: &str, bytes: Vec<u8>| {
+        written.insert(name.to_owned(), sha256(&bytes));
+        store.work.replace(&format!("{}/{name}", summary.step), bytes)
+    };
+    put("summary.json", sealed::seal(summary).map_err(|e| Error::data("the summary", e))?)?;
     // A table of one part is handed out under a plain name too, where people look for it.
     if let Some(part) = manifest.tables.get("composition").and_then(|table| table.parts.first()) {
-        let bytes = store.work.read(&part.path)?;
-        let bytes = bytes.ok_or_else(|| Error::data(store.work.named(&part.path), "is gone"))?;
-        store.work.replace(&format!("{}/composition.parquet", summary.step), bytes)?;
+        let bytes = store.work.read(&part.path)?.unwrap_or_default();
+        if sha256(&bytes) != part.sha256 {
+            return Err(part.stored(store.work.named(&part.path)).damaged("is gone, or not as it was written"));
+        }
+        put("composition.parquet", bytes)?;
     }
-    Ok(())
+    Ok(written)
 }
 
 fn task_report(phase: &Phase, task: u32, marker: &Marker) -> TaskReport {

@@ -3,11 +3,11 @@
 //! Killed at any point, the same call goes on: what is done is known by its marker alone, and a task's key is the hash of all
 //! that decides its bytes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
 use crate::io::work_folder::Lock;
@@ -68,23 +68,90 @@ pub struct Options<'a> {
 
 /// Gives every task of a plan its key.
 pub fn with_keys(kind: StageKind, phase: Phase, plan: PhasePlan, catalog: &Catalog) -> Result<Planned> {
-    let key = |spec| {
-        let key = fingerprint(&json!([FORMAT, kind.name(), phase.name, plan.common, spec]))?;
-        Ok(key[..24].to_owned())
-    };
-    let keys = plan.tasks.iter().map(key).collect::<Result<Vec<_>>>()?;
+    let keys = plan.tasks.iter().map(|spec| key(kind, phase.name, &plan.common, spec)).collect::<Result<Vec<_>>>()?;
     let (repeatable, catalog) = (phase.repeatable, catalog.absolute()?);
     Ok(Planned { key: fingerprint(&keys)?, kind, repeatable, catalog, keys, plan })
+}
+
+/// A task's key: the hash of all that decides its bytes.
+fn key(kind: StageKind, phase: &str, common: &Value, spec: &Value) -> Result<String> {
+    Ok(fingerprint(&json!([FORMAT, kind.name(), phase, common, spec]))?[..24].to_owned())
+}
+
+/// Refuses a plan that was read from the work folder and in which a task is not what its key says.
+pub fn check_key(work: &Work, number: usize) -> Result<()> {
+    let (planned, known) = (work.planned, work.key(number)?);
+    let spec = planned.plan.tasks.get(number).unwrap_or(&Value::Null);
+    if key(planned.kind, work.phase, &planned.plan.common, spec)? == known {
+        return Ok(());
+    }
+    let message = format!("task {number} of {}/{} is not the one that was planned", work.step, work.phase);
+    Err(Error::usage(message, "plan the phase again, with this version of lvd: lvd run FILE, or lvd plan FILE --tasks"))
 }
 
 /// Brings the steps in `range` (indices) up to date, in order.
 pub fn run(pipeline: &Pipeline, steps: &[usize], options: &Options) -> Result<()> {
     let _lock = lock(&pipeline.store, options)?;
+    pipeline.store.work.sweep()?;
     pipeline.store.record_datasets(pipeline.catalog.sources.keys())?;
-    for &index in steps {
-        run_step(pipeline, &pipeline.steps[index], options)?;
+    let mut mended = Mended::new(pipeline)?;
+    let mut place = 0;
+    while let Some(&index) = steps.get(place) {
+        match run_step(pipeline, &pipeline.steps[index], options) {
+            Ok(()) => place += 1,
+            Err(error) => place = mended.first_to_run_again(pipeline, steps, error, options)?,
+        }
     }
     Ok(())
+}
+
+/// Damaged parts that tasks came across and set aside: their steps make them again, each part once.
+struct Mended {
+    /// All that were ever set aside, as they are called now.
+    seen: HashSet<String>,
+    /// What this run makes again.
+    parts: HashSet<String>,
+}
+
+impl Mended {
+    fn new(pipeline: &Pipeline) -> Result<Self> {
+        let mut seen = HashSet::new();
+        for step in &pipeline.steps {
+            seen.extend(pipeline.store.work.damaged(&step.name)?.into_iter().map(|(_, aside)| aside));
+        }
+        Ok(Self { seen, parts: HashSet::new() })
+    }
+
+    /// The place in `steps` from which to go on after `error`; `error` itself where no damage explains it.
+    fn first_to_run_again(
+        &mut self,
+        pipeline: &Pipeline,
+        steps: &[usize],
+        error: Error,
+        options: &Options,
+    ) -> Result<usize> {
+        let mut first: Option<usize> = None;
+        for (index, step) in pipeline.steps.iter().enumerate() {
+            for (part, aside) in pipeline.store.work.damaged(&step.name)? {
+                if !self.seen.insert(aside.clone()) {
+                    continue;
+                }
+                let place = steps.iter().position(|&known| known == index);
+                if place.is_none() || !self.parts.insert(part.clone()) {
+                    return Err(error);
+                }
+                let work = &pipeline.store.work;
+                let (part, aside) = (work.named(&part), work.named(&aside));
+                (options.tell)(Event::Warning(format!(
+                    "{} was damaged: it is made again, and lies in {} for you to look at and remove",
+                    part.display(),
+                    aside.display()
+                )));
+                first = first.min(place).or(place);
+            }
+        }
+        first.ok_or(error)
+    }
 }
 
 /// A phase whose tasks somebody else is to run.
@@ -116,9 +183,11 @@ pub fn advance<'a>(pipeline: &'a Pipeline, steps: &[usize], options: &Options) -
         match survey(pipeline, step)? {
             Survey::Waiting { .. } => {}
             Survey::Whole { phases } => finish(pipeline, step, &phases, false, options)?,
-            Survey::Open { phase, planned, done } => {
+            Survey::Open { phase, planned, done, damaged } => {
+                say_damaged(&damaged, options);
                 if phase.costly && !options.replace {
-                    refuse_to_replace(step, phase, &planned, pipeline.store.manifest(&step.name)?.as_ref())?;
+                    let before = pipeline.store.manifest_to_replace(&step.name, &warning(options))?;
+                    refuse_to_replace(step, phase, &planned, before.as_ref())?;
                 }
                 let missing: Vec<usize> = (0..done.len()).filter(|&number| done[number].is_none()).collect();
                 pipeline.store.open_phase(&step.name, phase.name, &planned, &missing)?;
@@ -147,7 +216,7 @@ fn lock(store: &Store, options: &Options) -> Result<Lock> {
 
 fn run_step(pipeline: &Pipeline, step: &Step, options: &Options) -> Result<()> {
     (options.tell)(Event::StepBegins(&step.name));
-    let before = pipeline.store.manifest(&step.name)?;
+    let before = pipeline.store.manifest_to_replace(&step.name, &warning(options))?;
     let mut ran = false;
     loop {
         match survey(pipeline, step)? {
@@ -158,7 +227,8 @@ fn run_step(pipeline: &Pipeline, step: &Step, options: &Options) -> Result<()> {
                     hint,
                 ));
             }
-            Survey::Open { phase, planned, done } => {
+            Survey::Open { phase, planned, done, damaged } => {
+                say_damaged(&damaged, options);
                 if phase.costly && !options.replace {
                     refuse_to_replace(step, phase, &planned, before.as_ref())?;
                 }
@@ -168,6 +238,22 @@ fn run_step(pipeline: &Pipeline, step: &Step, options: &Options) -> Result<()> {
             Survey::Whole { phases } => return finish(pipeline, step, &phases, ran, options),
         }
     }
+}
+
+/// Most files that are named one by one.
+const NAMED: usize = 10;
+
+fn say_damaged(damaged: &[String], options: &Options) {
+    for text in damaged.iter().take(NAMED) {
+        (options.tell)(Event::Warning(format!("{text}: its task is done again")));
+    }
+    if damaged.len() > NAMED {
+        (options.tell)(Event::Warning(format!("and {} more files are damaged or gone", damaged.len() - NAMED)));
+    }
+}
+
+fn warning<'a>(options: &'a Options) -> impl Fn(String) + 'a {
+    |text| (options.tell)(Event::Warning(text))
 }
 
 /// Ingested images and vectors cost hours: a changed setting must not replace them by surprise.
@@ -217,6 +303,7 @@ fn run_phase(
     let failed: Vec<Failure> = match &options.engine {
         Engine::Local { threads, at_once } => {
             forget_ended(&work)?;
+            pipeline.store.sweep(&step.name)?;
             let progress = |rows| (options.tell)(Event::Rows(rows));
             let failed = engine::local(&missing, phase.at_once.max(*at_once), &|number| {
                 let result = work.attempt(number, *threads, &progress);
@@ -295,12 +382,19 @@ fn finish(
     }
     let keys: Vec<&str> = phases.iter().map(|(_, planned, _)| planned.key.as_str()).collect();
     let tasks = phases.iter().map(|(phase, planned, _)| (phase.name.to_owned(), planned.keys.clone())).collect();
-    let manifest = Manifest { key: fingerprint(&keys)?, tasks, tables };
-    let before = pipeline.store.manifest(&step.name)?;
-    let fresh = ran || before.is_none_or(|before| before.key != manifest.key);
+    let mut manifest = Manifest { key: fingerprint(&keys)?, tasks, tables, reports: BTreeMap::new() };
+    let before = pipeline.store.manifest_to_replace(&step.name, &|_| ())?;
+    let before = before.filter(|before| before.key == manifest.key);
+    let fresh = ran || before.is_none();
     let summary = report::summarise(pipeline, step, phases)?;
-    if fresh {
-        report::write(&pipeline.store, &summary, phases, &manifest)?;
+    let wrong = before.map_or(Ok(None), |before| report::first_wrong(&pipeline.store, &step.name, &before))?;
+    if let Some(file) = wrong.as_ref().filter(|_| !fresh) {
+        (options.tell)(Event::Note(format!(
+            "{file} is not as it was written: the reports of the step are written again"
+        )));
+    }
+    if fresh || wrong.is_some() {
+        manifest.reports = report::write(&pipeline.store, &summary, phases, &manifest)?;
         pipeline.store.close(&step.name, &manifest)?;
     }
     pipeline.store.collect(&step.name, &manifest)?;

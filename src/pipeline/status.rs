@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::error::Result;
 use crate::pipeline::check::{Pipeline, Step};
 use crate::pipeline::runner::with_keys;
-use crate::pipeline::store::{Marker, Planned};
+use crate::pipeline::store::{Done, Marker, Planned};
 use crate::stages::Phase;
 use crate::stages::known::{Known, Table};
 use crate::stages::task::Outcome;
@@ -26,6 +26,8 @@ pub enum Survey {
         planned: Planned,
         /// The markers of those that are done.
         done: Vec<Option<Marker>>,
+        /// What is not whole any more, in words.
+        damaged: Vec<String>,
     },
     /// Everything is done.
     Whole {
@@ -74,9 +76,12 @@ fn walk(pipeline: &Pipeline, step: &Step, inputs: &BTreeMap<String, Table>, need
         let known = Known { catalog: &pipeline.catalog, inputs, earlier: &earlier };
         let planned = with_keys(step.stage.kind(), phase, step.stage.plan(phase.name, &known)?, &pipeline.catalog)?;
         let needed = number >= needed_from || !phase.scratch;
-        let done = pipeline.store.markers(&step.name, phase.name, &planned.keys, needed)?;
+        let Done { markers: done, mut damaged } =
+            pipeline.store.markers(&step.name, phase.name, &planned.keys, needed)?;
         if done.iter().any(Option::is_none) {
-            return Ok(Survey::Open { phase, planned, done });
+            // Scratch is gone once the step was whole, and then that is no damage.
+            damaged.retain(|text| !phase.scratch || !text.ends_with("is gone"));
+            return Ok(Survey::Open { phase, planned, done, damaged });
         }
         let markers: Vec<Marker> = done.into_iter().flatten().collect();
         earlier.insert(phase.name, markers.iter().map(|marker| marker.outcome.clone()).collect());

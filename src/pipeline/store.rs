@@ -8,8 +8,11 @@
 //! STEP/_tries/PHASE/KEY.WHO.json                   an attempt that runs, was killed, or failed; gone when it succeeds
 //! STEP/_done/PHASE/KEY.json                        a marker a task: it is done, and this is what it gave
 //! _slurm/STEP.PHASE.N/                             a submission: its script, its tasks, its logs
+//! STEP/_damaged/...                                parts that were not as they were written; nobody reads them
 //! datasets.json                                    numbers of the sources, never reused
 //! ```
+//!
+//! Bookkeeping tells by itself whether it is whole (`io::sealed`), and parts are checked by whoever reads them (`io::checked`).
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -18,8 +21,9 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::io::publish;
-use crate::io::work_folder::{Lock, WorkFolder};
+use crate::io::checked::Stored;
+use crate::io::work_folder::{DAMAGED, Lock, WorkFolder};
+use crate::io::{publish, sealed};
 use crate::pipeline::attempt::{Try, Who};
 use crate::pipeline::report::Summary;
 use crate::stages::catalog::Catalog;
@@ -80,6 +84,18 @@ pub struct Manifest {
     pub tasks: BTreeMap<String, Vec<String>>,
     /// Its tables by name; the main one is named by the empty string.
     pub tables: BTreeMap<String, Table>,
+    /// SHA-256 of its files for people, by name.
+    #[serde(default)]
+    pub reports: BTreeMap<String, String>,
+}
+
+/// What is known of a phase's tasks.
+#[derive(Debug, Default)]
+pub struct Done {
+    /// The markers of those that are done, in task order; `None` for a task that is not, or whose parts are gone.
+    pub markers: Vec<Option<Marker>>,
+    /// What was there and is not whole any more, so that its task counts as not done.
+    pub damaged: Vec<String>,
 }
 
 /// The folder of a step's checkpoints.
@@ -94,6 +110,9 @@ const DONE: &str = "_done";
 const TEMPORARIES: &str = "_tmp";
 /// Where the numbers of the sources are.
 const DATASETS: &str = "datasets.json";
+
+/// What to do where the numbers cannot be read: ids are made of them.
+const NO_DATASETS: &str = "ids are made of these numbers: put the file back from a copy, or use another --work";
 
 /// A work folder with its steps.
 #[derive(Clone, Debug)]
@@ -113,9 +132,9 @@ impl Store {
         self.work.lock()
     }
 
-    /// A file of a part that can be opened: where it lies, or a copy.
-    pub fn part(&self, part: &Part) -> Result<PathBuf> {
-        self.work.fetch(&part.path, self.work.root())
+    /// A part that can be opened: where it lies, or a copy.
+    pub fn part(&self, part: &Part) -> Result<Stored> {
+        Ok(part.stored(self.work.fetch(&part.path, self.work.root())?))
     }
 
     /// A file of a step that can be opened; `None` where there is none.
@@ -129,12 +148,12 @@ impl Store {
 
     /// The summary of a step that is whole.
     pub fn summary(&self, step: &str) -> Result<Option<Summary>> {
-        self.work.read_json(&format!("{step}/summary.json"))
+        self.work.read_json(&format!("{step}/summary.json"), "lvd run FILE writes it again")
     }
 
     /// The number of each named source: as recorded, or the next free one. Nothing is written.
     pub fn dataset_numbers<'a>(&self, names: impl Iterator<Item = &'a String>) -> Result<HashMap<String, u16>> {
-        let mut numbers: HashMap<String, u16> = self.work.read_json(DATASETS)?.unwrap_or_default();
+        let mut numbers: HashMap<String, u16> = self.work.read_json(DATASETS, NO_DATASETS)?.unwrap_or_default();
         for name in names {
             let next = numbers.values().max().map_or(Some(0), |highest| highest.checked_add(1));
             let next =
@@ -147,7 +166,7 @@ impl Store {
     /// Records the numbers of the sources for good.
     pub fn record_datasets<'a>(&self, names: impl Iterator<Item = &'a String>) -> Result<()> {
         let numbers: BTreeMap<String, u16> = self.dataset_numbers(names)?.into_iter().collect();
-        if self.work.read_json::<BTreeMap<String, u16>>(DATASETS)?.as_ref() == Some(&numbers) {
+        if self.work.read_json::<BTreeMap<String, u16>>(DATASETS, NO_DATASETS)?.as_ref() == Some(&numbers) {
             return Ok(());
         }
         self.work.replace_json(DATASETS, &numbers)
@@ -155,7 +174,19 @@ impl Store {
 
     /// The manifest of a step that is whole.
     pub fn manifest(&self, step: &str) -> Result<Option<Manifest>> {
-        self.work.read_json(&format!("{step}/_manifest.json"))
+        let hint = "lvd run FILE writes it again, from the markers of its tasks";
+        self.work.read_json(&format!("{step}/_manifest.json"), hint)
+    }
+
+    /// The same, for whoever is about to write it anew: a damaged one is none, and `warn` is told.
+    pub fn manifest_to_replace(&self, step: &str, warn: &dyn Fn(String)) -> Result<Option<Manifest>> {
+        match self.manifest(step) {
+            Err(damaged @ Error::Bookkeeping { .. }) => {
+                warn(format!("{damaged}: it is written again"));
+                Ok(None)
+            }
+            read => read,
+        }
     }
 
     /// Makes a step whole.
@@ -165,7 +196,8 @@ impl Store {
 
     /// The plan of a phase; none once the step is whole.
     pub fn planned(&self, step: &str, phase: &str) -> Result<Option<Planned>> {
-        self.work.read_json(&plan(step, phase))
+        let hint = "plan the phase again: lvd run FILE, or lvd plan FILE --tasks";
+        self.work.read_json(&plan(step, phase), hint)
     }
 
     /// Whether the phase is still planned: its step is not whole.
@@ -184,7 +216,8 @@ impl Store {
 
     /// The marker of a task, if it is done.
     pub fn done(&self, step: &str, phase: &str, key: &str) -> Result<Option<Marker>> {
-        self.work.read_json(&marker(step, phase, key))
+        let hint = "lvd run FILE does its task again";
+        self.work.read_json(&marker(step, phase, key), hint)
     }
 
     /// The keys of all tasks of a phase that are done, of this plan and of earlier ones.
@@ -193,39 +226,64 @@ impl Store {
         Ok(names.into_iter().filter_map(|name| name.strip_suffix(".json").map(str::to_owned)).collect())
     }
 
-    /// The markers of a phase's tasks, in task order; `None` for a task that is not done, or whose parts are gone although they are
-    /// `needed`.
-    pub fn markers(&self, step: &str, phase: &str, keys: &[String], needed: bool) -> Result<Vec<Option<Marker>>> {
+    /// The markers of a phase's tasks. A task whose parts are `needed` and not there with their sizes is not done.
+    pub fn markers(&self, step: &str, phase: &str, keys: &[String], needed: bool) -> Result<Done> {
         let there = self.done_keys(step, phase)?;
-        let read = |key: &String| {
-            let marker = if there.contains(key) { self.done(step, phase, key)? } else { None };
+        let read = |key: &String| -> Result<(Option<Marker>, Vec<String>)> {
+            let marker = if there.contains(key) { self.done(step, phase, key) } else { Ok(None) };
             match marker {
-                Some(marker) if !needed || self.whole(&marker.outcome)? => Ok(Some(marker)),
-                _ => Ok(None),
+                Err(damaged @ Error::Bookkeeping { .. }) => Ok((None, vec![damaged.to_string()])),
+                Ok(Some(marker)) if needed => {
+                    let wrong = self.wrong_sizes(&marker.outcome)?;
+                    Ok(if wrong.is_empty() { (Some(marker), wrong) } else { (None, wrong) })
+                }
+                marker => Ok((marker?, Vec::new())),
             }
         };
-        keys.par_iter().map(read).collect()
+        let found = keys.par_iter().map(read).collect::<Result<Vec<_>>>()?;
+        let (markers, damaged): (Vec<_>, Vec<_>) = found.into_iter().unzip();
+        Ok(Done { markers, damaged: damaged.into_iter().flatten().collect() })
     }
 
-    /// Whether every part is there with its size.
-    fn whole(&self, outcome: &Outcome) -> Result<bool> {
+    /// The parts that are not there with their sizes, in words.
+    fn wrong_sizes(&self, outcome: &Outcome) -> Result<Vec<String>> {
+        let mut wrong = Vec::new();
         for part in &outcome.parts {
-            if self.work.size(&part.path)? != Some(part.bytes) {
-                return Ok(false);
+            let path = self.work.named(&part.path);
+            match self.work.size(&part.path)? {
+                Some(bytes) if bytes == part.bytes => {}
+                Some(bytes) => {
+                    wrong.push(format!("{} has {bytes} bytes, and {} were written", path.display(), part.bytes));
+                }
+                None => wrong.push(format!("{} is gone", path.display())),
             }
         }
-        Ok(true)
+        Ok(wrong)
+    }
+
+    /// The parts of all markers in a step's folder that can be read.
+    pub fn marked_parts(&self, step: &str) -> Result<Vec<Part>> {
+        let folder = format!("{step}/{DONE}");
+        if !self.work.is_bucket() && !self.work.root().join(&folder).is_dir() {
+            return Ok(Vec::new());
+        }
+        let mut parts = Vec::new();
+        for (path, _) in self.work.files(&folder)? {
+            let marker: Result<Option<Marker>> = self.work.read_json(&path, "lvd run FILE does its task again");
+            parts.extend(marker?.into_iter().flat_map(|marker| marker.outcome.parts));
+        }
+        Ok(parts)
     }
 
     /// Publishes a marker. The marker that stands is returned: this one, or that of another attempt that was first.
     pub fn mark(&self, step: &str, phase: &str, mine: Marker, aside: &Path) -> Result<Marker> {
         let path = marker(step, phase, &mine.key);
-        let bytes = serde_json::to_vec_pretty(&mine).map_err(|e| Error::data(self.work.named(&path), e))?;
+        let bytes = sealed::seal(&mine).map_err(|e| Error::data(self.work.named(&path), e))?;
         publish::write_aside(aside, &bytes)?;
         if self.work.create(aside, &path)? {
             return Ok(mine);
         }
-        let stands = self.work.read_json(&path)?;
+        let stands = self.done(step, phase, &mine.key)?;
         stands.ok_or_else(|| Error::data(self.work.named(&path), "was there a moment ago"))
     }
 
@@ -262,8 +320,10 @@ impl Store {
         let names = self.work.names(&folder)?;
         for name in names.iter().filter(|name| !name.contains(".tmp-")) {
             // A file that has gone meanwhile is an attempt that has succeeded.
-            if let Some(attempt) = self.work.read_json(&format!("{folder}/{name}"))? {
-                tries.push(attempt);
+            // One that cannot be read says nothing.
+            match self.work.read_json(&format!("{folder}/{name}"), "") {
+                Err(Error::Bookkeeping { .. }) | Ok(None) => {}
+                attempt => tries.extend(attempt?),
             }
         }
         Ok(tries)
@@ -280,7 +340,21 @@ impl Store {
             let name = path.rsplit('/').next().unwrap_or(&path);
             let is_ours =
                 ours.iter().any(|ours| path.starts_with(ours)) || name.starts_with("part-") || name.contains(".tmp-");
-            if is_ours && !keep.contains(&path) {
+            let is_damaged = path.starts_with(&format!("{step}/{DAMAGED}/"));
+            if is_ours && !is_damaged && !keep.contains(&path) {
+                self.work.remove(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what processes that are no more have left in a step's folder.
+    pub fn sweep(&self, step: &str) -> Result<()> {
+        if self.work.is_bucket() || !self.work.root().join(step).is_dir() {
+            return Ok(());
+        }
+        for (path, _) in self.work.files(step)? {
+            if publish::is_left_behind(path.rsplit('/').next().unwrap_or(&path)) {
                 self.work.remove(&path)?;
             }
         }

@@ -1,10 +1,12 @@
 //! What is known when a phase is planned: the tables that are whole, and what the step's earlier phases gave.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::io::checked::{Published, Stored, Tail};
 use crate::io::part::sha256;
 use crate::stages::catalog::Catalog;
 use crate::stages::task::Outcome;
@@ -23,8 +25,20 @@ pub struct Part {
     pub bytes: u64,
     /// SHA-256 of its bytes.
     pub sha256: String,
+    /// Its end, with the checksums of its blocks; none in a part of an earlier version, or of a kind that is read whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tail: Option<Tail>,
     /// The shard of images whose facts it holds, for tables that follow the shards.
     pub shard: Option<ShardId>,
+}
+
+impl Part {
+    /// The part as the file at `path`.
+    #[must_use]
+    pub fn stored(&self, path: PathBuf) -> Stored {
+        let published = Published { name: self.path.clone(), bytes: self.bytes, tail: self.tail };
+        Stored { path, published: Some(published) }
+    }
 }
 
 /// A table: its parts in order.

@@ -100,7 +100,7 @@ impl VectorShard {
     pub fn blocks(&self, task: &Task) -> Result<impl Iterator<Item = Result<Vectors>> + use<>> {
         let kept = self.selection.as_ref().map(|part| kept_ids(task, part)).transpose()?;
         let whitening = self.whitening.clone();
-        let blocks = vectors::read(&task.path(&self.vectors)?)?;
+        let blocks = vectors::read(&task.open(&self.vectors)?)?;
         Ok(blocks.map(move |block| {
             let mut block = block?;
             if let Some(whitening) = &whitening {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::{Error, Result};
+use crate::io::checked::Stored;
 use crate::io::download;
 use crate::io::images::ImageWriter;
 use crate::io::part::{FACTS, PartWriter, Written};
@@ -87,14 +88,25 @@ impl<'a> Task<'a> {
         Self { catalog, threads, progress, outcome: Outcome::default(), place }
     }
 
-    /// The file of a part.
-    pub fn path(&self, part: &Part) -> Result<PathBuf> {
-        self.place.work.fetch(&part.path, &self.place.copies)
+    /// A part to read, which is checked as it is read.
+    pub fn open(&self, part: &Part) -> Result<Stored> {
+        Ok(part.stored(self.place.work.fetch(&part.path, &self.place.copies)?))
+    }
+
+    /// The file of a part for a library that reads it whole, after a look at all its bytes.
+    pub fn whole(&self, part: &Part) -> Result<PathBuf> {
+        let stored = self.open(part)?;
+        let found = if stored.path.exists() { download::sha256_of(&stored.path)? } else { String::new() };
+        match found {
+            sha256 if sha256 == part.sha256 => Ok(stored.path),
+            sha256 if sha256.is_empty() => Err(stored.damaged("is gone")),
+            _ => Err(stored.damaged("is not as it was written")),
+        }
     }
 
     /// The rows of a part of facts.
     pub fn read<R: Row>(&self, part: &Part) -> Result<impl Iterator<Item = Result<Vec<R>>> + use<R>> {
-        crate::io::row::read(&self.path(part)?)
+        crate::io::row::read(&self.open(part)?)
     }
 
     /// All rows of a part of facts: for parts that are a shard long at most.
@@ -175,7 +187,7 @@ impl<'a> Task<'a> {
     pub fn publish_file(&mut self, aside: &Path, table: &str, extension: &str) -> Result<()> {
         let bytes = std::fs::metadata(aside).map_err(Error::io(aside))?.len();
         let sha256 = download::sha256_of(aside)?;
-        self.publish_as(Written { path: aside.into(), rows: 0, bytes, sha256 }, table, None, extension)
+        self.publish_as(Written { path: aside.into(), rows: 0, bytes, sha256, tail: None }, table, None, extension)
     }
 
     /// Publishes a file under a name that carries its content and this extension.
@@ -189,13 +201,14 @@ impl<'a> Task<'a> {
             format!("{:05}-{earlier}", self.place.number)
         };
         let path = format!("{folder}/part-{number}-{}.{extension}", &written.sha256[..8]);
-        self.place.work.create(&written.path, &path)?;
+        self.place.work.publish(&written, &path)?;
         self.outcome.parts.push(Part {
             table: table.to_owned(),
             path,
             rows: written.rows,
             bytes: written.bytes,
             sha256: written.sha256,
+            tail: written.tail,
             shard,
         });
         Ok(())

@@ -178,6 +178,15 @@ impl Bucket {
         }
     }
 
+    /// `false`: there is none.
+    pub fn rename(&self, path: &str, to: &str) -> Result<bool> {
+        match self.runtime.block_on(self.store.rename(&self.key(path), &self.key(to))) {
+            Ok(()) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(self.fault(path, &error)),
+        }
+    }
+
     pub fn names(&self, folder: &str) -> Result<Vec<String>> {
         let key = self.key(folder);
         let found = self.runtime.block_on(self.store.list_with_delimiter(Some(&key)));

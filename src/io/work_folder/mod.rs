@@ -9,13 +9,18 @@ use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
-use crate::io::publish;
+use crate::io::part::Written;
+use crate::io::{download, publish, sealed};
 use bucket::{Bucket, Lease};
+
+/// The folder of a step's damaged files.
+pub const DAMAGED: &str = "_damaged";
 
 /// A work folder; copies share what they hold.
 #[derive(Clone, Debug)]
@@ -78,12 +83,23 @@ impl WorkFolder {
         }
     }
 
+    /// Where a file of a folder lies. Names come from files, too, and whoever wrote those is not to reach beyond the work folder.
+    fn place(&self, path: &str) -> Result<PathBuf> {
+        let is_name = |name: &str| !matches!(name, "" | "." | "..") && !name.contains(['\0', '\\']);
+        if path.split('/').all(is_name) {
+            return Ok(self.root.join(path));
+        }
+        let message = format!("{path:?} in the bookkeeping of {} is no name of a file in it", self.location());
+        Err(Error::usage(message, "this work folder was tampered with: use another one"))
+    }
+
     /// A file's content; `None` where there is none.
     pub fn read(&self, path: &str) -> Result<Option<Vec<u8>>> {
+        let place = self.place(path)?;
         if let Some(bucket) = &self.bucket {
             return bucket.read(path);
         }
-        let path = self.root.join(path);
+        let path = place;
         match fs::read(&path) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -91,54 +107,107 @@ impl WorkFolder {
         }
     }
 
-    /// The JSON in a file; `None` where there is none.
-    pub fn read_json<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>> {
-        let bytes = self.read(path)?;
-        bytes.map(|bytes| serde_json::from_slice(&bytes).map_err(|e| Error::data(self.named(path), e))).transpose()
+    /// The JSON in a file, which is whole; `None` where there is none. `hint` is the cure where it is not.
+    pub fn read_json<T: DeserializeOwned>(&self, path: &str, hint: &'static str) -> Result<Option<T>> {
+        let fault = |message| Error::Bookkeeping { path: self.named(path), message, hint };
+        self.read(path)?.map(|bytes| sealed::open(&bytes).map_err(fault)).transpose()
     }
 
     /// Replaces a file: readers see the old content or the new, never a mixture.
     pub fn replace(&self, path: &str, bytes: Vec<u8>) -> Result<()> {
+        let place = self.place(path)?;
         if let Some(bucket) = &self.bucket {
             return bucket.replace(path, bytes);
         }
-        let path = self.root.join(path);
+        let path = place;
         path.parent().map_or(Ok(()), publish::make_folder)?;
         publish::replace(&path, &bytes)
     }
 
     /// Replaces a file by `value` as JSON.
     pub fn replace_json(&self, path: &str, value: &impl Serialize) -> Result<()> {
-        let bytes = serde_json::to_vec_pretty(value).map_err(|e| Error::data(self.named(path), e))?;
+        let bytes = sealed::seal(value).map_err(|e| Error::data(self.named(path), e))?;
         self.replace(path, bytes)
+    }
+
+    /// Publishes a file that was written aside as `path`, which names its content. What is there with other bytes, since it was
+    /// damaged later, is set aside.
+    pub fn publish(&self, written: &Written, path: &str) -> Result<()> {
+        let there = self.size(path)?;
+        if there.is_some() && !self.holds(path, written)? {
+            self.set_aside(path)?;
+        }
+        self.create(&written.path, path).map(drop)
+    }
+
+    /// Whether the file at `path` has these bytes. A bucket keeps its own checksums: there it is the size that tells.
+    fn holds(&self, path: &str, written: &Written) -> Result<bool> {
+        if self.size(path)? != Some(written.bytes) {
+            return Ok(false);
+        }
+        Ok(self.is_bucket() || download::sha256_of(&self.place(path)?)? == written.sha256)
+    }
+
+    /// Moves a damaged file out of the way, to `STEP/_damaged`; where it is now, or `None` where it is gone.
+    pub fn set_aside(&self, path: &str) -> Result<Option<String>> {
+        let place = self.place(path)?;
+        let Some((step, rest)) = path.split_once('/') else { return Ok(None) };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+        let to = format!("{step}/{DAMAGED}/{rest}.{now}");
+        if let Some(bucket) = &self.bucket {
+            return Ok(bucket.rename(path, &to)?.then_some(to));
+        }
+        let target = self.root.join(&to);
+        target.parent().map_or(Ok(()), publish::make_folder)?;
+        match fs::rename(&place, &target) {
+            Ok(()) => Ok(Some(to)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::io(place)(error)),
+        }
+    }
+
+    /// The files of a step that were set aside: each as it was called, and as it is called now.
+    pub fn damaged(&self, step: &str) -> Result<Vec<(String, String)>> {
+        let folder = format!("{step}/{DAMAGED}");
+        if !self.is_bucket() && !self.place(&folder)?.is_dir() {
+            return Ok(Vec::new());
+        }
+        let before = |path: &String| {
+            let name = path.strip_prefix(&folder)?.rsplit_once('.')?.0;
+            Some((format!("{step}{name}"), path.clone()))
+        };
+        Ok(self.files(&folder)?.iter().filter_map(|(path, _)| before(path)).collect())
     }
 
     /// Publishes the file `aside` as `path`, and removes `aside`. `false`: `path` was there before, and stands.
     pub fn create(&self, aside: &Path, path: &str) -> Result<bool> {
+        let place = self.place(path)?;
         if let Some(bucket) = &self.bucket {
             let fresh = bucket.create(aside, path)?;
             fs::remove_file(aside).map_err(Error::io(aside))?;
             return Ok(fresh);
         }
-        let path = self.root.join(path);
+        let path = place;
         path.parent().map_or(Ok(()), publish::make_folder)?;
         publish::link_new(aside, &path)
     }
 
     /// Bytes of a file; `None` where there is none.
     pub fn size(&self, path: &str) -> Result<Option<u64>> {
+        let place = self.place(path)?;
         if let Some(bucket) = &self.bucket {
             return bucket.size(path);
         }
-        Ok(fs::metadata(self.root.join(path)).ok().map(|metadata| metadata.len()))
+        Ok(fs::metadata(place).ok().map(|metadata| metadata.len()))
     }
 
     /// The names of the files in a folder, in no order; none where there is no such folder.
     pub fn names(&self, folder: &str) -> Result<Vec<String>> {
+        let place = self.place(folder)?;
         if let Some(bucket) = &self.bucket {
             return bucket.names(folder);
         }
-        let folder = self.root.join(folder);
+        let folder = place;
         let entries = match fs::read_dir(&folder) {
             Ok(entries) => entries,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -171,12 +240,26 @@ impl WorkFolder {
         Ok(found)
     }
 
+    /// Removes what a process that is no more left at the root: only drivers write there, one at a time.
+    pub fn sweep(&self) -> Result<()> {
+        if self.is_bucket() {
+            return Ok(());
+        }
+        for entry in fs::read_dir(&self.root).map_err(Error::io(&self.root))?.flatten() {
+            if publish::is_left_behind(&entry.file_name().to_string_lossy()) && entry.path().is_file() {
+                fs::remove_file(entry.path()).map_err(Error::io(entry.path()))?;
+            }
+        }
+        Ok(())
+    }
+
     /// Removes a file, if it is there.
     pub fn remove(&self, path: &str) -> Result<()> {
+        let place = self.place(path)?;
         if let Some(bucket) = &self.bucket {
             return bucket.remove(path);
         }
-        let path = self.root.join(path);
+        let path = place;
         match fs::remove_file(&path) {
             Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io(path)(error)),
             _ => Ok(()),
@@ -185,7 +268,8 @@ impl WorkFolder {
 
     /// A file that can be opened: where it lies or, from a bucket, a copy below `copies`.
     pub fn fetch(&self, path: &str, copies: &Path) -> Result<PathBuf> {
-        let Some(bucket) = &self.bucket else { return Ok(self.root.join(path)) };
+        let place = self.place(path)?;
+        let Some(bucket) = &self.bucket else { return Ok(place) };
         let copy = copies.join(path);
         if !copy.exists() {
             bucket.copy(path, &copy)?;

@@ -54,7 +54,7 @@ pub struct ToAssign {
 pub fn run(spec: &ToAssign, task: &mut Task) -> Result<()> {
     let mut values: Vec<f32> = Vec::new();
     for part in &spec.centroids {
-        values.extend(centroids::read(&task.path(part)?)?.into_iter().flat_map(|level| level.values));
+        values.extend(centroids::read(&task.open(part)?)?.into_iter().flat_map(|level| level.values));
     }
     let block = spec.shard.load(task)?;
     let d = block.dimension.max(1);
@@ -73,7 +73,7 @@ pub fn run(spec: &ToAssign, task: &mut Task) -> Result<()> {
 
 /// Counts the pool images of every cluster of every level.
 pub fn count(common: &SizesCommon, task: &mut Task) -> Result<()> {
-    let levels = centroids::read(&task.path(&common.centroids)?)?;
+    let levels = centroids::read(&task.open(&common.centroids)?)?;
     let mut images: Vec<Vec<u64>> = levels.iter().map(|level| vec![0; level.parents.len()]).collect();
     for part in &common.assigned {
         for batch in task.read::<Assigned>(part)? {

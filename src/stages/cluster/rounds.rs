@@ -3,8 +3,7 @@
 //! A task of `sum-N` assigns the vectors of its shards and writes the sum of each cluster in f64; a task of `mean-N` adds those of its range of
 //! clusters up, in the order of the parts. What is computed hangs on the number of parts (`spread`), and on no machine.
 
-use std::fs::File;
-use std::io::{BufWriter, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::Write as _;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::LazyLock;
@@ -13,6 +12,8 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::io::checked::SMALL_BLOCK;
+use crate::io::part::{Sink, Written};
 use crate::ops::dot::normalise;
 use crate::ops::hash::Draw;
 use crate::ops::kmeans::{Sums, first_centroids, means, repair, sums};
@@ -22,6 +23,9 @@ use crate::stages::known;
 use crate::stages::pool::VectorShard;
 use crate::stages::task::Task;
 use crate::stages::{Order, Phase, from_value, no_such_phase};
+
+/// Bytes written at a time.
+const PIECE: usize = 64 << 10;
 
 /// The most rounds.
 pub const MOST: u32 = 50;
@@ -156,8 +160,8 @@ fn add_up(spec: &Part, common: &SumCommon, memory: usize, task: &mut Task) -> Re
     (task.outcome.rows_in, task.outcome.rows_out) = (rows, rows);
     task.outcome.notes.insert("potential".into(), found.potential.into());
     let aside = task.aside("sums");
-    write(&aside, found.sums.iter().map(|sum| sum.to_le_bytes()), &found.sizes)?;
-    task.publish_file(&aside, "sums", "sums")
+    let written = write(&aside, found.sums.iter().map(|sum| sum.to_le_bytes()), &found.sizes)?;
+    task.publish_as(written, "sums", None, "sums")
 }
 
 /// The means of a range of clusters.
@@ -166,20 +170,12 @@ fn take_means(range: &Range<u32>, common: &MeanCommon, task: &mut Task) -> Resul
     let (mut total, mut sizes): (Vec<f64>, Vec<usize>) = (Vec::new(), vec![0; range.len()]);
     let mut d = 0;
     for part in &common.sums {
-        let path = task.path(part)?;
-        let fault = Error::io(&path);
-        let mut read = || -> std::io::Result<(Vec<u8>, Vec<u8>)> {
-            let mut file = File::open(&path)?;
-            d = (usize::try_from(part.bytes).unwrap_or(usize::MAX) / 8 - clusters) / clusters;
-            let mut values = vec![0; range.len() * d * 8];
-            file.seek(SeekFrom::Start(u64::from(range.start) * d as u64 * 8))?;
-            file.read_exact(&mut values)?;
-            let mut counts = vec![0; range.len() * 8];
-            file.seek(SeekFrom::Start((clusters * d + range.start as usize) as u64 * 8))?;
-            file.read_exact(&mut counts)?;
-            Ok((values, counts))
-        };
-        let (values, counts) = read().map_err(fault)?;
+        let file = task.open(part)?.raw()?;
+        d = (usize::try_from(file.content()).unwrap_or(usize::MAX) / 8).saturating_sub(clusters) / clusters;
+        let mut values = vec![0; range.len() * d * 8];
+        file.read_exact_at(&mut values, u64::from(range.start) * d as u64 * 8)?;
+        let mut counts = vec![0; range.len() * 8];
+        file.read_exact_at(&mut counts, (clusters * d + range.start as usize) as u64 * 8)?;
         total.resize(range.len() * d, 0.0);
         total.par_iter_mut().zip(values.as_chunks::<8>().0).for_each(|(sum, bytes)| *sum += f64::from_le_bytes(*bytes));
         for (size, bytes) in sizes.iter_mut().zip(counts.as_chunks::<8>().0) {
@@ -192,23 +188,24 @@ fn take_means(range: &Range<u32>, common: &MeanCommon, task: &mut Task) -> Resul
 
 fn publish_means(means: &[f32], sizes: &[usize], task: &mut Task) -> Result<()> {
     let aside = task.aside("means");
-    write(&aside, means.iter().map(|mean| mean.to_le_bytes()), sizes)?;
-    task.publish_file(&aside, "means", "means")
+    let written = write(&aside, means.iter().map(|mean| mean.to_le_bytes()), sizes)?;
+    task.publish_as(written, "means", None, "means")
 }
 
 /// Values, then the sizes of the clusters, all little-endian.
-fn write<const N: usize>(path: &Path, values: impl Iterator<Item = [u8; N]>, sizes: &[usize]) -> Result<()> {
-    let write = || -> std::io::Result<()> {
-        let mut file = BufWriter::with_capacity(1 << 20, File::create_new(path)?);
-        for value in values {
-            file.write_all(&value)?;
+fn write<const N: usize>(path: &Path, values: impl Iterator<Item = [u8; N]>, sizes: &[usize]) -> Result<Written> {
+    let mut file = Sink::create_in_blocks(path, SMALL_BLOCK)?;
+    let mut bytes = Vec::with_capacity(PIECE + N);
+    for value in values {
+        bytes.extend(value);
+        if bytes.len() >= PIECE {
+            file.write_all(&bytes).map_err(Error::io(path))?;
+            bytes.clear();
         }
-        for &size in sizes {
-            file.write_all(&(size as u64).to_le_bytes())?;
-        }
-        file.into_inner()?.sync_all()
-    };
-    write().map_err(Error::io(path))
+    }
+    bytes.extend(sizes.iter().flat_map(|&size| (size as u64).to_le_bytes()));
+    file.write_all(&bytes).map_err(Error::io(path))?;
+    file.finish_raw(0)
 }
 
 impl Centroids {
@@ -217,11 +214,11 @@ impl Centroids {
         let (mut values, mut sizes): (Vec<f32>, Vec<usize>) = (Vec::new(), Vec::new());
         let ranges = ranges(self.clusters, u32::try_from(self.parts.len()).unwrap_or(1));
         for (part, range) in self.parts.iter().zip(ranges) {
-            let path = task.path(part)?;
-            let bytes = std::fs::read(&path).map_err(Error::io(&path))?;
+            let file = task.open(part)?.raw()?;
+            let bytes = file.read_all()?;
             let split = bytes.len().checked_sub(8 * range.len());
             let (numbers, counts) =
-                split.map(|split| bytes.split_at(split)).ok_or_else(|| Error::data(&path, "is too short"))?;
+                split.map(|split| bytes.split_at(split)).ok_or_else(|| file.fault("is too short"))?;
             values.extend(numbers.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)));
             let count = |bytes: &[u8; 8]| usize::try_from(u64::from_le_bytes(*bytes)).unwrap_or(usize::MAX);
             sizes.extend(counts.as_chunks::<8>().0.iter().map(count));

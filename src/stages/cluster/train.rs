@@ -98,7 +98,7 @@ pub fn run(spec: &Split, common: &TrainCommon, memory: usize, task: &mut Task) -
 pub fn levels(common: &LevelsCommon, task: &mut Task) -> Result<()> {
     let mut first = Level::default();
     for part in &common.splits.parts {
-        for level in centroids::read(&task.path(part)?)? {
+        for level in centroids::read(&task.open(part)?)? {
             first.values.extend(level.values);
             first.parents.extend(level.parents);
         }

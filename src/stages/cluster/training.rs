@@ -162,7 +162,8 @@ mod tests {
             writer.write(ids, vec![String::new(); rows as usize], &values)?;
             let written = writer.finish()?;
             let (rows, bytes, shard) = (written.rows, written.bytes, Some(ShardId::new(0, number)));
-            let vectors = Part { table: String::new(), path, rows, bytes, sha256: String::new(), shard };
+            let (table, sha256, tail) = (String::new(), written.sha256, written.tail);
+            let vectors = Part { table, path, rows, bytes, sha256, tail, shard };
             shards.push(VectorShard { vectors, selection: None, whitening: None });
         }
         let catalog = Catalog::default();

@@ -77,7 +77,7 @@ struct Looking {
 
 /// Joins the regions in `group`.
 pub fn run(group: &Range<u32>, common: &Common, task: &mut Task) -> Result<()> {
-    let runs = common.runs.iter().map(|part| Run::open(&task.path(part)?)).collect::<Result<Vec<_>>>()?;
+    let runs = common.runs.iter().map(|part| Run::open(&task.open(part)?)).collect::<Result<Vec<_>>>()?;
     let d = runs.first().map_or(0, |run| run.d);
     if runs.iter().any(|run| run.d != d) {
         return Err(Error::usage("vectors of different dimensions", "embed the sources again with one model"));

@@ -134,8 +134,7 @@ pub fn draw<const N: usize>(
 
 /// The cells that [`run`] wrote.
 pub fn read(part: &Part, task: &Task) -> Result<Cells> {
-    let path = task.path(part)?;
-    let mut levels = centroids::read(&path)?.into_iter();
+    let mut levels = centroids::read(&task.open(part)?)?.into_iter();
     let cells = levels.next().unwrap_or_default();
     let d = cells.values.len() / cells.parents.len().max(1);
     let parents: Vec<u32> = cells.parents.iter().copied().flatten().collect();

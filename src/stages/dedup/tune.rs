@@ -58,7 +58,7 @@ pub fn run(members: &[Member], common: &Common, task: &mut Task) -> Result<()> {
     let cells = train::read(&common.cells, task)?;
     let whitening = whiten::read(common.whitening.as_ref(), task)?;
     let mut queries = Vectors::default();
-    for block in vectors::read(&task.path(&common.queries)?)? {
+    for block in vectors::read(&task.open(&common.queries)?)? {
         queries.extend(block?);
     }
     let d = queries.dimension.max(1);

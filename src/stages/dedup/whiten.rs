@@ -49,7 +49,7 @@ pub fn fit(members: &[Member], rows: u64, seed: u64, task: &Task) -> Result<(u64
 /// The whitening that [`run`] wrote, if it is to be used.
 pub fn read(part: Option<&Part>, task: &Task) -> Result<Option<Arc<Whitening>>> {
     let Some(part) = part else { return Ok(None) };
-    let level = centroids::read(&task.path(part)?)?.into_iter().next().unwrap_or_default();
+    let level = centroids::read(&task.open(part)?)?.into_iter().next().unwrap_or_default();
     let d = level.values.len() / level.parents.len().max(1);
     Ok(Some(Arc::new(Whitening::from_rows(level.values, d))))
 }

@@ -189,7 +189,7 @@ fn model_file(embedder: &EmbedderSpec, task: &Task) -> Result<PathBuf> {
 /// The jobs of a shard.
 pub fn jobs(spec: &Spec, common: &Common, task: &Task) -> Result<Jobs> {
     Ok(Jobs {
-        groups: Box::new(images::read_files(&task.path(&spec.images)?)?),
+        groups: Box::new(images::read_files(&task.open(&spec.images)?)?),
         kept: kept_ids(task, &spec.kept)?,
         pending: Vec::new().into_iter(),
         rows: JOB_IMAGES.next_multiple_of(common.batch_images.max(1)),

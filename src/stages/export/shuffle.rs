@@ -45,11 +45,11 @@ pub fn scatter(images: &Part, sampled: &Part, seed: u64, task: &mut Task) -> Res
     let mut chosen: HashMap<ImageId, Sampled> =
         task.read_all::<Sampled>(sampled)?.into_iter().map(|row| (row.id, row)).collect();
     task.outcome.rows_in = chosen.len() as u64;
-    let path = task.path(images)?;
+    let stored = task.open(images)?;
     let mut rows = Rows::default();
-    for batch in part::read(&path, &[], GROUP_ROWS)? {
+    for batch in part::read(&stored, &[], GROUP_ROWS)? {
         let batch = batch?;
-        let ids = row::column::<ImageId>(&batch, "id").map_err(|message| Error::data(&path, message))?;
+        let ids = row::column::<ImageId>(&batch, "id").map_err(|message| Error::data(&stored.path, message))?;
         let (mut picks, mut why, mut orders) = (Vec::new(), Vec::new(), Vec::new());
         for (row, id) in ids.iter().enumerate() {
             let Some(found) = chosen.remove(id) else { continue };
@@ -61,11 +61,11 @@ pub fn scatter(images: &Part, sampled: &Part, seed: u64, task: &mut Task) -> Res
         if picks.is_empty() {
             continue;
         }
-        let picked = interleave_record_batch(&[&batch], &picks).map_err(|e| Error::data(&path, e))?;
+        let picked = interleave_record_batch(&[&batch], &picks).map_err(|e| Error::data(&stored.path, e))?;
         rows.add(extend(&picked, why, &orders)?, orders);
     }
     if let Some(id) = chosen.keys().min() {
-        return Err(Error::data(&path, format!("holds no image {:016x}, which was chosen from it", id.0)));
+        return Err(Error::data(&stored.path, format!("holds no image {:016x}, which was chosen from it", id.0)));
     }
     task.outcome.rows_out = task.outcome.rows_in;
     (task.progress)(task.outcome.rows_in);
@@ -77,16 +77,19 @@ pub fn gather(shard: u64, scattered: &[Part], shards: u64, task: &mut Task) -> R
     let range = orders_of(shard, shards);
     let mut rows = Rows::default();
     for part in scattered {
-        let path = task.path(part)?;
+        let stored = task.open(part)?;
         let overlaps = |group: RangeInclusive<u64>| group.start() <= range.end() && group.end() >= range.start();
-        for batch in part::read_groups(&path, ORDER, &overlaps, GROUP_ROWS)? {
+        for batch in part::read_groups(&stored, ORDER, &overlaps, GROUP_ROWS)? {
             let batch = batch?;
-            let orders = row::column::<u64>(&batch, ORDER).map_err(|message| Error::data(&path, message))?;
+            let orders = row::column::<u64>(&batch, ORDER).map_err(|message| Error::data(&stored.path, message))?;
             let inside: Vec<(usize, usize)> =
                 orders.iter().enumerate().filter(|(_, order)| range.contains(order)).map(|(row, _)| (0, row)).collect();
             if !inside.is_empty() {
                 let orders = inside.iter().map(|&(_, row)| orders[row]).collect();
-                rows.add(interleave_record_batch(&[&batch], &inside).map_err(|e| Error::data(&path, e))?, orders);
+                rows.add(
+                    interleave_record_batch(&[&batch], &inside).map_err(|e| Error::data(&stored.path, e))?,
+                    orders,
+                );
             }
         }
     }

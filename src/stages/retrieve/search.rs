@@ -204,7 +204,7 @@ struct Listed<'a> {
 
 impl<'a> Listed<'a> {
     fn build(lists: &'a Lists, pool: &[VectorShard], task: &Task) -> Result<Self> {
-        let mut index = Index::read(&task.path(&lists.index)?)?;
+        let mut index = Index::read(&task.whole(&lists.index)?)?;
         let (mut ids, mut starts) = (Vec::new(), Vec::new());
         for shard in pool {
             starts.push(ids.len());
