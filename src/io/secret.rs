@@ -3,8 +3,13 @@
 //! What is shown, logged or stored goes through [`redacted`]; a request is made with the URL as it was given. A secret in
 //! the path cannot be told from a name and stays.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
 use reqwest::Url;
 
+use crate::error::{Error, Result};
 use crate::io::sources::location::unescape;
 
 /// What stands in the place of a secret.
@@ -36,6 +41,9 @@ const SECRET_PARTS: &[&str] = &[
 const SECRET_NAMES: &[&str] =
     &["sig", "sign", "key", "pass", "pw", "pwd", "auth", "policy", "hmac", "hdnea", "hdnts", "jwt", "sid"];
 
+/// The variables by which a bucket is opened; a server that refuses them repeats them in its answer.
+const BUCKET_KEYS: &[&str] = &["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
+
 /// The most characters of a URL that a message shows.
 const SHOWN_CHARS: usize = 300;
 
@@ -64,6 +72,22 @@ pub fn shown(url: &str) -> String {
         Some((end, _)) => format!("{}... ({} bytes)", &text[..end], text.len()),
         None => text,
     }
+}
+
+/// Lets nobody but its owner read a file that is about to hold secrets.
+pub fn owner_only(path: &Path) -> Result<()> {
+    fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(Error::io(path))
+}
+
+/// `text` with `***` for each value of a variable of the environment that is a key to a bucket.
+#[must_use]
+pub fn without_keys(text: &str) -> String {
+    without(text, BUCKET_KEYS.iter().filter_map(|name| std::env::var(name).ok()))
+}
+
+/// `text` with `***` for each of these, but for those too short to be secret.
+fn without(text: &str, secrets: impl Iterator<Item = String>) -> String {
+    secrets.filter(|secret| secret.len() >= 4).fold(text.to_owned(), |text, secret| text.replace(&secret, HIDDEN))
 }
 
 /// The text without `user:password@`.
@@ -227,6 +251,13 @@ mod tests {
         {
             assert_eq!(redacted(&format!("https://a/?w=1&url={inner}&h=2")), "https://a/?w=1&url=***&h=2");
         }
+    }
+
+    #[test]
+    fn what_a_server_repeats_of_a_key_is_hidden() {
+        let answer = "<Error><AWSAccessKeyId>AKIA1234</AWSAccessKeyId><Sign>AKIA1234/x</Sign></Error>";
+        let hidden = without(answer, ["AKIA1234".to_owned(), "E".to_owned(), String::new()].into_iter());
+        assert_eq!(hidden, answer.replace("AKIA1234", "***"));
     }
 
     #[test]

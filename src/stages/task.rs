@@ -87,6 +87,12 @@ impl<'a> Task<'a> {
         Self { catalog, threads, progress, outcome: Outcome::default(), place }
     }
 
+    /// The step it belongs to.
+    #[must_use]
+    pub fn step(&self) -> &str {
+        &self.place.step
+    }
+
     /// The file of a part.
     pub fn path(&self, part: &Part) -> Result<PathBuf> {
         self.place.work.fetch(&part.path, &self.place.copies)
