@@ -53,7 +53,7 @@ const SHOWN_CHARS: usize = 300;
 /// looks like one.
 #[must_use]
 pub fn redacted(url: &str) -> String {
-    let text = parameters_hidden(&without_userinfo(url), true);
+    let text = without_inner_passwords(&parameters_hidden(&without_userinfo(url), true));
     // A parser sees through tabs and other oddities where a search in the text does not.
     match Url::parse(&text) {
         Ok(mut parsed) if !parsed.username().is_empty() || parsed.password().is_some() => {
@@ -102,6 +102,19 @@ fn without_userinfo(url: &str) -> String {
         Some(at) if start > 0 || authority[..at].contains(':') => format!("{}{}", &url[..start], &rest[at + 1..]),
         _ => url.to_owned(),
     }
+}
+
+/// The text without `user:password@` of URLs in its path, as archives and image proxies have them.
+fn without_inner_passwords(url: &str) -> String {
+    let (mut text, mut rest) = (String::with_capacity(url.len()), url);
+    while let Some(at) = rest.find("://") {
+        let (before, after) = rest.split_at(at + "://".len());
+        let authority = &after[..after.find(['/', '\\', '?', '#', '&']).unwrap_or(after.len())];
+        let user = authority.rfind('@').filter(|&at| authority[..at].contains(':'));
+        text.push_str(before);
+        rest = &after[user.map_or(0, |at| at + 1)..];
+    }
+    text + rest
 }
 
 /// Where the host or the user begins: after the scheme and any number of slashes, either way round, as browsers read it.
@@ -198,6 +211,7 @@ mod tests {
             ("ht\ttp:/\n/me:pa\tss@a/x", "http://a/x"),
             ("http://me:pass@:99999/", "http://:99999/"),
             ("http://me:pa/s?s@a/x", "http://a/x"),
+            ("https://a/web/http://me:pass@b/c@d:e", "https://a/web/http://b/c@d:e"),
         ] {
             assert_eq!(redacted(url), expect, "{url:?}");
         }
