@@ -59,14 +59,14 @@ pub(in crate::io) fn is_private(address: IpAddr) -> bool {
             let within = |&(network, bits): &(Ipv4Addr, u32)| (v4.to_bits() ^ network.to_bits()) >> (32 - bits) == 0;
             CLOSED_V4.iter().any(within)
         }
-        IpAddr::V6(v6) => match embedded(v6) {
-            Some(v4) => is_private(v4.into()),
-            None => {
-                let within = |&(net, bits): &(Ipv6Addr, u32)| (v6.to_bits() ^ net.to_bits()) >> (128 - bits) == 0;
-                v6.segments()[0] >> 13 != 1 || CLOSED_V6.iter().any(within)
-            }
-        },
+        IpAddr::V6(v6) => embedded(v6).map_or_else(|| is_private_v6(v6), |v4| is_private(v4.into())),
     }
+}
+
+fn is_private_v6(v6: Ipv6Addr) -> bool {
+    let within = |&(network, bits): &(Ipv6Addr, u32)| (v6.to_bits() ^ network.to_bits()) >> (128 - bits) == 0;
+    let global = v6.segments()[0] >> 13 == 1;
+    !global || CLOSED_V6.iter().any(within)
 }
 
 /// The IPv4 address that a mapped, a NAT64 or a 6to4 address leads to.
