@@ -118,6 +118,8 @@ pub enum Reason {
     TooManyPixels,
     /// The URL cannot be parsed or its scheme is not http or https.
     BadUrl,
+    /// The URL, or where it redirects, leads to a private address, and `private_addresses` is not set.
+    PrivateAddress,
     /// The host name could not be resolved.
     Dns,
     /// The connection failed or broke.
@@ -163,6 +165,7 @@ impl Reason {
         (Self::TooSmall, "too_small"),
         (Self::TooManyPixels, "too_many_pixels"),
         (Self::BadUrl, "bad_url"),
+        (Self::PrivateAddress, "private_address"),
         (Self::Dns, "dns"),
         (Self::Connect, "connect"),
         (Self::Timeout, "timeout"),

@@ -7,13 +7,16 @@ use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_RANGE, RANGE};
-use reqwest::{Client, Response, StatusCode};
+use reqwest::{Client, Response, StatusCode, Url};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
+use crate::io::fetch::private::{Door, Private, is_inside};
+use crate::io::fetch::resolve::{Resolver, cause};
 use crate::io::part::hex;
 use crate::io::publish;
 
@@ -25,6 +28,9 @@ const ATTEMPTS: u32 = 5;
 
 /// The wait before the second attempt; each further wait is twice as long.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// The most redirects that are followed.
+const MAX_REDIRECTS: usize = 10;
 
 /// SHA-256 of a file, lower-case hex.
 pub fn sha256_of(path: &Path) -> Result<String> {
@@ -106,7 +112,15 @@ async fn fill(url: &str, file: &mut File, path: &Path, pause: Duration) -> Resul
     let failed = |fact: String| {
         Error::usage(format!("{url}: {fact}"), "check the URL and the network, or give a file; what came is kept")
     };
-    let client = Client::builder().read_timeout(SILENCE).connect_timeout(SILENCE).no_gzip().build();
+    // The user's own URL may be anywhere; what it redirects to may be inside only if it is itself.
+    let open = match Url::parse(url) {
+        Ok(url) => is_inside(&url).await,
+        Err(_) => false,
+    };
+    let door = Door::new(open, false);
+    let redirects = door.redirects(MAX_REDIRECTS);
+    let client = Client::builder().read_timeout(SILENCE).connect_timeout(SILENCE).no_gzip().redirect(redirects);
+    let client = client.dns_resolver(Arc::new(Resolver(door))).build();
     let client = client.map_err(|e| failed(e.to_string()))?;
     let length = |file: &File| Ok(file.metadata().map_err(Error::io(path))?.len());
     let mut furthest = length(file)?;
@@ -161,7 +175,7 @@ async fn attempt(client: &Client, url: &str, have: u64, file: &mut File, path: &
 
 fn broken(error: &reqwest::Error) -> Stop {
     let mut fact = error.to_string();
-    let lasting = error.is_builder() || error.is_redirect();
+    let lasting = error.is_builder() || error.is_redirect() || cause::<Private>(error).is_some();
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {
         fact = format!("{fact}: {inner}");

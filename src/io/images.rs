@@ -33,7 +33,8 @@ table! {
         pub source: String,
         /// The id in hexadecimal: a name for files made of this image.
         pub key: String,
-        /// Where it came from: a URL, a path in the source's folder, `0:file.parquet#row`, or `0:file.tar#offset+size:member`.
+        /// Where it came from: a URL, a path in the source's folder, `0:file.parquet#row`, or `0:file.tar#offset+size:member`. Of a URL,
+        /// `user:password@` is left out, and `***` stands for values of signatures, tokens and keys in its query.
         pub url: String,
         /// The caption that came with it.
         pub caption: Option<String>,
@@ -69,7 +70,7 @@ table! {
         pub id: ImageId,
         /// Name of the source.
         pub source: String,
-        /// Where it should have come from.
+        /// Where it should have come from, without the secrets of a URL.
         pub url: String,
         /// The caption that came with it.
         pub caption: Option<String>,

@@ -14,6 +14,7 @@ pub mod publish;
 pub mod row;
 pub mod runs;
 pub mod sealed;
+pub mod secret;
 pub mod sources;
 pub mod vectors;
 pub mod work_folder;

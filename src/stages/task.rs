@@ -88,6 +88,12 @@ impl<'a> Task<'a> {
         Self { catalog, threads, progress, outcome: Outcome::default(), place }
     }
 
+    /// The step it belongs to.
+    #[must_use]
+    pub fn step(&self) -> &str {
+        &self.place.step
+    }
+
     /// A part to read, which is checked as it is read.
     pub fn open(&self, part: &Part) -> Result<Stored> {
         Ok(part.stored(self.place.work.fetch(&part.path, &self.place.copies)?))

@@ -9,7 +9,8 @@ use std::path::{Component, Path, PathBuf};
 
 use tokio::runtime::Runtime;
 
-use super::{Answer, Dropped, FetchLimits, Fetched, window};
+use super::window::{self, Room};
+use super::{Answer, Dropped, FetchLimits, Fetched};
 use crate::error::Result;
 use crate::io::sources::{InputRow, location};
 use crate::types::Reason;
@@ -26,7 +27,8 @@ pub(super) fn fetch(
     each: &mut dyn FnMut(usize, Answer) -> Result<()>,
 ) -> Result<()> {
     let max_bytes = limits.max_bytes;
-    window::in_order(runtime, limits.concurrency.min(MAX_READERS), rows, each, |row| {
+    let readers = Room::even(limits.concurrency.min(MAX_READERS));
+    window::in_order(runtime, readers, rows, each, |row| {
         let path = resolve(root, &row.location);
         runtime.spawn_blocking(move || path.and_then(|path| read(&path, max_bytes)))
     })

@@ -8,16 +8,19 @@ use reqwest::{Client, Response, StatusCode, Url, redirect};
 use tokio::time::Instant;
 
 use super::hosts::Hosts;
-use super::resolve::{self, Resolver};
+use super::private::{Door, Private};
+use super::resolve::{Resolver, Unresolved, cause};
 use super::retry::{Again, Failure, Patience, retry_after};
 use super::{Answer, Dropped, FetchLimits, Fetched};
 use crate::error::{Error, Result};
+use crate::io::secret;
 use crate::types::Reason;
 
 /// Connections and turns; clones share them.
 #[derive(Clone)]
 pub(super) struct Http {
     client: Client,
+    door: Door,
     hosts: Arc<Hosts>,
     limits: Arc<FetchLimits>,
 }
@@ -33,11 +36,12 @@ type Attempt<T> = std::result::Result<T, Failure>;
 impl Http {
     /// `direct` ignores the proxies that the environment names.
     pub(super) fn new(limits: &FetchLimits, direct: bool) -> Result<Self> {
+        let door = Door::new(limits.private_addresses, direct);
         let mut client = Client::builder()
             .user_agent(&limits.user_agent)
             .connect_timeout(limits.connect_timeout())
             .pool_max_idle_per_host(limits.per_host)
-            .dns_resolver(Arc::new(Resolver))
+            .dns_resolver(Arc::new(Resolver(door.clone())))
             // Followed here, so that each request takes its turn at its own host.
             .redirect(redirect::Policy::none());
         if direct {
@@ -50,7 +54,7 @@ impl Http {
             )
         })?;
         let hosts = Arc::new(Hosts::new(limits.per_host));
-        Ok(Self { client, hosts, limits: Arc::new(limits.clone()) })
+        Ok(Self { client, door, hosts, limits: Arc::new(limits.clone()) })
     }
 
     /// Fetches one URL, in as many attempts as it takes and the limits allow.
@@ -74,6 +78,7 @@ impl Http {
     async fn attempt(&self, mut url: Url) -> Attempt<Fetched> {
         let mut left = self.limits.timeout();
         for _ in 0..=self.limits.max_redirects {
+            self.door.check(&url).map_err(|private| refused(&private))?;
             let turn = self.hosts.enter(url.host_str().unwrap_or_default()).await;
             let started = Instant::now();
             let hop = tokio::time::timeout(left, self.request(url)).await;
@@ -91,7 +96,7 @@ impl Http {
     }
 
     async fn request(&self, url: Url) -> Attempt<Hop> {
-        let response = self.client.get(url).send().await.map_err(|error| failure(&error))?;
+        let response = self.client.get(url).send().await.map_err(failure)?;
         if let Some(to) = redirect_of(&response) {
             return to.map(Hop::Redirect).map_err(Failure::last);
         }
@@ -112,7 +117,7 @@ impl Http {
             return Err(too_many(bytes));
         }
         let mut bytes = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| failure(&error))? {
+        while let Some(chunk) = response.chunk().await.map_err(failure)? {
             let total = (bytes.len() + chunk.len()) as u64;
             if total > max_bytes {
                 return Err(too_many(total));
@@ -132,7 +137,8 @@ impl Http {
 }
 
 fn parse(location: &str) -> std::result::Result<Url, Dropped> {
-    let bad = |why: &dyn std::fmt::Display| Dropped::new(Reason::BadUrl, format!("{location:?}: {why}"));
+    let bad =
+        |why: &dyn std::fmt::Display| Dropped::new(Reason::BadUrl, format!("{:?}: {why}", secret::shown(location)));
     if location.is_empty() {
         return Err(Dropped::new(Reason::BadUrl, "no URL"));
     }
@@ -151,7 +157,7 @@ fn redirect_of(response: &Response) -> Option<std::result::Result<Url, Dropped>>
     let to = String::from_utf8_lossy(response.headers().get(LOCATION)?.as_bytes()).into_owned();
     Some(match response.url().join(&to) {
         Ok(url) => parse(url.as_str()),
-        Err(error) => Err(Dropped::new(Reason::BadUrl, format!("redirected to {to:?}: {error}"))),
+        Err(error) => Err(Dropped::new(Reason::BadUrl, format!("redirected to {:?}: {error}", secret::shown(&to)))),
     })
 }
 
@@ -175,9 +181,14 @@ fn refusal(response: &Response) -> Failure {
 }
 
 /// What an error on the way means.
-fn failure(error: &reqwest::Error) -> Failure {
-    let detail = chain(error);
-    if let Some(found) = resolve::failure_in(error) {
+fn failure(error: reqwest::Error) -> Failure {
+    // The row has the URL; this one may hold a secret.
+    let error = error.without_url();
+    if let Some(private) = cause(&error) {
+        return refused(private);
+    }
+    let detail = chain(&error);
+    if let Some(found) = cause::<Unresolved>(&error) {
         let dropped = Dropped::new(Reason::Dns, detail);
         return if found.passing() { Failure::passing(dropped) } else { Failure::last(dropped) };
     }
@@ -186,6 +197,11 @@ fn failure(error: &reqwest::Error) -> Failure {
     }
     let reason = if error.is_timeout() { Reason::Timeout } else { Reason::Connect };
     Failure::passing(Dropped::new(reason, detail))
+}
+
+/// What a closed door means.
+fn refused(private: &Private) -> Failure {
+    Failure::last(Dropped::new(Reason::PrivateAddress, private.to_string()))
 }
 
 /// An error with all its causes.

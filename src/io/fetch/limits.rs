@@ -18,12 +18,17 @@ pub struct FetchLimits {
     pub connect_timeout_s: f64,
     /// How often a URL is asked again after 429, 5xx, a failed or broken connection, or a timeout.
     pub retries: u32,
-    /// The most rows being fetched or waiting for their turn in the order; at least 1.
+    /// The most rows being fetched; at least 1.
     pub concurrency: usize,
+    /// The most bytes that wait for an earlier row's answer before no further row is begun.
+    pub ahead_bytes: u64,
     /// The most requests to one host at a time; at least 1.
     pub per_host: usize,
     /// The most redirects followed from one URL.
     pub max_redirects: usize,
+    /// Whether private addresses are connected to; not a matter of speed, so it does not travel with the others.
+    #[serde(skip)]
+    pub private_addresses: bool,
     /// What to say that one is.
     pub user_agent: String,
 }
@@ -51,6 +56,7 @@ impl FetchLimits {
         for (name, value) in [
             ("max_bytes", self.max_bytes),
             ("concurrency", self.concurrency as u64),
+            ("ahead_bytes", self.ahead_bytes),
             ("per_host", self.per_host as u64),
         ] {
             if value == 0 {

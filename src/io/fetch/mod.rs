@@ -1,13 +1,14 @@
 //! Fetching the bytes of listed rows: from a folder, over HTTP, or out of Parquet files or tars.
 //!
-//! Answers come in the order of the rows, every row once, with at most `concurrency` of them in memory. A row that
-//! cannot be had is a [`Dropped`], never an error. Nothing is decoded or stored here.
+//! Answers come in the order of the rows, every row once. In memory are at most `concurrency` rows that are being fetched
+//! and, of URLs, about `ahead_bytes` that wait for an earlier row. A row that cannot be had is a [`Dropped`], never an error. Nothing is decoded or stored here.
 
 mod folder;
 mod hosts;
 mod http;
 mod limits;
-mod resolve;
+pub(in crate::io) mod private;
+pub(in crate::io) mod resolve;
 mod retry;
 mod table;
 mod tar;
@@ -24,9 +25,13 @@ pub use crate::types::Dropped;
 
 use http::Http;
 pub use limits::FetchLimits;
+use window::Room;
 
 /// The most threads that drive connections; they wait much and compute little.
 const MAX_NETWORK_THREADS: usize = 4;
+
+/// The most rows between the first whose server is silent and the last that is fetched: many, for failures hold no bytes.
+const AHEAD_ROWS: usize = 16_384;
 
 /// The bytes of an image, as its source has them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,7 +86,9 @@ impl Fetcher {
             Source::Folder { path } => folder::fetch(runtime, &self.limits, path, rows, each),
             Source::Urls { .. } => {
                 let http = self.http()?;
-                window::in_order(runtime, self.limits.concurrency, rows, each, |row| {
+                let running = self.limits.concurrency;
+                let room = Room { running, rows: AHEAD_ROWS.max(running), bytes: self.limits.ahead_bytes };
+                window::in_order(runtime, room, rows, each, |row| {
                     let (http, url) = (http.clone(), row.location.clone());
                     runtime.spawn(async move { http.fetch(&url).await })
                 })

@@ -1,19 +1,24 @@
-//! Looking up host names, so that a name that does not resolve can be told from a host that does not answer.
+//! Looking up host names, so that a name that does not resolve can be told from a host that does not answer, and one
+//! that leads to a private address from both.
 
 use std::error::Error;
 use std::io;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-/// The system's resolver.
-pub(super) struct Resolver;
+use super::private::Door;
+
+/// The system's resolver, behind a door. A connection is made to what it gives and to nothing else, so that a name
+/// cannot lead elsewhere once it has been checked.
+pub(in crate::io) struct Resolver(pub(in crate::io) Door);
 
 impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
+        let door = self.0.clone();
         Box::pin(async move {
             // The port is the connector's business.
             let addresses = tokio::net::lookup_host((name.as_str(), 0)).await.map_err(Unresolved)?;
-            Ok(Box::new(addresses.collect::<Vec<_>>().into_iter()) as Addrs)
+            Ok(Box::new(door.pass(name.as_str(), addresses.collect())?.into_iter()) as Addrs)
         })
     }
 }
@@ -30,14 +35,14 @@ impl Unresolved {
     }
 }
 
-/// The failed look-up among an error's causes.
-pub(super) fn failure_in<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Unresolved> {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
+/// The error of type `E` among an error's causes.
+pub(in crate::io) fn cause<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+    let mut next = Some(error);
+    while let Some(error) = next {
         if let Some(found) = error.downcast_ref() {
             return Some(found);
         }
-        cause = error.source();
+        next = error.source();
     }
     None
 }

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use tokio::runtime::Runtime;
 
 use super::folder::{MAX_READERS, too_many};
-use super::{Answer, Dropped, FetchLimits, Fetched, window};
+use super::window::{self, Room};
+use super::{Answer, Dropped, FetchLimits, Fetched};
 use crate::error::{Error, Result};
 use crate::io::sources::location::{Located, TarMember};
 use crate::io::sources::{InputRow, expand, table, tar};
@@ -41,7 +42,8 @@ pub(super) fn fetch(
         }
     };
     let max_bytes = limits.max_bytes;
-    window::in_order(runtime, limits.concurrency.min(MAX_READERS), rows, each, |row| {
+    let readers = Room::even(limits.concurrency.min(MAX_READERS));
+    window::in_order(runtime, readers, rows, each, |row| {
         let unreadable = |why: String| Dropped::new(Reason::Unreadable, format!("{}: {why}", row.location));
         let found = match TarMember::read(&row.location, &names) {
             Located::Here(member) => match opened(member.file) {

@@ -5,6 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +20,7 @@ use tokio::runtime::Runtime;
 
 use crate::error::{Error, Result};
 use crate::io::part::sha256;
-use crate::io::publish;
+use crate::io::{publish, secret};
 
 /// The most bytes that are put in one request.
 const ONE_PUT: usize = 16 << 20;
@@ -78,19 +79,22 @@ impl Bucket {
         let url = url.trim_end_matches('/').to_owned();
         let bad = |message: String| {
             Error::usage(
-                format!("{url}: {message}"),
+                format!("{}: {message}", secret::redacted(&url)),
                 "a work folder is a path or s3://BUCKET/PREFIX; AWS_ENDPOINT, AWS_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY say where and who",
             )
         };
         let place = url.strip_prefix("s3://").ok_or_else(|| bad("is no s3:// address".into()))?;
         let (name, prefix) = place.split_once('/').unwrap_or((place, ""));
+        if name.contains(['@', ':']) {
+            return Err(bad("the address holds a user or a password, and would be written to plans and logs".into()));
+        }
         let plain = std::env::var("AWS_ENDPOINT").is_ok_and(|endpoint| endpoint.starts_with("http://"));
         let store = AmazonS3Builder::from_env()
             .with_bucket_name(name)
             .with_allow_http(plain)
             .with_conditional_put(S3ConditionalPut::ETagMatch)
             .build()
-            .map_err(|error| bad(error.to_string()))?;
+            .map_err(|error| bad(secret::without_keys(&error.to_string())))?;
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = runtime.worker_threads(2).enable_all().build().map_err(Error::io("a runtime"))?;
         let copies = folder_of_copies(&url)?;
@@ -112,7 +116,7 @@ impl Bucket {
     }
 
     fn fault(&self, path: &str, error: &object_store::Error) -> Error {
-        Error::data(format!("{}/{path}", self.url), error)
+        Error::data(format!("{}/{path}", self.url), secret::without_keys(&error.to_string()))
     }
 
     pub fn read(&self, path: &str) -> Result<Option<Vec<u8>>> {
@@ -309,5 +313,6 @@ fn folder_of_copies(url: &str) -> Result<PathBuf> {
     }
     let folder = base.join(format!("{}-{}-{}", &sha256(url.as_bytes())[..8], publish::host(), std::process::id()));
     publish::make_folder(&folder)?;
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).map_err(Error::io(&folder))?;
     Ok(folder)
 }

@@ -8,11 +8,12 @@ use crate::io::fetch::{FetchLimits, Fetcher};
 use crate::io::images::{Failed, ImageMeta, ImageWriter};
 use crate::io::part;
 use crate::io::row::RowWriter;
-use crate::io::sources::InputRow;
+use crate::io::secret;
+use crate::io::sources::{InputRow, Source};
 use crate::stages::ingest::{Listed, source_named};
 use crate::stages::known::Part;
 use crate::stages::task::Task;
-use crate::types::Dropped;
+use crate::types::{Dropped, Reason};
 
 /// Files checked together: enough to keep every core busy.
 const BATCH_FILES: usize = 256;
@@ -39,7 +40,7 @@ pub fn run(source_name: &str, listed: &Part, limits: &ImageLimits, fetch: FetchL
         pending_bytes: 0,
         limits,
     };
-    let mut rows = rows.into_iter();
+    let mut rows = rows.into_iter().map(|row| without_secrets(&source, row));
     Fetcher::new(fetch)?.fetch_all(&source, &inputs, &mut |_, answer| {
         if let Some(row) = rows.next() {
             sink.take((row, answer.map(|fetched| fetched.bytes)), task)?;
@@ -47,10 +48,25 @@ pub fn run(source_name: &str, listed: &Part, limits: &ImageLimits, fetch: FetchL
         Ok(())
     })?;
     sink.flush(task)?;
+    if task.outcome.drops.contains_key(&Reason::PrivateAddress) {
+        task.outcome.warnings.insert(format!(
+            "URLs that lead to private addresses were not fetched (`private_address`): if the servers are yours, \
+             set `private_addresses = true` under [steps.{}.http] and run again with --replace",
+            task.step()
+        ));
+    }
     let (images, failed) = (sink.images.finish()?, sink.failed.finish()?);
     task.outcome.rows_out = images.rows;
     task.publish(images, "", listed.shard)?;
     task.publish(failed, "failed", listed.shard)
+}
+
+/// A row as it may be stored: users, passwords and signatures of a list's URLs stay in the list.
+fn without_secrets(source: &Source, row: Listed) -> Listed {
+    match source {
+        Source::Urls { .. } => Listed { location: secret::redacted(&row.location), ..row },
+        _ => row,
+    }
 }
 
 /// Where fetched rows go.

@@ -1,7 +1,8 @@
 //! Ingest: list the sources, fetch and check every row, find exact copies.
 //!
 //! `list` numbers the rows, `fetch` stores what can be decoded, `match` finds equal hashes, `mark` says shard by shard what
-//! goes on. Memory: `concurrency` files in flight and 64 MiB of files being checked; `match` holds about 100 bytes for
+//! goes on. Memory: `concurrency` files in flight, `ahead_bytes`
+//! of files that wait, and 64 MiB of files being checked; `match` holds about 100 bytes for
 //! each image of its slice of the hashes, a million images a slice.
 
 mod exact;
@@ -13,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::io::decode::ImageLimits;
 use crate::io::fetch::FetchLimits;
+use crate::io::secret::{owner_only, redacted};
+use crate::io::sources::Source;
 use crate::stages::catalog::Role;
 use crate::stages::cost::{Cost, Scale, Work, number, short};
 use crate::stages::known::{Known, Part};
@@ -33,7 +36,7 @@ const PHASES: &[Phase] = &[
 
 /// Fetch the images of the sources, check that they decode, and store them in Parquet shards.
 ///
-/// Memory: `http.concurrency` files in flight, 64 MiB of files being checked, one decoded picture a thread, and about 100 bytes for each
+/// Memory: `http.concurrency` files in flight, `http.ahead_bytes` that wait, 64 MiB of files being checked, one decoded picture a thread, and about 100 bytes for each
 /// of a million hashes.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -55,7 +58,7 @@ pub struct Ingest {
     /// Share of the rows, 0 to 1, that may fail. Beyond it, the step is reported and the command ends with exit code 3.
     pub max_failed_share: f64,
     /// How URLs are fetched. These settings change how long it takes and what fails, so changing them does not by itself
-    /// fetch again what is there.
+    /// fetch again what is there; `private_addresses` does.
     pub http: Http,
 }
 
@@ -71,10 +74,20 @@ pub struct Http {
     pub retries: u32,
     /// Requests in flight at once.
     pub concurrency: u32,
+    /// Bytes that may wait in memory for the answer of an earlier URL, 1 or more. While a server is silent, the URLs after its own are
+    /// fetched until this is full; raise it where many servers are silent and memory is at hand.
+    pub ahead_bytes: u64,
     /// Requests in flight at once to one host.
     pub per_host: u32,
     /// Redirects followed.
     pub max_redirects: u32,
+    /// Whether to connect to private addresses: this machine, its network, link-local and other addresses that no public
+    /// server has (IANA's special-purpose registries). Where this is false, a URL that leads to one, at once, by its name or
+    /// by a redirect, is dropped as `private_address`: a list that strangers wrote could otherwise store what only this machine
+    /// may see. Set it to true if the servers are yours. A proxy that the environment names (`HTTP_PROXY`) looks names up
+    /// itself; there, only addresses that URLs and redirects spell out are refused, and the proxy must refuse the others. Changing this fetches
+    /// everything again, with `--replace`.
+    pub private_addresses: bool,
     /// The `User-Agent` that servers see. Name yourself and a way to reach you.
     pub user_agent: String,
 }
@@ -86,8 +99,10 @@ impl Default for Http {
             connect_timeout_s: 10.0,
             retries: 2,
             concurrency: 64,
+            ahead_bytes: 256 << 20,
             per_host: 8,
             max_redirects: 5,
+            private_addresses: false,
             user_agent: concat!("lvd/", env!("CARGO_PKG_VERSION")).into(),
         }
     }
@@ -109,7 +124,8 @@ impl Default for Ingest {
 }
 
 table! {
-    /// A row of a source, numbered: what `fetch` is going to get.
+    /// A row of a source, numbered: what `fetch` is going to get. Only the owner may read a part with a URL that holds a password or a
+    /// signature, since `fetch` needs them; no other table holds them.
     pub struct Listed {
         /// The id the row keeps, whatever becomes of it.
         pub id: ImageId,
@@ -133,6 +149,16 @@ struct FetchTask {
     /// Of the source's content, so that changed files are fetched again.
     fingerprint: String,
     listed: Part,
+}
+
+/// What decides which rows of a shard are stored.
+#[derive(Serialize, Deserialize)]
+struct FetchCommon {
+    #[serde(flatten)]
+    limits: ImageLimits,
+    /// Left out where it is false, as in plans of the time before it was a setting.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    private_addresses: bool,
 }
 
 impl Stage for Ingest {
@@ -168,6 +194,7 @@ impl Stage for Ingest {
             ("http.timeout_s", http.timeout_s > 0.0 && http.timeout_s < 1e6),
             ("http.connect_timeout_s", http.connect_timeout_s > 0.0 && http.connect_timeout_s < 1e6),
             ("http.concurrency", (1..=4096).contains(&http.concurrency)),
+            ("http.ahead_bytes", http.ahead_bytes > 0),
             ("http.per_host", http.per_host > 0),
             ("http.retries", http.retries <= 20),
         ] {
@@ -233,7 +260,7 @@ impl Stage for Ingest {
                     let Some((source, entry)) = known.catalog.source_of(shard) else { continue };
                     tasks.push(FetchTask { source: source.into(), fingerprint: entry.fingerprint()?, listed });
                 }
-                let mut plan = PhasePlan::new(self.limits(), tasks)?;
+                let mut plan = PhasePlan::new(self.fetch_common(), tasks)?;
                 plan.knobs = super::to_value(self.fetch_limits())?;
                 Ok(plan)
             }
@@ -246,8 +273,10 @@ impl Stage for Ingest {
 }
 
 impl Ingest {
-    fn limits(&self) -> ImageLimits {
-        ImageLimits { max_bytes: self.max_bytes, max_pixels: self.max_pixels, min_side: self.min_side }
+    fn fetch_common(&self) -> FetchCommon {
+        let Self { max_bytes, max_pixels, min_side, .. } = *self;
+        let limits = ImageLimits { max_bytes, max_pixels, min_side };
+        FetchCommon { limits, private_addresses: self.http.private_addresses }
     }
 
     fn fetch_limits(&self) -> FetchLimits {
@@ -258,8 +287,10 @@ impl Ingest {
             connect_timeout_s: http.connect_timeout_s,
             retries: http.retries,
             concurrency: http.concurrency as usize,
+            ahead_bytes: http.ahead_bytes,
             per_host: http.per_host as usize,
             max_redirects: http.max_redirects as usize,
+            private_addresses: http.private_addresses,
             user_agent: http.user_agent.clone(),
         }
     }
@@ -271,7 +302,9 @@ pub fn run(phase: &str, order: Order, task: &mut Task) -> Result<()> {
         "list" => list(&from_value(order.spec)?, from_value(order.common)?, task),
         "fetch" => {
             let FetchTask { source, listed, .. } = from_value(order.spec)?;
-            fetch::run(&source, &listed, &from_value(order.common)?, from_value(order.knobs)?, task)
+            let FetchCommon { limits, private_addresses } = from_value(order.common)?;
+            let fetch = FetchLimits { private_addresses, ..from_value(order.knobs)? };
+            fetch::run(&source, &listed, &limits, fetch, task)
         }
         "match" => exact::run_match(from_value(order.spec)?, &from_value(order.common)?, task),
         "mark" => exact::run_mark(&from_value(order.spec)?, &from_value(order.common)?, task),
@@ -279,11 +312,16 @@ pub fn run(phase: &str, order: Order, task: &mut Task) -> Result<()> {
     }
 }
 
+/// Whether a row's place holds a password or a signature, which only a URL may.
+fn secret_in(source: &Source, location: &str) -> bool {
+    matches!(source, Source::Urls { .. }) && redacted(location) != location
+}
+
 /// Numbers the rows of one source.
 fn list(spec: &ListTask, shard_rows: u32, task: &mut Task) -> Result<()> {
     let source = source_named(task, &spec.source)?.clone();
     let (mut shard, mut row) = (0, 0);
-    let mut writer = None;
+    let (mut writer, mut secret) = (None, false);
     source.list(&mut |input| {
         if row == shard_rows {
             close(&mut writer, ShardId::new(spec.dataset, shard), task)?;
@@ -291,6 +329,11 @@ fn list(spec: &ListTask, shard_rows: u32, task: &mut Task) -> Result<()> {
         }
         if writer.is_none() {
             writer = Some(task.rows::<Listed>("listed")?);
+            secret = false;
+        }
+        if !secret && secret_in(&source, &input.location) {
+            owner_only(&task.aside("listed"))?;
+            secret = true;
         }
         if let Some(writer) = &mut writer {
             let id = ImageId::new(spec.dataset, shard, row);
@@ -311,7 +354,7 @@ fn close(writer: &mut Option<crate::io::row::RowWriter<Listed>>, shard: ShardId,
     }
 }
 
-fn source_named<'a>(task: &'a Task, name: &str) -> Result<&'a crate::io::sources::Source> {
+fn source_named<'a>(task: &'a Task, name: &str) -> Result<&'a Source> {
     let entry = task.catalog.sources.get(name).map(|entry| &entry.source);
     entry.ok_or_else(|| {
         Error::usage(format!("source {name:?} is no longer in the pipeline file"), "put it back, or run again")

@@ -39,6 +39,31 @@ fn misbehave(stream: &mut TcpStream, path: &str, earlier: usize) -> std::io::Res
         "/elsewhere" => respond(stream, "302 Found", "Location: ftp://x/y\r\n", b""),
         "/cut" => stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"),
         "/silent" => Ok(()),
+        "/longer" => {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 4\r\n\r\nhalf and more")
+        }
+        "/two-lengths" => {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 9\r\n\r\nhalf and more")
+        }
+        "/bad-chunk" => {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\nx")
+        }
+        "/headers" => {
+            stream.write_all(b"HTTP/1.1 200 OK\r\n")?;
+            for number in 0..10_000 {
+                write!(stream, "X-{number}: {}\r\n", "x".repeat(1000))?;
+            }
+            stream.write_all(b"Content-Length: 5\r\n\r\nimage")
+        }
+        "/endless-header" => {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nX: ")?;
+            loop {
+                stream.write_all(&[b'x'; 1000])?;
+            }
+        }
+        "/far" => respond(stream, "302 Found", &format!("Location: /{}\r\n", "x".repeat(100_000)), b""),
+        "/nowhere" => respond(stream, "302 Found", "Location: http://\r\n", b""),
+        "/no-location" => respond(stream, "302 Found", "", b"moved"),
         "/garbage" => stream.write_all(b"\x00\xffthis is no HTTP\r\n\r\n"),
         _ => respond(stream, "404 Not Found", "", b"nothing"),
     }
@@ -98,6 +123,42 @@ fn no_answer_takes_more_memory_than_allowed() -> Done {
 fn answers_that_are_none() -> Done {
     check("/garbage", Err(Reason::Connect), 2)?;
     check("/bad-gzip", Err(Reason::Connect), 2)
+}
+
+#[test]
+fn heads_and_lengths_that_lie() -> Done {
+    check("/longer", Ok("half"), 1)?;
+    check("/two-lengths", Err(Reason::Connect), 2)?;
+    check("/bad-chunk", Err(Reason::Connect), 2)?;
+    check("/headers", Err(Reason::Connect), 2)?;
+    check("/endless-header", Err(Reason::Connect), 2)?;
+    check("/far", Err(Reason::BadUrl), 1)?;
+    check("/nowhere", Err(Reason::BadUrl), 1)?;
+    check("/no-location", Err(Reason::HttpServerError), 1)
+}
+
+#[test]
+fn a_long_url_has_a_short_message() -> Done {
+    let long = format!("http://127.0.0.1:1/{}", "x".repeat(1 << 20));
+    for url in [long.clone(), long.replace("http", "gopher")] {
+        let dropped = answers(&fetcher(limits())?, &urls(), &[row(url)])?.remove(0).expect_err("it is no URL to ask");
+        assert_eq!(dropped.reason, Reason::BadUrl, "{}", dropped.detail);
+        assert!(dropped.detail.len() < 1000, "{} bytes", dropped.detail.len());
+    }
+    Ok(())
+}
+
+#[test]
+fn word_that_an_answer_will_come_is_no_answer() -> Done {
+    let server = Server::start(|stream, _, _| {
+        loop {
+            stream.write_all(b"HTTP/1.1 103 Early Hints\r\n\r\n")?;
+            sleep(Duration::from_millis(5));
+        }
+    })?;
+    let fetcher = fetcher(FetchLimits { timeout_s: 0.3, retries: 0, ..limits() })?;
+    assert_eq!(outcomes(answers(&fetcher, &urls(), &[row(server.url("/"))])?), [Err(Reason::Timeout)]);
+    Ok(())
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod files;
 mod http;
 mod parquet;
 mod polite;
+mod private;
 mod server;
 mod tar;
 
@@ -19,8 +20,10 @@ fn limits() -> FetchLimits {
         connect_timeout_s: 5.0,
         retries: 1,
         concurrency: 8,
+        ahead_bytes: 1 << 20,
         per_host: 8,
         max_redirects: 3,
+        private_addresses: true,
         user_agent: "lvd-test".into(),
     }
 }
@@ -68,6 +71,7 @@ fn limits_that_make_no_sense_are_errors_with_a_cure() {
     check(FetchLimits { connect_timeout_s: -1.0, ..limits() }, "connect_timeout_s");
     check(FetchLimits { max_bytes: 0, ..limits() }, "max_bytes");
     check(FetchLimits { concurrency: 0, ..limits() }, "concurrency");
+    check(FetchLimits { ahead_bytes: 0, ..limits() }, "ahead_bytes");
     check(FetchLimits { per_host: 0, ..limits() }, "per_host");
 }
 

@@ -1,5 +1,6 @@
 //! Many URLs at once: the order of answers, turns at hosts, and stopping.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,68 @@ fn answers_come_in_order_and_the_window_is_bounded() -> Done {
     assert_eq!(outcomes(answers), expect);
     let most = server.most_at_once();
     assert!((2..=5).contains(&most), "{most} at once");
+    Ok(())
+}
+
+/// A server that answers `/0` and `/silent...` only when `others` further requests have come, or a minute later.
+fn silent_until(others: usize) -> std::io::Result<Server> {
+    let asked = AtomicUsize::new(0);
+    Server::start(move |stream, path, _| {
+        if path != "/0" && !path.starts_with("/silent") {
+            asked.fetch_add(1, Ordering::SeqCst);
+            return respond(stream, "200 OK", "", path.as_bytes());
+        }
+        let begun = Instant::now();
+        while asked.load(Ordering::SeqCst) < others && begun.elapsed() < Duration::from_secs(60) {
+            sleep(Duration::from_millis(5));
+        }
+        // Whoever would ask for more than that does so now.
+        sleep(Duration::from_millis(200));
+        respond(stream, "200 OK", "", path.as_bytes())
+    })
+}
+
+/// How many of rows 1 to `rows` are asked for before the first row, which is silent until then, is answered; and all answers.
+fn asked_behind_silence(limits: FetchLimits, others: usize, paths: &[String]) -> crate::Result<(usize, Vec<Answer>)> {
+    let server = silent_until(others).map_err(Error::io("a server"))?;
+    let rows: Vec<_> = paths.iter().map(|path| row(server.url(path))).collect();
+    let (mut asked, mut answers) = (None, Vec::new());
+    fetcher(limits)?.fetch_all(&urls(), &rows, &mut |index, answer| {
+        assert_eq!(index, answers.len(), "answers come in order");
+        asked.get_or_insert_with(|| paths.iter().filter(|path| server.asked(path) > 0).count() - 1);
+        answers.push(answer);
+        Ok(())
+    })?;
+    assert!(server.most_at_once() <= 4, "{} at once", server.most_at_once());
+    Ok((asked.unwrap_or_default(), answers))
+}
+
+fn patient() -> FetchLimits {
+    FetchLimits { concurrency: 4, per_host: 100, timeout_s: 120.0, retries: 0, ..limits() }
+}
+
+#[test]
+fn silent_urls_hold_up_no_others() -> Done {
+    // Three of the four places in flight are taken by silence, one of them by the very first row.
+    let silent = [1, 30];
+    let path = |number| if silent.contains(&number) { format!("/silent{number}") } else { format!("/{number}") };
+    let paths: Vec<_> = (0..60).map(path).collect();
+    let (asked, answers) = asked_behind_silence(patient(), 57, &paths)?;
+    assert_eq!(asked, 59);
+    assert_eq!(outcomes(answers), paths.into_iter().map(Ok).collect::<Vec<_>>());
+    Ok(())
+}
+
+#[test]
+fn what_waits_for_a_silent_url_is_bounded() -> Done {
+    let paths: Vec<_> = (0..40).map(|number| format!("/{number}")).collect();
+    // Answers of two bytes each: so many, and then one waits for the first.
+    for (ahead_bytes, most) in [(1, 1), (8, 4)] {
+        let limits = FetchLimits { concurrency: 2, ahead_bytes, ..patient() };
+        let (asked, answers) = asked_behind_silence(limits, most, &paths)?;
+        assert_eq!(asked, most, "with {ahead_bytes} bytes");
+        assert_eq!(outcomes(answers), paths.iter().cloned().map(Ok).collect::<Vec<_>>());
+    }
     Ok(())
 }
 
