@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use lvd::error::Error;
 use lvd::pipeline::runner::with_keys;
-use lvd::pipeline::store::{Marker, Store};
+use lvd::pipeline::store::{Marker, Parts, Store};
 use lvd::stages::catalog::Catalog;
 use lvd::stages::task::Outcome;
 use lvd::stages::{Phase, PhasePlan, StageKind};
@@ -27,7 +27,7 @@ fn main() -> anyhow::Result<()> {
     let missing: Vec<usize> = (0..tasks).collect();
     timed("open: write the plan", || store.open_phase("step", "nothing", &planned, &missing))?;
     timed("a task reads the plan", || store.planned("step", "nothing"))?;
-    timed("rescan, nothing done", || store.markers("step", "nothing", &planned.keys, true))?;
+    timed("rescan, nothing done", || store.markers("step", "nothing", &planned.keys, Parts::Lasting))?;
     let mark = |range: &[String]| {
         range.par_iter().try_for_each(|key| {
             let marker = Marker {
@@ -46,10 +46,10 @@ fn main() -> anyhow::Result<()> {
     let (first, second) = planned.keys.split_at(tasks / 2);
     timed("mark half of them", || mark(first))?;
     timed("rescan, half done: names only", || store.done_keys("step", "nothing"))?;
-    timed("resume, half done", || store.markers("step", "nothing", &planned.keys, true))?;
+    timed("resume, half done", || store.markers("step", "nothing", &planned.keys, Parts::Lasting))?;
     timed("mark the others", || mark(second))?;
     timed("rescan, all done: names only", || store.done_keys("step", "nothing"))?;
-    let found = timed("resume, all done", || store.markers("step", "nothing", &planned.keys, true))?;
+    let found = timed("resume, all done", || store.markers("step", "nothing", &planned.keys, Parts::Lasting))?;
     assert!(found.markers.iter().all(Option::is_some));
     Ok(())
 }

@@ -99,7 +99,8 @@ fn a_flipped_bit_never_reaches_the_result() {
 fn verify_finds_every_flip_and_has_it_made_again() {
     let (_folder, work) = work();
     assert!(output(&strs(&on_example("verify", &work, &[]))).status.success());
-    let damaged: Vec<PathBuf> = ["ingest", "embed", "sample", "export"].iter().flat_map(|step| parts(&work, step)).collect();
+    let damaged: Vec<PathBuf> =
+        ["ingest", "embed", "sample", "export"].iter().flat_map(|step| parts(&work, step)).collect();
     for (number, part) in damaged.iter().enumerate() {
         flip(part, 7919 * (number + 1));
     }

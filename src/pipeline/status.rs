@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::error::Result;
 use crate::pipeline::check::{Pipeline, Step};
 use crate::pipeline::runner::with_keys;
-use crate::pipeline::store::{Done, Marker, Planned};
+use crate::pipeline::store::{Done, Marker, Parts, Planned};
 use crate::stages::Phase;
 use crate::stages::known::{Known, Table};
 use crate::stages::task::Outcome;
@@ -75,12 +75,13 @@ fn walk(pipeline: &Pipeline, step: &Step, inputs: &BTreeMap<String, Table>, need
     for (number, &phase) in step.stage.phases().iter().enumerate() {
         let known = Known { catalog: &pipeline.catalog, inputs, earlier: &earlier };
         let planned = with_keys(step.stage.kind(), phase, step.stage.plan(phase.name, &known)?, &pipeline.catalog)?;
-        let needed = number >= needed_from || !phase.scratch;
-        let Done { markers: done, mut damaged } =
-            pipeline.store.markers(&step.name, phase.name, &planned.keys, needed)?;
+        let parts = match phase.scratch {
+            true if number >= needed_from => Parts::Scratch,
+            true => Parts::Unneeded,
+            false => Parts::Lasting,
+        };
+        let Done { markers: done, damaged } = pipeline.store.markers(&step.name, phase.name, &planned.keys, parts)?;
         if done.iter().any(Option::is_none) {
-            // Scratch is gone once the step was whole, and then that is no damage.
-            damaged.retain(|text| !phase.scratch || !text.ends_with("is gone"));
             return Ok(Survey::Open { phase, planned, done, damaged });
         }
         let markers: Vec<Marker> = done.into_iter().flatten().collect();

@@ -89,6 +89,35 @@ pub struct Manifest {
     pub reports: BTreeMap<String, String>,
 }
 
+/// Whether a phase's parts have to be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parts {
+    /// They were for phases that are done.
+    Unneeded,
+    /// They have to be there, and are gone once the step was whole.
+    Scratch,
+    /// They have to be there, and one that is gone was lost.
+    Lasting,
+}
+
+/// A part that is not there with its size.
+struct WrongSize {
+    path: PathBuf,
+    /// Its size; none where it is gone.
+    found: Option<u64>,
+    written: u64,
+}
+
+impl std::fmt::Display for WrongSize {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (path, written) = (self.path.display(), self.written);
+        match self.found {
+            Some(bytes) => write!(f, "{path} has {bytes} bytes, and {written} were written"),
+            None => write!(f, "{path} is gone"),
+        }
+    }
+}
+
 /// What is known of a phase's tasks.
 #[derive(Debug, Default)]
 pub struct Done {
@@ -226,16 +255,18 @@ impl Store {
         Ok(names.into_iter().filter_map(|name| name.strip_suffix(".json").map(str::to_owned)).collect())
     }
 
-    /// The markers of a phase's tasks. A task whose parts are `needed` and not there with their sizes is not done.
-    pub fn markers(&self, step: &str, phase: &str, keys: &[String], needed: bool) -> Result<Done> {
+    /// The markers of a phase's tasks. A task whose parts are needed and not there with their sizes is not done.
+    pub fn markers(&self, step: &str, phase: &str, keys: &[String], parts: Parts) -> Result<Done> {
         let there = self.done_keys(step, phase)?;
         let read = |key: &String| -> Result<(Option<Marker>, Vec<String>)> {
             let marker = if there.contains(key) { self.done(step, phase, key) } else { Ok(None) };
             match marker {
                 Err(damaged @ Error::Bookkeeping { .. }) => Ok((None, vec![damaged.to_string()])),
-                Ok(Some(marker)) if needed => {
-                    let wrong = self.wrong_sizes(&marker.outcome)?;
-                    Ok(if wrong.is_empty() { (Some(marker), wrong) } else { (None, wrong) })
+                Ok(Some(marker)) if parts != Parts::Unneeded => {
+                    let mut wrong = self.wrong_sizes(&marker.outcome)?;
+                    let marker = Some(marker).filter(|_| wrong.is_empty());
+                    wrong.retain(|wrong| wrong.found.is_some() || parts == Parts::Lasting);
+                    Ok((marker, wrong.iter().map(ToString::to_string).collect()))
                 }
                 marker => Ok((marker?, Vec::new())),
             }
@@ -245,17 +276,13 @@ impl Store {
         Ok(Done { markers, damaged: damaged.into_iter().flatten().collect() })
     }
 
-    /// The parts that are not there with their sizes, in words.
-    fn wrong_sizes(&self, outcome: &Outcome) -> Result<Vec<String>> {
+    /// The parts that are not there with their sizes.
+    fn wrong_sizes(&self, outcome: &Outcome) -> Result<Vec<WrongSize>> {
         let mut wrong = Vec::new();
         for part in &outcome.parts {
-            let path = self.work.named(&part.path);
-            match self.work.size(&part.path)? {
-                Some(bytes) if bytes == part.bytes => {}
-                Some(bytes) => {
-                    wrong.push(format!("{} has {bytes} bytes, and {} were written", path.display(), part.bytes));
-                }
-                None => wrong.push(format!("{} is gone", path.display())),
+            let found = self.work.size(&part.path)?;
+            if found != Some(part.bytes) {
+                wrong.push(WrongSize { path: self.work.named(&part.path), found, written: part.bytes });
             }
         }
         Ok(wrong)
