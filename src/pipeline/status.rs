@@ -75,10 +75,12 @@ fn walk(pipeline: &Pipeline, step: &Step, inputs: &BTreeMap<String, Table>, need
     for (number, &phase) in step.stage.phases().iter().enumerate() {
         let known = Known { catalog: &pipeline.catalog, inputs, earlier: &earlier };
         let planned = with_keys(step.stage.kind(), phase, step.stage.plan(phase.name, &known)?, &pipeline.catalog)?;
-        let parts = match phase.scratch {
-            true if number >= needed_from => Parts::Scratch,
-            true => Parts::Unneeded,
-            false => Parts::Lasting,
+        let parts = if phase.scratch && number < needed_from {
+            Parts::Unneeded
+        } else if phase.scratch {
+            Parts::Scratch
+        } else {
+            Parts::Lasting
         };
         let Done { markers: done, damaged } = pipeline.store.markers(&step.name, phase.name, &planned.keys, parts)?;
         if done.iter().any(Option::is_none) {
