@@ -1,4 +1,5 @@
 //! The program: a fast BLAS kernel first, then the command line.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 use std::process::ExitCode;
 

@@ -8,6 +8,7 @@ use std::any::Any;
 use crate::calibrate::{self, Calibration, Event, Inputs, Settings, Suggestion, ThresholdRow};
 use crate::cli::args::CalibrateArgs;
 use crate::cli::progress::Progress;
+use crate::cli::say;
 use crate::cli::table::{columns, print, thousands};
 use crate::cli::{Stop, position, shown, use_threads};
 use crate::error::Error;
@@ -68,7 +69,7 @@ pub fn calibrate(pipeline: &Pipeline, args: &CalibrateArgs) -> std::result::Resu
     }
     print(&text(&found))?;
     if !args.quiet {
-        eprint!("{}", where_next(&folder, &found, &file));
+        say::text(&where_next(&folder, &found, &file));
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ mod forecast;
 mod plan;
 mod progress;
 mod report;
+mod say;
 mod slurm;
 mod standing;
 mod status;
@@ -28,6 +29,7 @@ use clap::Parser as _;
 
 use crate::cli::args::{Args, Command, EngineName, FileArgs, RunArgs};
 use crate::cli::progress::Progress;
+use crate::cli::say::say;
 use crate::error::Error;
 use crate::example::make::Options;
 use crate::native::blas::Warning;
@@ -68,25 +70,18 @@ impl From<std::io::Error> for Stop {
 pub fn main(slow_kernel: Option<Warning>) -> ExitCode {
     let args = Args::parse();
     if let Some(warning) = slow_kernel.filter(|_| !matches!(args.command, Command::Doctor { .. })) {
-        eprintln!("warning: {}\n  hint: {}", warning.fact, warning.cure);
+        say!("warning: {}\n  hint: {}", warning.fact, warning.cure);
     }
     match dispatch(args.command) {
         Ok(()) | Err(Stop::Closed) => ExitCode::SUCCESS,
         Err(Stop::Usage(errors)) => {
-            errors.iter().for_each(complain);
+            errors.iter().for_each(|error| say::error("", error));
             ExitCode::from(2)
         }
         Err(Stop::Failed(error)) => {
-            complain(&error);
+            say::error("", &error);
             ExitCode::from(if matches!(error, Error::TooManyFailed { .. }) { 3 } else { 1 })
         }
-    }
-}
-
-fn complain(error: &Error) {
-    eprintln!("error: {error}");
-    if let Some(hint) = error.hint() {
-        eprintln!("  hint: {hint}");
     }
 }
 
@@ -109,7 +104,7 @@ fn dispatch(command: Command) -> Result<(), Stop> {
         Command::Export(stage) => run_stage(StageKind::Export, &stage),
         Command::Check { file } => {
             let pipeline = load(&file, None)?;
-            eprintln!("{}: {} steps, no fault found", pipeline.path.display(), pipeline.steps.len());
+            say!("{}: {} steps, no fault found", pipeline.path.display(), pipeline.steps.len());
             Ok(())
         }
         Command::Plan { file, tasks: Some(format), replace, .. } => tasks::tasks(&load(&file, None)?, format, replace),
@@ -203,7 +198,7 @@ fn run_steps(pipeline: &Pipeline, steps: &[usize], run: &RunArgs) -> Result<(), 
         EngineName::Slurm if run.dry_run => return slurm::rehearse(pipeline, steps),
         EngineName::Slurm => {
             task::requeue_driver_in_time();
-            Engine::Slurm(Box::new(Slurm::connect(pipeline.slurm.clone())?))
+            Engine::Slurm(Box::new(Slurm::connect(pipeline.slurm.clone(), &|why| say::line(&why))?))
         }
         EngineName::Local if run.dry_run => {
             let hint = "lvd plan shows what a run here would do";
@@ -221,11 +216,16 @@ fn run_steps(pipeline: &Pipeline, steps: &[usize], run: &RunArgs) -> Result<(), 
     let result = runner::run(pipeline, steps, &options);
     progress.clear();
     let summaries = progress.summaries();
-    if !summaries.is_empty() && !run.quiet {
-        table::print(&report::overview(&summaries))?;
-        eprint!("{}", report::where_next(pipeline, &summaries));
-    }
-    Ok(result?)
+    let printed = if summaries.is_empty() || run.quiet {
+        Ok(())
+    } else {
+        let printed = table::print(&report::overview(&summaries));
+        say::text(&report::where_next(pipeline, &summaries));
+        printed
+    };
+    // What came of the work counts more than whether anybody read the table.
+    result?;
+    Ok(printed?)
 }
 
 /// The steps from one name to another, both included.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::cli::say::say;
 use crate::cli::table::thousands;
 use crate::pipeline::report::Summary;
 use crate::pipeline::runner::Event;
@@ -55,7 +56,7 @@ impl Progress {
             return;
         }
         if !self.watched {
-            eprintln!("{text}");
+            say!("{text}");
             return;
         }
         let style = ProgressStyle::with_template("{prefix} [{bar:30}] {pos}/{len} {msg} {elapsed}");
@@ -78,7 +79,7 @@ impl Progress {
         match bar.as_ref() {
             _ if self.quiet => {}
             Some(bar) => bar.println(text),
-            None => eprintln!("{text}"),
+            None => say!("{text}"),
         }
     }
 
@@ -92,7 +93,7 @@ impl Progress {
     fn say(&self, text: &str) {
         if !self.quiet {
             self.clear();
-            eprintln!("{text}");
+            say!("{text}");
         }
     }
 

@@ -9,6 +9,7 @@ use signal_hook::consts::{SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
 use crate::cli::args::TaskArgs;
+use crate::cli::say::{self, say};
 use crate::cli::{Stop, use_threads};
 use crate::error::Error;
 use crate::pipeline::attempt::{Ended, Who, Work};
@@ -28,7 +29,7 @@ pub fn task(args: &TaskArgs) -> Result<(), Stop> {
     let threads = use_threads(args.threads);
     let store = Store::open(&args.work)?;
     let Some(planned) = planned(&store, args)? else {
-        eprintln!("{}/{}: done; the step is whole", args.step, args.phase);
+        say!("{}/{}: done; the step is whole", args.step, args.phase);
         return Ok(());
     };
     let work = Work { store: &store, step: &args.step, phase: &args.phase, planned: &planned };
@@ -47,7 +48,7 @@ pub fn task(args: &TaskArgs) -> Result<(), Stop> {
                     leave(&work, &shared, None, 143);
                 }
                 if !shared.stopping.swap(true, Ordering::SeqCst) {
-                    eprintln!("{name}: told that time is short: no further task is begun");
+                    say!("{name}: told that time is short: no further task is begun");
                     let lead = f64::from(args.lead);
                     wait_for_the_task(&shared, Duration::from_secs_f64((lead - 10.0).max(lead / 2.0)));
                     if shared.current.lock().is_ok_and(|current| current.is_some()) {
@@ -97,18 +98,18 @@ fn run_all(
     let who = Who::me();
     for (place, &number) in args.numbers.iter().enumerate() {
         if shared.stopping.load(Ordering::SeqCst) {
-            eprintln!("{name}: {} tasks left", args.numbers.len() - place);
+            say!("{name}: {} tasks left", args.numbers.len() - place);
             requeue(&who);
             return Ok(());
         }
         if let Some(most) = args.tries
             && ended_tries(work, number, &who)? >= most
         {
-            eprintln!("{name} {number}: was tried {most} times: left to the driver");
+            say!("{name} {number}: was tried {most} times: left to the driver");
             failed.push(number);
             continue;
         }
-        eprintln!("{name} {number}: begun by {}", who.name());
+        say!("{name} {number}: begun by {}", who.name());
         set(shared, Some((number, SystemTime::now())));
         let result = work.attempt(number, threads, &|_| ());
         set(shared, None);
@@ -123,17 +124,16 @@ fn run_all(
                 };
                 let marker = ended.marker();
                 let outcome = &marker.outcome;
-                outcome.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
-                eprintln!(
+                outcome.warnings.iter().for_each(|warning| say!("warning: {warning}"));
+                say!(
                     "{name} {number}: {how}; {} rows in, {} out, {:.1} s",
-                    outcome.rows_in, outcome.rows_out, marker.seconds
+                    outcome.rows_in,
+                    outcome.rows_out,
+                    marker.seconds
                 );
             }
             Err(error) => {
-                eprintln!("error: {name} {number}: {error}");
-                if let Some(hint) = error.hint() {
-                    eprintln!("  hint: {hint}");
-                }
+                say::error(&format!("{name} {number}: "), &error);
                 failed.push(number);
             }
         }
@@ -171,9 +171,9 @@ fn leave(work: &Work, shared: &Shared, reason: Option<&str>, code: i32) {
     if let Some((number, begun)) = current {
         let reason = reason.filter(|_| !checkpoint_moved(work, number, begun));
         if let Err(error) = work.give_up(number, reason) {
-            eprintln!("error: {error}");
+            say::error("", &error);
         }
-        eprintln!("{}/{} {number}: given up", work.step, work.phase);
+        say!("{}/{} {number}: given up", work.step, work.phase);
     }
     if code == 0 {
         requeue(&Who::me());
@@ -198,9 +198,9 @@ fn checkpoint_moved(work: &Work, number: usize, begun: SystemTime) -> bool {
 fn requeue(who: &Who) {
     let Some(job) = &who.job else { return };
     match cluster::requeue(job) {
-        Ok(Answer::Yes(())) => eprintln!("queued again"),
-        Ok(Answer::Later(why)) => eprintln!("not queued again: {why}"),
-        Err(error) => eprintln!("not queued again: {error}"),
+        Ok(Answer::Yes(())) => say!("queued again"),
+        Ok(Answer::Later(why)) => say!("not queued again: {why}"),
+        Err(error) => say!("not queued again: {error}"),
     }
 }
 
@@ -210,7 +210,7 @@ pub fn requeue_driver_in_time() {
     let Ok(mut signals) = Signals::new([SIGUSR1]) else { return };
     std::thread::spawn(move || {
         for _ in &mut signals {
-            eprintln!("told that time is short: the driver is queued again, and goes on then");
+            say!("told that time is short: the driver is queued again, and goes on then");
             requeue(&Who { job: Some(job.clone()), ..Who::me() });
         }
     });
