@@ -10,7 +10,7 @@ use crate::cli::args::CalibrateArgs;
 use crate::cli::progress::Progress;
 use crate::cli::say;
 use crate::cli::table::{columns, print, thousands};
-use crate::cli::{Stop, position, shown, use_threads};
+use crate::cli::{Stop, compute_on, position, shown};
 use crate::error::Error;
 use crate::pipeline::check::{Pipeline, Step};
 use crate::pipeline::{runner, status};
@@ -47,7 +47,7 @@ pub fn calibrate(pipeline: &Pipeline, args: &CalibrateArgs) -> std::result::Resu
         dedup,
         scaled_side: embed_step(pipeline, dedup).and_then(|embed| embed.scaled_side(&pipeline.catalog)),
         tables: &tables,
-        threads: use_threads(args.threads),
+        threads: compute_on(args.threads)?,
     };
     let progress = Progress::new(args.quiet);
     let tell = |event| {

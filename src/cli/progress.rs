@@ -63,7 +63,10 @@ impl Progress {
         let bar = ProgressBar::new(to_run as u64);
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
         bar.set_prefix(text);
-        bar.enable_steady_tick(Duration::from_millis(200));
+        // The bar takes a thread, and panics without: rather one that stands still.
+        if std::thread::Builder::new().spawn(|| ()).is_ok_and(|thread| thread.join().is_ok()) {
+            bar.enable_steady_tick(Duration::from_millis(200));
+        }
         *self.bar.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar);
     }
 

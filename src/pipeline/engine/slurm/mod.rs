@@ -169,6 +169,9 @@ pub fn submit_driver(
     let folder = settings.submissions(store)?;
     let (log, comment) = (folder.join("driver.log"), format!("{}driver", mark(&store.work.absolute()?)));
     let here = std::env::current_dir().map_err(Error::io("the current folder"))?;
+    if let Some(fault) = script::directive_fault(&here.to_string_lossy()) {
+        return Err(Error::usage(format!("the current folder, {here:?}, {fault}"), "run from another folder"));
+    }
     let text = script::driver("lvd", &comment, &log, &here, command, &settings.driver());
     if dry {
         return Ok((text, log));
