@@ -113,6 +113,14 @@ impl Error {
         move |source| Self::Io { path: path.as_ref().to_path_buf(), source }
     }
 
+    /// A thread that could not be started: for `map_err`.
+    pub fn thread(error: impl std::fmt::Display) -> Self {
+        Self::usage(
+            format!("a thread cannot be started: {error}"),
+            "give fewer --threads, or raise the limits of processes and memory (ulimit -u, ulimit -v, those of the container or the job)",
+        )
+    }
+
     /// A fault in the content of `path`.
     pub fn data(path: impl AsRef<Path>, message: impl std::fmt::Display) -> Self {
         Self::Data { path: path.as_ref().to_path_buf(), message: format!("{message}") }

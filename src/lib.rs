@@ -3,6 +3,8 @@
 //!
 //! Modules in reading order; arrows run `cli -> pipeline -> stages -> ops, io, native -> types` and never back.
 //! docs/architecture.md is the map.
+// `println!` and `eprintln!` panic when nobody reads: `cli::table::print` and `cli::say` do not.
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 pub mod types;
 

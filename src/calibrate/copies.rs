@@ -90,7 +90,8 @@ pub fn embed(
         }
     };
     let outcome: Result<Vec<()>> = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..inputs.threads.max(1)).map(|_| scope.spawn(work)).collect();
+        let start = |_| std::thread::Builder::new().spawn_scoped(scope, work).map_err(Error::thread);
+        let workers = (0..inputs.threads.max(1)).map(start).collect::<Result<Vec<_>>>()?;
         workers
             .into_iter()
             .map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))

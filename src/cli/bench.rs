@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use crate::cli::say::say;
 use crate::cli::table::{columns, print};
 use crate::cli::{Stop, shown};
 use crate::error::Error;
@@ -41,7 +42,7 @@ pub fn embed(
         checkpoint: store.checkpoint(&step.name, "bench", "none"),
     };
     let task = Task::new(&pipeline.catalog, place, threads, &|_| ());
-    let tell = |part: &str| eprintln!("measuring {}: {part}", step.name);
+    let tell = |part: &str| say!("measuring {}: {part}", step.name);
     let found = bench::run(&plan, &task, Duration::from_secs_f64(seconds), &tell)?;
     if json {
         let text = serde_json::to_string_pretty(&found).map_err(|e| Error::data("the measurements", e))?;

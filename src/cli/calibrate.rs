@@ -8,8 +8,9 @@ use std::any::Any;
 use crate::calibrate::{self, Calibration, Event, Inputs, Settings, Suggestion, ThresholdRow};
 use crate::cli::args::CalibrateArgs;
 use crate::cli::progress::Progress;
+use crate::cli::say;
 use crate::cli::table::{columns, print, thousands};
-use crate::cli::{Stop, position, shown, use_threads};
+use crate::cli::{Stop, compute_on, position, shown};
 use crate::error::Error;
 use crate::pipeline::check::{Pipeline, Step};
 use crate::pipeline::{runner, status};
@@ -46,7 +47,7 @@ pub fn calibrate(pipeline: &Pipeline, args: &CalibrateArgs) -> std::result::Resu
         dedup,
         scaled_side: embed_step(pipeline, dedup).and_then(|embed| embed.scaled_side(&pipeline.catalog)),
         tables: &tables,
-        threads: use_threads(args.threads),
+        threads: compute_on(args.threads)?,
     };
     let progress = Progress::new(args.quiet);
     let tell = |event| {
@@ -68,7 +69,7 @@ pub fn calibrate(pipeline: &Pipeline, args: &CalibrateArgs) -> std::result::Resu
     }
     print(&text(&found))?;
     if !args.quiet {
-        eprint!("{}", where_next(&folder, &found, &file));
+        say::text(&where_next(&folder, &found, &file));
     }
     Ok(())
 }

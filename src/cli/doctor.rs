@@ -1,6 +1,7 @@
 //! `lvd doctor`: what this machine is and whether the libraries make use of it.
 
 use crate::cli::Stop;
+use crate::cli::say::say;
 use crate::cli::table::print;
 use crate::error::Error;
 use crate::native::doctor::Doctor;
@@ -28,7 +29,7 @@ pub fn doctor(as_json: bool) -> Result<(), Stop> {
         found.threads,
     ))?;
     for warning in &found.warnings {
-        eprintln!("warning: {}\n  hint: {}", warning.fact, warning.cure);
+        say!("warning: {}\n  hint: {}", warning.fact, warning.cure);
     }
     Ok(())
 }

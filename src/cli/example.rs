@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::cli::Stop;
+use crate::cli::say::{self, say};
 use crate::cli::table::{columns, print, thousands};
 use crate::error::{Error, Result};
 use crate::example::make::{self, Options};
@@ -39,10 +40,10 @@ pub fn example(folder: &Path, options: &Options, score: bool) -> std::result::Re
     let made = make::write(folder, options)?;
     let files: u64 = made.files.values().sum();
     let word = if made.already { "is there already" } else { "made" };
-    eprintln!("example in {} {word}: {} files", folder.display(), thousands(files));
+    say!("example in {} {word}: {} files", folder.display(), thousands(files));
     let rows: Vec<Vec<String>> = made.files.iter().map(|(kind, n)| vec![kind.clone(), thousands(*n)]).collect();
-    eprint!("{}", columns(&["files", ">"], &rows));
-    eprintln!("next: lvd run {}", folder.join("quickstart.toml").display());
+    say::text(&columns(&["files", ">"], &rows));
+    say!("next: lvd run {}", folder.join("quickstart.toml").display());
     Ok(())
 }
 

@@ -1,7 +1,8 @@
 //! The command line: arguments, progress, printing. The only room that prints.
 //!
 //! stdout is data, stderr is progress and messages. Exit codes: 0 all went well; 1 a step or task failed; 2 the command line or
-//! the pipeline file is wrong; 3 a step is whole, but more of its rows failed than the file allows.
+//! the pipeline file is wrong; 3 a step is whole, but more of its rows failed than the file allows; 128 and a signal's number:
+//! it was told to stop.
 
 mod args;
 mod bench;
@@ -13,6 +14,8 @@ mod forecast;
 mod plan;
 mod progress;
 mod report;
+mod say;
+mod signals;
 mod slurm;
 mod standing;
 mod status;
@@ -29,15 +32,20 @@ use clap::Parser as _;
 
 use crate::cli::args::{Args, Command, EngineName, FileArgs, RunArgs};
 use crate::cli::progress::Progress;
+use crate::cli::say::say;
 use crate::error::Error;
 use crate::example::make::Options;
-use crate::native::blas::Warning;
+use crate::native::blas::{self, Warning};
+use crate::pipeline::attempt;
 use crate::pipeline::check::{self, Pipeline};
 use crate::pipeline::engine::Engine;
 use crate::pipeline::engine::slurm::Slurm;
 use crate::pipeline::reference;
 use crate::pipeline::runner;
 use crate::stages::StageKind;
+
+/// The most threads that can be asked for where there are not as many processors. More would be mistyped, and each takes memory.
+const MOST_THREADS: usize = 256;
 
 /// What ends a command early.
 pub(crate) enum Stop {
@@ -69,32 +77,25 @@ impl From<std::io::Error> for Stop {
 pub fn main(slow_kernel: Option<Warning>) -> ExitCode {
     let args = Args::parse();
     if let Some(warning) = slow_kernel.filter(|_| !matches!(args.command, Command::Doctor { .. })) {
-        eprintln!("warning: {}\n  hint: {}", warning.fact, warning.cure);
+        say!("warning: {}\n  hint: {}", warning.fact, warning.cure);
     }
     match dispatch(args.command) {
         Ok(()) | Err(Stop::Closed) => ExitCode::SUCCESS,
         Err(Stop::Usage(errors)) => {
-            errors.iter().for_each(complain);
+            errors.iter().for_each(|error| say::error("", error));
             ExitCode::from(2)
         }
         Err(Stop::Failed(error)) => {
-            complain(&error);
+            say::error("", &error);
             ExitCode::from(if matches!(error, Error::TooManyFailed { .. }) { 3 } else { 1 })
         }
-    }
-}
-
-fn complain(error: &Error) {
-    eprintln!("error: {error}");
-    if let Some(hint) = error.hint() {
-        eprintln!("  hint: {hint}");
     }
 }
 
 fn dispatch(command: Command) -> Result<(), Stop> {
     match command {
         Command::Run { file, run, from, to } => {
-            let pipeline = load(&file, Some(&run))?;
+            let pipeline = load(&file, run.threads)?;
             let steps = steps_between(&pipeline, from.as_deref(), to.as_deref())?;
             run_steps(&pipeline, &steps, &run)
         }
@@ -110,11 +111,12 @@ fn dispatch(command: Command) -> Result<(), Stop> {
         Command::Export(stage) => run_stage(StageKind::Export, &stage),
         Command::Check { file } => {
             let pipeline = load(&file, None)?;
-            eprintln!("{}: {} steps, no fault found", pipeline.path.display(), pipeline.steps.len());
+            say!("{}: {} steps, no fault found", pipeline.path.display(), pipeline.steps.len());
             Ok(())
         }
         Command::Plan { file, tasks: Some(format), replace, .. } => tasks::tasks(&load(&file, None)?, format, replace),
         Command::Plan { file, json, estimate, .. } => {
+            use_threads(None)?;
             let pipeline = check::load(&file.pipeline, &file.set, file.work.as_deref()).map_err(Stop::Usage)?;
             if estimate.estimate {
                 return estimate::print_estimate(&pipeline, &estimate, json);
@@ -126,7 +128,7 @@ fn dispatch(command: Command) -> Result<(), Stop> {
         Command::Verify { file, step, set_aside, json } => {
             verify::verify(&load(&file, None)?, step.as_deref(), set_aside, json)
         }
-        Command::Calibrate(args) => calibrate::calibrate(&load(&args.file, None)?, &args),
+        Command::Calibrate(args) => calibrate::calibrate(&load(&args.file, args.threads)?, &args),
         Command::Vectors { file, table, out } => vectors::vectors(&load(&file, None)?, &table, &out),
         Command::Task(args) => task::task(&args),
         Command::Submit { file, from, to, replace, dry_run } => {
@@ -135,6 +137,7 @@ fn dispatch(command: Command) -> Result<(), Stop> {
         Command::Cancel { file } => slurm::cancel(&file),
         Command::Doctor { json } => doctor::doctor(json),
         Command::Example { folder, seed, images, score } => {
+            use_threads(None)?;
             let default = Options::default();
             let options = Options { seed: seed.unwrap_or(default.seed), images: images.unwrap_or(default.images) };
             example::example(&folder, &options, score)
@@ -150,27 +153,39 @@ fn dispatch(command: Command) -> Result<(), Stop> {
     }
 }
 
-fn load(file: &FileArgs, run: Option<&RunArgs>) -> Result<Pipeline, Stop> {
-    if let Some(run) = run {
-        use_threads(run.threads);
-    }
+fn load(file: &FileArgs, threads: Option<usize>) -> Result<Pipeline, Stop> {
+    use_threads(threads)?;
     let mut pipeline = check::load(&file.pipeline, &file.set, file.work.as_deref()).map_err(Stop::Usage)?;
     // What is there to plan by is not enough for anything else.
     let missing = std::mem::take(&mut pipeline.missing);
     if missing.is_empty() { Ok(pipeline) } else { Err(Stop::Usage(missing)) }
 }
 
-/// Gives rayon its threads, once a process.
-fn use_threads(threads: Option<usize>) -> usize {
-    let threads =
-        threads.filter(|&n| n > 0).unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-    // It fails only when the pool is there already, which the same call made.
-    let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
-    threads
+/// Gives rayon its threads, once a process: what the system does not give is said before work starts.
+fn use_threads(threads: Option<usize>) -> Result<usize, Stop> {
+    let here = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = threads.filter(|&n| n > 0).unwrap_or(here);
+    let most = MOST_THREADS.max(here);
+    if threads > most {
+        let fact = format!("--threads {threads}: more than {most}, on {here} processors");
+        return Err(Stop::Usage(vec![Error::usage(fact, format!("leave it out, or give --threads {here}"))]));
+    }
+    match rayon::ThreadPoolBuilder::new().num_threads(threads).build_global() {
+        // Without a cause, the pool is there already, which the same call made.
+        Err(error) if std::error::Error::source(&error).is_some() => Err(Error::thread(error).into()),
+        _ => Ok(threads),
+    }
+}
+
+/// The same, with the buffers that BLAS will want of each thread.
+fn compute_on(threads: Option<usize>) -> Result<usize, Stop> {
+    let threads = use_threads(threads)?;
+    blas::reserve(threads)?;
+    Ok(threads)
 }
 
 fn run_stage(kind: StageKind, stage: &args::StageArgs) -> Result<(), Stop> {
-    let pipeline = load(&stage.file, Some(&stage.run))?;
+    let pipeline = load(&stage.file, stage.run.threads)?;
     let steps = steps_of(kind, &pipeline, stage)?;
     run_steps(&pipeline, &steps, &stage.run)
 }
@@ -180,8 +195,8 @@ fn bench_steps(args: &args::EmbedArgs, seconds: f64) -> Result<(), Stop> {
         let message = format!("--bench={seconds}: no time to measure for");
         return Err(Stop::Usage(vec![Error::usage(message, "give seconds, for instance --bench=3")]));
     }
-    let pipeline = load(&args.stage.file, Some(&args.stage.run))?;
-    let threads = use_threads(args.stage.run.threads);
+    let pipeline = load(&args.stage.file, args.stage.run.threads)?;
+    let threads = compute_on(args.stage.run.threads)?;
     for index in steps_of(StageKind::Embed, &pipeline, &args.stage)? {
         bench::embed(&pipeline, &pipeline.steps[index], seconds, threads, args.json)?;
     }
@@ -206,15 +221,19 @@ fn run_steps(pipeline: &Pipeline, steps: &[usize], run: &RunArgs) -> Result<(), 
     let engine = match run.engine {
         EngineName::Slurm if run.dry_run => return slurm::rehearse(pipeline, steps),
         EngineName::Slurm => {
-            task::requeue_driver_in_time();
-            Engine::Slurm(Box::new(Slurm::connect(pipeline.slurm.clone())?))
+            task::requeue_driver_in_time()?;
+            Engine::Slurm(Box::new(Slurm::connect(pipeline.slurm.clone(), &|why| say::line(&why))?))
         }
         EngineName::Local if run.dry_run => {
             let hint = "lvd plan shows what a run here would do";
             return Err(Stop::Usage(vec![Error::usage("--dry-run is for --engine slurm", hint)]));
         }
-        EngineName::Local => Engine::Local { threads: use_threads(run.threads), at_once: run.tasks_at_once },
+        EngineName::Local => Engine::Local { threads: compute_on(run.threads)?, at_once: run.tasks_at_once },
     };
+    if run.tasks_at_once > MOST_THREADS {
+        let fact = format!("--tasks-at-once {}: more than {MOST_THREADS}", run.tasks_at_once);
+        return Err(Stop::Usage(vec![Error::usage(fact, "give fewer: they share the threads, and each takes memory")]));
+    }
     let progress = Progress::new(run.quiet);
     let options = runner::Options {
         engine,
@@ -222,14 +241,41 @@ fn run_steps(pipeline: &Pipeline, steps: &[usize], run: &RunArgs) -> Result<(), 
         replace: run.replace,
         tell: &|event| progress.tell(&event),
     };
-    let result = runner::run(pipeline, steps, &options);
+    let result = signals::heard(
+        &[],
+        |signal| stop(pipeline, steps, run, &progress, signal),
+        || runner::run(pipeline, steps, &options),
+    )?;
     progress.clear();
     let summaries = progress.summaries();
-    if !summaries.is_empty() && !run.quiet {
-        table::print(&report::overview(&summaries))?;
-        eprint!("{}", report::where_next(pipeline, &summaries));
+    let printed = if summaries.is_empty() || run.quiet {
+        Ok(())
+    } else {
+        let printed = table::print(&report::overview(&summaries));
+        say::text(&report::where_next(pipeline, &summaries));
+        printed
+    };
+    // What came of the work counts more than whether anybody read the table.
+    result?;
+    Ok(printed?)
+}
+
+/// Takes back what is in hand and ends the process: it was told to.
+fn stop(pipeline: &Pipeline, steps: &[usize], run: &RunArgs, progress: &Progress, signal: i32) {
+    progress.clear();
+    let steps = steps.iter().map(|&index| &pipeline.steps[index]);
+    let phases = steps.flat_map(|step| step.stage.phases().iter().map(|phase| (step.name.as_str(), phase.name)));
+    if let Err(error) = attempt::give_up_all(&pipeline.store, phases) {
+        say::error("", &error);
     }
-    Ok(result?)
+    say!(
+        "stopped: run the same command to go on{}",
+        match run.engine {
+            EngineName::Local => "",
+            EngineName::Slurm => "; its jobs do so meanwhile (lvd cancel ends them)",
+        }
+    );
+    signals::end(128 + signal);
 }
 
 /// The steps from one name to another, both included.

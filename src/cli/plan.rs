@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::cli::Stop;
 use crate::cli::forecast::{Portion, composition};
+use crate::cli::say::say;
 use crate::cli::standing::{Standing, standings};
 use crate::cli::table::{columns, print, thousands};
 use crate::error::Error;
@@ -17,7 +18,7 @@ pub fn plan(pipeline: &Pipeline, as_json: bool) -> std::result::Result<(), Stop>
         return json_text(&json!({"steps": as_values(&standings), "composition": portions}));
     }
     for missing in &pipeline.missing {
-        eprintln!("not there yet: {missing}");
+        say!("not there yet: {missing}");
     }
     let rows: Vec<Vec<String>> = standings
         .iter()

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::cli::say::say;
 use crate::cli::table::thousands;
 use crate::pipeline::report::Summary;
 use crate::pipeline::runner::Event;
@@ -55,14 +56,17 @@ impl Progress {
             return;
         }
         if !self.watched {
-            eprintln!("{text}");
+            say!("{text}");
             return;
         }
         let style = ProgressStyle::with_template("{prefix} [{bar:30}] {pos}/{len} {msg} {elapsed}");
         let bar = ProgressBar::new(to_run as u64);
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
         bar.set_prefix(text);
-        bar.enable_steady_tick(Duration::from_millis(200));
+        // The bar takes a thread, and panics without: rather one that stands still.
+        if std::thread::Builder::new().spawn(|| ()).is_ok_and(|thread| thread.join().is_ok()) {
+            bar.enable_steady_tick(Duration::from_millis(200));
+        }
         *self.bar.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar);
     }
 
@@ -78,7 +82,7 @@ impl Progress {
         match bar.as_ref() {
             _ if self.quiet => {}
             Some(bar) => bar.println(text),
-            None => eprintln!("{text}"),
+            None => say!("{text}"),
         }
     }
 
@@ -92,7 +96,7 @@ impl Progress {
     fn say(&self, text: &str) {
         if !self.quiet {
             self.clear();
-            eprintln!("{text}");
+            say!("{text}");
         }
     }
 

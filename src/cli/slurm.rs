@@ -1,6 +1,7 @@
 //! `lvd submit`, `lvd cancel`, and `--dry-run`: the parts of a cluster run that do not wait for it.
 
 use crate::cli::args::FileArgs;
+use crate::cli::say::{self, say};
 use crate::cli::table::print;
 use crate::cli::{Stop, load, steps_between};
 use crate::error::Error;
@@ -28,11 +29,11 @@ pub fn submit(file: &FileArgs, from: Option<&str>, to: Option<&str>, replace: bo
         command.push("--replace".into());
     }
     command.push(file.pipeline.to_string_lossy().into_owned());
-    let (job, log) = slurm::submit_driver(&pipeline.store, &pipeline.slurm, &command, dry_run)?;
+    let (job, log) = slurm::submit_driver(&pipeline.store, &pipeline.slurm, &command, dry_run, &|why| say::line(&why))?;
     print(&format!("{}\n", job.trim_end()))?;
     if !dry_run {
-        eprintln!("job {job} drives the pipeline; tail -F {}", log.display());
-        eprintln!("lvd status {0} shows how far it is, lvd cancel {0} ends it", file.pipeline.display());
+        say!("job {job} drives the pipeline; tail -F {}", log.display());
+        say!("lvd status {0} shows how far it is, lvd cancel {0} ends it", file.pipeline.display());
     }
     Ok(())
 }
@@ -40,8 +41,8 @@ pub fn submit(file: &FileArgs, from: Option<&str>, to: Option<&str>, replace: bo
 /// Ends all jobs of a work folder.
 pub fn cancel(file: &FileArgs) -> Result<(), Stop> {
     let pipeline = load(file, None)?;
-    let ended = slurm::cancel(&pipeline.store, &pipeline.slurm.base)?;
-    eprintln!("{ended} elements were queued or ran, and are cancelled; what is done stays done");
+    let ended = slurm::cancel(&pipeline.store, &pipeline.slurm.base, &|why| say::line(&why))?;
+    say!("{ended} elements were queued or ran, and are cancelled; what is done stays done");
     Ok(())
 }
 
@@ -53,19 +54,19 @@ pub fn rehearse(pipeline: &Pipeline, steps: &[usize]) -> Result<(), Stop> {
         match survey(pipeline, step)? {
             Survey::Whole { .. } => {}
             Survey::Waiting { table } => {
-                eprintln!("{}: reads {table}, which is not there yet", step.name);
+                say!("{}: reads {table}, which is not there yet", step.name);
                 return Ok(());
             }
             Survey::Open { phase, planned, done, .. } => {
                 let missing: Vec<usize> = (0..done.len()).filter(|&number| done[number].is_none()).collect();
                 let work = Work { store: &pipeline.store, step: &step.name, phase: phase.name, planned: &planned };
                 let (script, tasks) = slurm.rehearse(&work, &missing)?;
-                eprintln!("{}/{}: {} tasks; tasks.txt would be:", step.name, phase.name, missing.len());
-                eprint!("{tasks}");
+                say!("{}/{}: {} tasks; tasks.txt would be:", step.name, phase.name, missing.len());
+                say::text(&tasks);
                 return Ok(print(&script)?);
             }
         }
     }
-    eprintln!("everything is up to date");
+    say!("everything is up to date");
     Ok(())
 }

@@ -5,11 +5,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
-use signal_hook::consts::{SIGTERM, SIGUSR1};
+use signal_hook::consts::SIGUSR1;
 use signal_hook::iterator::Signals;
 
 use crate::cli::args::TaskArgs;
-use crate::cli::{Stop, use_threads};
+use crate::cli::say::{self, say};
+use crate::cli::{Stop, compute_on, signals};
 use crate::error::Error;
 use crate::pipeline::attempt::{Ended, Who, Work};
 use crate::pipeline::engine::slurm::cluster::{self, Answer};
@@ -26,10 +27,10 @@ struct Shared {
 
 /// Runs tasks of a phase, one after the other. A task that fails does not stop the others.
 pub fn task(args: &TaskArgs) -> Result<(), Stop> {
-    let threads = use_threads(args.threads);
+    let threads = compute_on(args.threads)?;
     let store = Store::open(&args.work)?;
     let Some(planned) = planned(&store, args)? else {
-        eprintln!("{}/{}: done; the step is whole", args.step, args.phase);
+        say!("{}/{}: done; the step is whole", args.step, args.phase);
         return Ok(());
     };
     let work = Work { store: &store, step: &args.step, phase: &args.phase, planned: &planned };
@@ -39,28 +40,20 @@ pub fn task(args: &TaskArgs) -> Result<(), Stop> {
     let name = format!("{}/{}", args.step, args.phase);
     let shared = Shared { current: Mutex::new(None), stopping: AtomicBool::new(false) };
     let mut failed = Vec::new();
-    let mut signals = Signals::new([SIGTERM, SIGUSR1]).map_err(Error::io("signals"))?;
-    let handle = signals.handle();
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            for signal in &mut signals {
-                if signal == SIGTERM {
-                    leave(&work, &shared, None, 143);
-                }
-                if !shared.stopping.swap(true, Ordering::SeqCst) {
-                    eprintln!("{name}: told that time is short: no further task is begun");
-                    let lead = f64::from(args.lead);
-                    wait_for_the_task(&shared, Duration::from_secs_f64((lead - 10.0).max(lead / 2.0)));
-                    if shared.current.lock().is_ok_and(|current| current.is_some()) {
-                        leave(&work, &shared, Some("it ran into its time limit"), 0);
-                    }
-                }
+    let hear = |signal| {
+        if signals::stops(signal) {
+            leave(&work, &shared, None, 128 + signal);
+        }
+        if !shared.stopping.swap(true, Ordering::SeqCst) {
+            say!("{name}: told that time is short: no further task is begun");
+            let lead = f64::from(args.lead);
+            wait_for_the_task(&shared, Duration::from_secs_f64((lead - 10.0).max(lead / 2.0)));
+            if shared.current.lock().is_ok_and(|current| current.is_some()) {
+                leave(&work, &shared, Some("it ran into its time limit"), 0);
             }
-        });
-        let result = run_all(&work, args, &name, threads, &shared, &mut failed);
-        handle.close();
-        result
-    })?;
+        }
+    };
+    signals::heard(&[SIGUSR1], hear, || run_all(&work, args, &name, threads, &shared, &mut failed))??;
     match failed.len() {
         0 => Ok(()),
         n => Err(Error::usage(
@@ -98,18 +91,18 @@ fn run_all(
     let who = Who::me();
     for (place, &number) in args.numbers.iter().enumerate() {
         if shared.stopping.load(Ordering::SeqCst) {
-            eprintln!("{name}: {} tasks left", args.numbers.len() - place);
+            say!("{name}: {} tasks left", args.numbers.len() - place);
             requeue(&who);
             return Ok(());
         }
         if let Some(most) = args.tries
             && ended_tries(work, number, &who)? >= most
         {
-            eprintln!("{name} {number}: was tried {most} times: left to the driver");
+            say!("{name} {number}: was tried {most} times: left to the driver");
             failed.push(number);
             continue;
         }
-        eprintln!("{name} {number}: begun by {}", who.name());
+        say!("{name} {number}: begun by {}", who.name());
         set(shared, Some((number, SystemTime::now())));
         let result = work.attempt(number, threads, &|_| ());
         set(shared, None);
@@ -124,17 +117,16 @@ fn run_all(
                 };
                 let marker = ended.marker();
                 let outcome = &marker.outcome;
-                outcome.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
-                eprintln!(
+                outcome.warnings.iter().for_each(|warning| say!("warning: {warning}"));
+                say!(
                     "{name} {number}: {how}; {} rows in, {} out, {:.1} s",
-                    outcome.rows_in, outcome.rows_out, marker.seconds
+                    outcome.rows_in,
+                    outcome.rows_out,
+                    marker.seconds
                 );
             }
             Err(error) => {
-                eprintln!("error: {name} {number}: {error}");
-                if let Some(hint) = error.hint() {
-                    eprintln!("  hint: {hint}");
-                }
+                say::error(&format!("{name} {number}: "), &error);
                 failed.push(number);
             }
         }
@@ -172,14 +164,14 @@ fn leave(work: &Work, shared: &Shared, reason: Option<&str>, code: i32) {
     if let Some((number, begun)) = current {
         let reason = reason.filter(|_| !checkpoint_moved(work, number, begun));
         if let Err(error) = work.give_up(number, reason) {
-            eprintln!("error: {error}");
+            say::error("", &error);
         }
-        eprintln!("{}/{} {number}: given up", work.step, work.phase);
+        say!("{}/{} {number}: given up", work.step, work.phase);
     }
     if code == 0 {
         requeue(&Who::me());
     }
-    std::process::exit(code);
+    signals::end(code);
 }
 
 fn checkpoint_moved(work: &Work, number: usize, begun: SystemTime) -> bool {
@@ -199,22 +191,23 @@ fn checkpoint_moved(work: &Work, number: usize, begun: SystemTime) -> bool {
 fn requeue(who: &Who) {
     let Some(job) = &who.job else { return };
     match cluster::requeue(job) {
-        Ok(Answer::Yes(())) => eprintln!("queued again"),
-        Ok(Answer::Later(why)) => eprintln!("not queued again: {why}"),
-        Err(error) => eprintln!("not queued again: {error}"),
+        Ok(Answer::Yes(())) => say!("queued again"),
+        Ok(Answer::Later(why)) => say!("not queued again: {why}"),
+        Err(error) => say!("not queued again: {error}"),
     }
 }
 
 /// Asks for this driver to be queued again when its own time is up, if it is a job.
-pub fn requeue_driver_in_time() {
-    let Ok(job) = std::env::var("SLURM_JOB_ID") else { return };
-    let Ok(mut signals) = Signals::new([SIGUSR1]) else { return };
-    std::thread::spawn(move || {
+pub fn requeue_driver_in_time() -> Result<(), Error> {
+    let Ok(job) = std::env::var("SLURM_JOB_ID") else { return Ok(()) };
+    let mut signals = Signals::new([SIGUSR1]).map_err(Error::io("signals"))?;
+    let listen = move || {
         for _ in &mut signals {
-            eprintln!("told that time is short: the driver is queued again, and goes on then");
+            say!("told that time is short: the driver is queued again, and goes on then");
             requeue(&Who { job: Some(job.clone()), ..Who::me() });
         }
-    });
+    };
+    std::thread::Builder::new().spawn(listen).map(drop).map_err(Error::thread)
 }
 
 /// The last lines of a file, of a few kilobytes at most.

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::cli::args::TaskFormat;
 use crate::cli::plan::json_text;
+use crate::cli::say::say;
 use crate::cli::table::print;
 use crate::cli::{Stop, steps_between};
 use crate::error::Error;
@@ -18,7 +19,7 @@ use crate::pipeline::runner::{Event, OpenPhase, Options, advance};
 pub fn tasks(pipeline: &Pipeline, format: TaskFormat, replace: bool) -> Result<(), Stop> {
     let tell = |event: Event| {
         if let Event::Warning(text) = event {
-            eprintln!("warning: {text}");
+            say!("warning: {text}");
         }
     };
     let engine = Engine::Local { threads: 1, at_once: 1 };

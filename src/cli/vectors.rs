@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::cli::say::say;
 use crate::cli::table::thousands;
 use crate::cli::{Stop, position, shown};
 use crate::error::{Error, Result};
@@ -31,7 +32,7 @@ pub fn vectors(pipeline: &Pipeline, table: &str, out: &Path) -> std::result::Res
     let opened: Vec<Stored> = parts.iter().map(|part| pipeline.store.part(part)).collect::<Result<_>>()?;
     let rows = parts.iter().map(|part| part.rows).sum();
     write(&opened, rows, out)?;
-    eprintln!("{} vectors in {}", thousands(rows), out.display());
+    say!("{} vectors in {}", thousands(rows), out.display());
     Ok(())
 }
 

@@ -15,9 +15,7 @@ impl Readers {
     pub fn new() -> Result<Self> {
         let threads = rayon::current_num_threads().min(THREADS);
         let pool = ThreadPoolBuilder::new().num_threads(threads).build();
-        pool.map(Self).map_err(|e| {
-            Error::usage(format!("no threads to read with: {e}"), "look at the limits of this shell (ulimit -u)")
-        })
+        pool.map(Self).map_err(Error::thread)
     }
 
     /// Computes on this thread and those it shares work with, and reads on the readers meanwhile.

@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::io::fetch::private::{Door, Private, is_inside};
 use crate::io::fetch::resolve::{Resolver, cause};
 use crate::io::part::hex;
-use crate::io::publish;
+use crate::io::{publish, runtime};
 
 /// How long a server may be silent during a download.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -68,8 +68,7 @@ fn download(url: &str, sha256: &str, folder: &Path, pause: Duration) -> Result<P
     }
     let begun = file.metadata().map_err(Error::io(&partial))?.len() > 0;
     if !begun || sha256_of(&partial)? != sha256 {
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::io(&partial))?;
+        let runtime = runtime::start("lvd-download", 1)?;
         runtime.block_on(fill(url, &mut file, &partial, pause))?;
         let got = sha256_of(&partial)?;
         if got != sha256 {
@@ -86,7 +85,10 @@ fn download(url: &str, sha256: &str, folder: &Path, pause: Duration) -> Result<P
 /// The file at `path`, made if it is not there, locked until it is closed.
 fn lock(path: &Path) -> Result<File> {
     loop {
-        let file = File::options().append(true).create(true).open(path).map_err(Error::io(path))?;
+        // A link would lead what is downloaded out of the folder.
+        let mut options = File::options();
+        options.append(true).create(true).custom_flags(libc::O_NOFOLLOW);
+        let file = options.open(path).map_err(Error::io(path))?;
         file.lock().map_err(Error::io(path))?;
         // Whoever held the lock before may have removed the file: then this lock guards nothing.
         let held = file.metadata().map_err(Error::io(path))?;

@@ -13,6 +13,7 @@ pub mod plain;
 pub mod publish;
 pub mod row;
 pub mod runs;
+pub mod runtime;
 pub mod sealed;
 pub mod secret;
 pub mod sources;

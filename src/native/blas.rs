@@ -9,6 +9,10 @@ use std::process::Command;
 use std::sync::Once;
 use std::time::{Duration, Instant};
 
+mod buffers;
+
+pub use buffers::reserve;
+
 unsafe extern "C" {
     fn sgemm_(
         trans_a: *const c_char,
@@ -58,6 +62,7 @@ pub(super) fn one_thread() {
     });
     // SAFETY: a call of the OpenMP runtime that writes a variable of the calling thread.
     unsafe { omp_set_num_threads(1) }
+    buffers::of_this_thread();
 }
 
 /// Dot products of all pairs of rows: `out[i * m + j] = a[i] . b[j]` for `n` rows of `a` and `m` of `b`, each of `d` numbers.
@@ -160,21 +165,34 @@ const CORETYPE: &str = "OPENBLAS_CORETYPE";
 const THREADS: &str = "OPENBLAS_NUM_THREADS";
 /// Says that this is the second start, which takes all three variables away again.
 const GUARD: &str = "LVD_RESTARTED";
+/// Says, too, that the kernel was the user's choice, which stays.
+const KEEP_CORETYPE: &str = "kernel kept";
+
+/// Whether `OpenBLAS` has threads of its own. Nothing computes on them, and each holds a buffer and turns in circles for a while.
+fn has_threads() -> bool {
+    symbol(c"openblas_get_num_threads").is_some_and(|address| {
+        // SAFETY: OpenBLAS declares it as int openblas_get_num_threads(void).
+        let threads = unsafe { std::mem::transmute::<*mut c_void, extern "C" fn() -> c_int>(address) };
+        threads() > 1
+    })
+}
 
 /// Call first thing in `main`, before any thread starts: sees to a BLAS kernel as fast as the processor allows.
 ///
-/// Where `OpenBLAS` has picked a slower one and the user has not chosen by `OPENBLAS_CORETYPE`, the program is started
-/// once more in place (same process id, arguments and open files) with that variable set; the second start takes it out
-/// of its environment again, since a child may run on another machine. Returns a warning when the kernel stays slow.
+/// Where `OpenBLAS` has picked a slower one and the user has not chosen by `OPENBLAS_CORETYPE`, or where it has started threads,
+/// the program is started once more in place (same process id, arguments and open files) with variables that say otherwise; the
+/// second start takes them out of its environment again, since a child may run on another machine. Returns a warning when the
+/// kernel stays slow.
 #[must_use]
 pub fn ensure_fast_kernel() -> Option<Warning> {
-    if std::env::var_os(GUARD).is_some() {
-        forget();
-        return slow_kernel();
+    if let Some(guard) = std::env::var_os(GUARD) {
+        let chosen_by_the_user = guard == KEEP_CORETYPE;
+        forget(chosen_by_the_user);
+        return slow_kernel().filter(|_| !chosen_by_the_user);
     }
-    let (_, wanted) = better_kernel()?;
     let chosen_by_the_user = std::env::var_os(CORETYPE).is_some();
-    if chosen_by_the_user {
+    let wanted = better_kernel().filter(|_| !chosen_by_the_user).map(|(_, wanted)| wanted);
+    if wanted.is_none() && !has_threads() {
         return None;
     }
     // The plain path keeps the program's name in `ps`; the link works even where the file has moved.
@@ -182,17 +200,18 @@ pub fn ensure_fast_kernel() -> Option<Warning> {
         let mut arguments = std::env::args_os();
         let mut command = Command::new(program);
         command.arg0(arguments.next().unwrap_or_default()).args(arguments);
-        command.env(CORETYPE, wanted).env(THREADS, "1").env(GUARD, "1");
+        command.env(THREADS, "1").env(GUARD, if chosen_by_the_user { KEEP_CORETYPE } else { "1" });
+        command.envs(wanted.map(|wanted| (CORETYPE, wanted)));
         let _only_returns_on_failure = command.exec();
     }
     slow_kernel()
 }
 
 /// Takes the variables of the restart out of the environment, where no other thread can be reading it.
-fn forget() {
+fn forget(chosen_by_the_user: bool) {
     let alone = std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() == 1);
     if alone {
-        for name in [CORETYPE, THREADS, GUARD] {
+        for name in [CORETYPE, THREADS, GUARD].into_iter().skip(usize::from(chosen_by_the_user)) {
             // SAFETY: this thread is the only one of the process, as just counted.
             unsafe { std::env::remove_var(name) }
         }
@@ -220,7 +239,8 @@ pub fn sgemm_gflops(threads: usize) -> f64 {
     };
     let until = Instant::now() + Duration::from_millis(300);
     std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(|| work(until))).collect();
+        let start = |_| std::thread::Builder::new().spawn_scoped(scope, || work(until)).ok();
+        let workers: Vec<_> = (0..threads.max(1)).filter_map(start).collect();
         workers.into_iter().map(|worker| worker.join().unwrap_or(0.0)).sum()
     })
 }

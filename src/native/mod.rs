@@ -16,6 +16,8 @@ pub mod exact;
 
 pub mod faiss;
 
+pub mod limits;
+
 pub mod onnx;
 
 pub mod wide;

@@ -3,6 +3,7 @@
 //! An attempt leaves a *try* for as long as it has not succeeded, so that anyone can see what runs, what failed, and where. Two
 //! attempts at a task may overlap (a node that was given up lives on): the first to publish its marker stands.
 
+use std::io::ErrorKind;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -166,8 +167,12 @@ impl Work<'_> {
 
     /// Takes back what this process has not finished: it was told to stop, and ends. No attempt of it begins or ends any more.
     pub fn give_up(&self, number: usize, reason: Option<&str>) -> Result<()> {
-        let (key, who) = (self.key(number)?, Who::me());
         std::mem::forget(notes());
+        self.take_back(number, reason)
+    }
+
+    fn take_back(&self, number: usize, reason: Option<&str>) -> Result<()> {
+        let (key, who) = (self.key(number)?, Who::me());
         let told = match reason {
             Some(reason) if self.store.is_open(self.step, self.phase)? => {
                 let attempt = Try { number, who, begun: now(), ended: Some(now()), error: Some(reason.to_owned()) };
@@ -256,6 +261,25 @@ fn caught(run: impl FnOnce() -> Result<()>) -> Result<()> {
     })
 }
 
+/// Takes back all that this process has not finished in phases of steps: it was told to stop, and ends. No attempt of it begins or
+/// ends any more.
+pub fn give_up_all<'a>(store: &Store, phases: impl Iterator<Item = (&'a str, &'a str)>) -> Result<()> {
+    std::mem::forget(notes());
+    let me = Who::me();
+    for (step, phase) in phases {
+        let tries = store.tries(step, phase)?;
+        let mine = tries.iter().filter(|attempt| attempt.who == me && attempt.error.is_none());
+        let numbers: Vec<usize> = mine.map(|attempt| attempt.number).collect();
+        if !numbers.is_empty()
+            && let Some(planned) = store.planned(step, phase)?
+        {
+            let work = Work { store, step, phase, planned: &planned };
+            numbers.iter().try_for_each(|&number| work.take_back(number, None))?;
+        }
+    }
+    Ok(())
+}
+
 /// Copies of a bucket's parts that a task has read; removed when it ends.
 struct Copies(PathBuf);
 
@@ -284,7 +308,11 @@ fn sweep_attempt(aside: &Path) -> Result<()> {
     for entry in std::fs::read_dir(folder).map_err(Error::io(folder))? {
         let entry = entry.map_err(Error::io(folder))?;
         if entry.file_name().to_string_lossy().starts_with(&*name.to_string_lossy()) {
-            std::fs::remove_file(entry.path()).map_err(Error::io(entry.path()))?;
+            match std::fs::remove_file(entry.path()) {
+                // One that is given up may be removing its own.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                removed => removed.map_err(Error::io(entry.path()))?,
+            }
         }
     }
     Ok(())

@@ -5,6 +5,9 @@
 use image::{DynamicImage, RgbImage};
 use turbojpeg::{Colorspace, Decompressor, Image, PixelFormat, ScalingFactor};
 
+use crate::error::Error;
+use crate::native::limits;
+
 /// The scales below 1, the smallest first.
 const SCALES: [ScalingFactor; 3] = [ScalingFactor::ONE_EIGHTH, ScalingFactor::ONE_QUARTER, ScalingFactor::ONE_HALF];
 
@@ -29,8 +32,19 @@ pub fn decode(bytes: &[u8], size: (u32, u32), at_least: Option<u32>) -> Option<D
     let (width, height) = (scale.scale(header.width), scale.scale(header.height));
     let mut pixels = vec![0; 3 * width * height];
     let image = Image { pixels: pixels.as_mut_slice(), width, pitch: 3 * width, height, format: PixelFormat::RGB };
-    decoder.decompress(bytes, image).ok()?;
+    if let Err(error) = decoder.decompress(bytes, image) {
+        end_without_memory(&error.to_string());
+        return None;
+    }
     RgbImage::from_raw(u32::try_from(width).ok()?, u32::try_from(height).ok()?, pixels).map(DynamicImage::from)
+}
+
+/// What libjpeg could not do for want of memory says nothing of the picture, and another decoder's pixels would differ. (Its other
+/// cases of "insufficient memory" are sizes that only a broken file claims.)
+fn end_without_memory(message: &str) {
+    if message.contains("nsufficient memory (case 2)") || message.contains("nsufficient memory (case 4)") {
+        limits::end_with(&Error::usage(format!("libjpeg-turbo: {message}"), limits::MEMORY_CURE));
+    }
 }
 
 #[cfg(test)]

@@ -17,9 +17,10 @@ mod window;
 use std::sync::Mutex;
 use std::thread::available_parallelism;
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Runtime;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::io::runtime;
 use crate::io::sources::{InputRow, Source};
 pub use crate::types::Dropped;
 
@@ -62,10 +63,7 @@ impl Fetcher {
     pub fn new(limits: FetchLimits) -> Result<Self> {
         limits.check()?;
         let threads = available_parallelism().map_or(1, usize::from).min(MAX_NETWORK_THREADS);
-        let runtime =
-            Builder::new_multi_thread().worker_threads(threads).thread_name("lvd-fetch").enable_all().build().map_err(
-                |error| Error::usage(format!("no threads to fetch with: {error}"), "raise the process limit"),
-            )?;
+        let runtime = runtime::start("lvd-fetch", threads)?;
         Ok(Self { limits, runtime: Some(runtime), http: Mutex::new(None), direct: false })
     }
 

@@ -20,7 +20,7 @@ use tokio::runtime::Runtime;
 
 use crate::error::{Error, Result};
 use crate::io::part::sha256;
-use crate::io::{publish, secret};
+use crate::io::{publish, runtime, secret};
 
 /// The most bytes that are put in one request.
 const ONE_PUT: usize = 16 << 20;
@@ -95,8 +95,7 @@ impl Bucket {
             .with_conditional_put(S3ConditionalPut::ETagMatch)
             .build()
             .map_err(|error| bad(secret::without_keys(&error.to_string())))?;
-        let mut runtime = tokio::runtime::Builder::new_multi_thread();
-        let runtime = runtime.worker_threads(2).enable_all().build().map_err(Error::io("a runtime"))?;
+        let runtime = runtime::start("lvd-bucket", 2)?;
         let copies = folder_of_copies(&url)?;
         Ok(Self { store: Arc::new(store), prefix: prefix.to_owned(), url, runtime, copies })
     }
@@ -264,7 +263,7 @@ impl Bucket {
         }
         let ended = Arc::new(AtomicBool::new(false));
         let (mine, end, place, owner) = (bucket.clone(), ended.clone(), path.to_owned(), owner.to_owned());
-        let renewal = std::thread::spawn(move || {
+        let renew = move || {
             let mut said = now();
             while !end.load(Ordering::SeqCst) {
                 std::thread::sleep(Duration::from_millis(200));
@@ -277,7 +276,8 @@ impl Bucket {
                     }
                 }
             }
-        });
+        };
+        let renewal = std::thread::Builder::new().spawn(renew).map_err(Error::thread)?;
         Ok(Ok(Lease { bucket: bucket.clone(), path: path.to_owned(), ended, renewal: Some(renewal) }))
     }
 }

@@ -7,6 +7,7 @@ mod bucket;
 
 use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -300,7 +301,7 @@ impl WorkFolder {
         }
         publish::make_folder(&self.root)?;
         let path = self.root.join(".lock");
-        let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(Error::io(&path))?;
+        let file = open_lock(&path)?;
         match file.try_lock() {
             Ok(()) => {
                 file.set_len(0).and_then(|()| (&file).write_all(me.as_bytes())).map_err(Error::io(&path))?;
@@ -310,4 +311,23 @@ impl WorkFolder {
             Err(TryLockError::Error(error)) => Err(Error::io(&path)(error)),
         }
     }
+}
+
+/// The lock's file, made if it is not there. Never one that a name in the work folder leads to elsewhere: whoever holds the lock writes
+/// into it.
+fn open_lock(path: &Path) -> Result<File> {
+    let foreign = |what: &str| {
+        let message = format!("{} is {what}, not the plain file that lvd makes", path.display());
+        Error::usage(message, "remove it, once you know who has put it there")
+    };
+    let mut options = File::options();
+    // A FIFO would wait for a reader.
+    options.create(true).truncate(false).write(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    let file = match options.open(path) {
+        Err(error) if error.raw_os_error() == Some(libc::ELOOP) => return Err(foreign("a symbolic link")),
+        Err(error) if error.raw_os_error() == Some(libc::ENXIO) => return Err(foreign("a pipe or a socket")),
+        opened => opened.map_err(Error::io(path))?,
+    };
+    let plain = file.metadata().map_err(Error::io(path))?.is_file();
+    if plain { Ok(file) } else { Err(foreign("a device or a pipe")) }
 }

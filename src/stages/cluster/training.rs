@@ -120,7 +120,8 @@ impl Points for Read<'_> {
     fn pass(&self, each: &mut dyn FnMut(Block) -> Result<()>) -> Result<()> {
         std::thread::scope(|scope| {
             let (sender, receiver) = sync_channel(BLOCKS_AHEAD);
-            let reader = scope.spawn(move || self.read(&mut |values| sender.send(values).is_ok()));
+            let read = move || self.read(&mut |values| sender.send(values).is_ok());
+            let reader = std::thread::Builder::new().spawn_scoped(scope, read).map_err(Error::thread)?;
             let mut first = 0;
             let mut used = Ok(());
             for values in &receiver {

@@ -1,9 +1,11 @@
 //! How often something can be done a second, on several threads at once.
 
-use std::sync::Barrier;
+use std::sync::RwLock;
+use std::sync::mpsc::{Sender, channel};
+use std::thread::Builder;
 use std::time::{Duration, Instant};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Each of `threads` threads makes a state with `prepare` (given its number); then all repeat `step`, which says how many it
 /// did, for `length`. The sum of what they did a second.
@@ -15,11 +17,12 @@ pub fn rate<S>(
     step: impl Fn(&mut S) -> Result<usize> + Sync,
 ) -> Result<f64> {
     let threads = threads.max(1);
-    let start = Barrier::new(threads);
-    let work = |thread: usize| -> Result<f64> {
+    let gate = RwLock::new(());
+    let shut = gate.write();
+    let work = |thread: usize, ready: Sender<()>| -> Result<f64> {
         let prepared = prepare(thread);
-        // Everyone comes here, or nobody would leave.
-        start.wait();
+        drop(ready);
+        drop(gate.read());
         let mut state = prepared?;
         let begin = Instant::now();
         let mut count = 0;
@@ -30,7 +33,17 @@ pub fn rate<S>(
     };
     std::thread::scope(|scope| {
         let work = &work;
-        let workers: Vec<_> = (0..threads).map(|thread| scope.spawn(move || work(thread))).collect();
+        // Opened when it goes: when all are ready, or one could not be started.
+        let shut = shut;
+        let (sender, all_ready) = channel();
+        let start = |thread| {
+            let ready = sender.clone();
+            Builder::new().spawn_scoped(scope, move || work(thread, ready)).map_err(Error::thread)
+        };
+        let workers = (0..threads).map(start).collect::<Result<Vec<_>>>()?;
+        drop(sender);
+        let _ = all_ready.recv();
+        drop(shut);
         workers.into_iter().map(|worker| worker.join().unwrap_or(Ok(0.0))).sum()
     })
 }
@@ -38,7 +51,6 @@ pub fn rate<S>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Error;
 
     #[test]
     fn threads_add_up_and_every_one_does_something() {

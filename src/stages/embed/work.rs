@@ -76,9 +76,10 @@ pub fn flow<'a>(
         let workers: Vec<_> = (0..threads)
             .map(|number| {
                 let (queue, results) = (&queue, results.clone());
-                scope.spawn(move || work(queue, &results, open(number)))
+                let work = move || work(queue, &results, open(number));
+                std::thread::Builder::new().spawn_scoped(scope, work).map_err(Error::thread)
             })
-            .collect();
+            .collect::<Result<_>>()?;
         drop(results);
         let driver = drive(&mut jobs, sender, &answers, threads * IN_FLIGHT, sink)?;
         let workers = workers.into_iter().filter_map(|worker| worker.join().ok()).sum();

@@ -47,10 +47,10 @@ pub struct Tell<'a> {
 }
 
 impl Slurm {
-    /// The cluster this machine belongs to.
-    pub fn connect(settings: AllSettings) -> Result<Self> {
+    /// The cluster this machine belongs to; `say` is told when it does not answer.
+    pub fn connect(settings: AllSettings, say: &dyn Fn(String)) -> Result<Self> {
         let patience = Patience::new(&settings.base);
-        let longest = patience.with(&|why| eprintln!("{why}"), &mut cluster::max_array_size)?;
+        let longest = patience.with(say, &mut cluster::max_array_size)?;
         Ok(Self { elements: longest.clamp(1, ELEMENTS), ..Self::unasked(settings)? })
     }
 
@@ -139,12 +139,11 @@ pub fn was_used(store: &Store, settings: &AllSettings) -> bool {
     settings.submissions(store).is_ok_and(|folder| folder.is_dir())
 }
 
-/// Ends all jobs of a work folder, the driver's first; the answer is how many.
-pub fn cancel(store: &Store, settings: &Settings) -> Result<usize> {
-    let say = |why: String| eprintln!("{why}");
+/// Ends all jobs of a work folder, the driver's first; the answer is how many. `say` is told when Slurm does not answer.
+pub fn cancel(store: &Store, settings: &Settings, say: &dyn Fn(String)) -> Result<usize> {
     let patience = Patience::new(settings);
     let prefix = mark(&store.work.absolute()?);
-    let found = patience.with(&say, &mut || cluster::queue(&prefix))?;
+    let found = patience.with(say, &mut || cluster::queue(&prefix))?;
     let is_driver = |element: &&Element| element.comment == format!("{prefix}driver");
     let (drivers, others): (Vec<&Element>, Vec<&Element>) = found.iter().partition(is_driver);
     // Whole jobs, not element by element.
@@ -153,29 +152,32 @@ pub fn cancel(store: &Store, settings: &Settings) -> Result<usize> {
         let jobs: BTreeSet<String> = jobs.collect();
         let jobs: Vec<String> = jobs.into_iter().collect();
         if !jobs.is_empty() {
-            patience.with(&say, &mut || cluster::cancel(&jobs))?;
+            patience.with(say, &mut || cluster::cancel(&jobs))?;
         }
     }
     Ok(found.len())
 }
 
-/// Submits the driver itself; the answer is its job and its log.
+/// Submits the driver itself; the answer is its job and its log. `say` is told when Slurm does not answer.
 pub fn submit_driver(
     store: &Store,
     settings: &AllSettings,
     command: &[String],
     dry: bool,
+    say: &dyn Fn(String),
 ) -> Result<(String, PathBuf)> {
     let folder = settings.submissions(store)?;
     let (log, comment) = (folder.join("driver.log"), format!("{}driver", mark(&store.work.absolute()?)));
     let here = std::env::current_dir().map_err(Error::io("the current folder"))?;
+    if let Some(fault) = script::directive_fault(&here.to_string_lossy()) {
+        return Err(Error::usage(format!("the current folder, {here:?}, {fault}"), "run from another folder"));
+    }
     let text = script::driver("lvd", &comment, &log, &here, command, &settings.driver());
     if dry {
         return Ok((text, log));
     }
-    let say = |why: String| eprintln!("{why}");
     let patience = Patience::new(&settings.base);
-    let queued = patience.with(&say, &mut || cluster::queue(&comment))?;
+    let queued = patience.with(say, &mut || cluster::queue(&comment))?;
     if let Some(there) = queued.first() {
         let message = format!("a driver of this work folder is queued already: job {}", there.id);
         return Err(Error::usage(message, format!("tail -F {}; or end it with: lvd cancel", log.display())));
@@ -183,7 +185,7 @@ pub fn submit_driver(
     publish::make_folder(&folder)?;
     let path = folder.join("driver.sh");
     publish::replace(&path, text.as_bytes())?;
-    let job = patience.with(&say, &mut || cluster::submit(&path))?;
+    let job = patience.with(say, &mut || cluster::submit(&path))?;
     Ok((job, log))
 }
 

@@ -40,9 +40,8 @@ impl Array<'_> {
     pub fn text(&self) -> String {
         let throttle = self.settings.at_once.map_or(String::new(), |most| format!("%{most}"));
         let mut text = head(self.name, self.comment, self.settings);
-        let log = self.folder.join("%a.log");
         let _ = writeln!(text, "#SBATCH --array=0-{}{throttle}", self.elements.len().saturating_sub(1));
-        let _ = writeln!(text, "#SBATCH --output={}", log.display());
+        let _ = writeln!(text, "#SBATCH --output={}", directive(&format!("{}/%a.log", pattern(self.folder))));
         let (step, phase) = self.name.split_once('/').unwrap_or((self.name, ""));
         let tasks = quoted(&self.folder.join("tasks.txt").to_string_lossy());
         let folder = quoted(&self.folder.to_string_lossy());
@@ -67,7 +66,8 @@ impl Array<'_> {
 #[must_use]
 pub fn driver(name: &str, comment: &str, log: &Path, folder: &Path, command: &[String], settings: &Settings) -> String {
     let mut text = head(name, comment, settings);
-    let _ = writeln!(text, "#SBATCH --output={}\n#SBATCH --chdir={}", log.display(), folder.display());
+    let _ = writeln!(text, "#SBATCH --output={}", directive(&pattern(log)));
+    let _ = writeln!(text, "#SBATCH --chdir={}", directive(&folder.to_string_lossy()));
     let command: Vec<String> = command.iter().map(|word| quoted(word)).collect();
     let _ = write!(text, "\n{}exec {}{}\n", setup(settings), prefix(settings), command.join(" "));
     text
@@ -77,7 +77,7 @@ fn head(name: &str, comment: &str, settings: &Settings) -> String {
     let mut text = String::from("#!/bin/bash\n");
     let mut line = |option: &str, value: Option<&str>| {
         if let Some(value) = value {
-            let _ = writeln!(text, "#SBATCH --{option}={value}");
+            let _ = writeln!(text, "#SBATCH --{option}={}", directive(value));
         }
     };
     line("job-name", Some(name));
@@ -109,11 +109,40 @@ fn prefix(settings: &Settings) -> String {
 /// A word as a shell reads it back.
 #[must_use]
 pub fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
+    if is_plain(word) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}
+
+/// A value as `sbatch` reads it back from a directive. It knows quotes and the backslash; the line's end ends it, so values hold none
+/// ([`directive_fault`]).
+fn directive(value: &str) -> String {
+    if is_plain(value) { value.to_owned() } else { format!("\"{}\"", value.replace('\\', r"\\").replace('"', "\\\"")) }
+}
+
+fn is_plain(word: &str) -> bool {
+    !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c))
+}
+
+/// A path as `--output` takes it, which replaces what follows a `%`.
+fn pattern(path: &Path) -> String {
+    path.to_string_lossy().replace('%', "%%")
+}
+
+/// What keeps a value out of a directive, or none.
+#[must_use]
+pub fn directive_fault(value: &str) -> Option<&'static str> {
+    let control = value.chars().any(char::is_control);
+    control.then_some("holds a line break or another control character, which would end the #SBATCH line it stands in")
+}
+
+/// What keeps a folder from being where logs go, or none.
+#[must_use]
+pub fn folder_fault(folder: &Path) -> Option<&'static str> {
+    match folder.to_str() {
+        None => Some("is not UTF-8, which scripts and tables here are"),
+        Some(path) if path.contains('\\') => {
+            Some("holds a backslash, which turns off the %a in the names of Slurm's logs")
+        }
+        Some(path) => directive_fault(path),
     }
 }
 
@@ -168,6 +197,18 @@ mod tests {
             assert!(text.lines().any(|known| known == line), "{line}\n{text}");
         }
         assert!(!text.contains("--mem") && !text.contains("--time"), "{text}");
+    }
+
+    #[test]
+    fn folders_of_any_name_stay_one_word_of_a_directive() {
+        assert_eq!(directive("a&b"), r#""a&b""#);
+        assert_eq!(directive(r#"it's "a\b""#), r#""it's \"a\\b\"""#);
+        assert_eq!(directive(&pattern(Path::new("/w/100%j of é"))), r#""/w/100%%j of é""#);
+        assert_eq!(directive_fault("a&b [c*2]"), None);
+        assert_eq!(folder_fault(Path::new("/w/it's 100% \"é\"")), None);
+        for bad in ["/w/a\nb", "/w/a\u{7f}b", r"/w/a\b"] {
+            assert!(folder_fault(Path::new(bad)).is_some(), "{bad:?}");
+        }
     }
 
     #[test]

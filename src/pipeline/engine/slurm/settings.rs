@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::pipeline::engine::slurm::script;
 use crate::pipeline::store::Store;
 
 /// How tasks run on Slurm. `[engine.slurm.overrides.NAME]` holds the same keys for a stage, a step or a `"step/phase"`, the more
@@ -89,7 +90,14 @@ impl AllSettings {
             }
             None => PathBuf::from(store.work.absolute()?).join("_slurm"),
         };
-        std::path::absolute(&folder).map_err(Error::io(&folder))
+        let folder = std::path::absolute(&folder).map_err(Error::io(&folder))?;
+        match script::folder_fault(&folder) {
+            None => Ok(folder),
+            Some(fault) => Err(Error::usage(
+                format!("the folder of Slurm's scripts and logs, {folder:?}, {fault}"),
+                "set `folder` of [engine.slurm] to a folder with another name, or use another --work",
+            )),
+        }
     }
 
     /// The settings of the driver's job: what the others ask for in processors, memory and GPUs is not for it.
@@ -156,10 +164,46 @@ impl Settings {
         self.lead_s.unwrap_or(60)
     }
 
-    /// What is wrong with the numbers: a key, a message and a hint.
+    /// What is wrong with the texts.
+    fn faults_of_texts(&self) -> Vec<(&'static str, String, &'static str)> {
+        let mut faults = Vec::new();
+        let texts = [
+            ("partition", &self.partition),
+            ("qos", &self.qos),
+            ("account", &self.account),
+            ("constraint", &self.constraint),
+            ("time", &self.time),
+            ("memory", &self.memory),
+        ];
+        let arguments = self.sbatch.iter().flatten().map(|argument| ("sbatch", argument));
+        for (key, text) in texts.into_iter().filter_map(|(key, text)| Some((key, text.as_ref()?))).chain(arguments) {
+            if let Some(fault) = script::directive_fault(text) {
+                faults.push((key, format!("{key} = {text:?} {fault}"), "take it out; shell lines go into `setup`"));
+            }
+        }
+        for argument in self.sbatch.iter().flatten().filter(|argument| !argument.trim_start().starts_with('-')) {
+            let message = format!("sbatch = {argument:?} is no argument of sbatch");
+            faults.push(("sbatch", message, "write each as it would be typed, for instance \"--exclude=node7\""));
+        }
+        let nul = |text: &String| text.contains('\0');
+        if self.setup.as_ref().is_some_and(nul) {
+            faults.push(("setup", "setup holds a NUL, which no shell reads".into(), "take it out"));
+        }
+        if self.prefix.iter().flatten().any(nul) {
+            faults.push(("prefix", "prefix holds a NUL, which no command line takes".into(), "take it out"));
+        }
+        if let Some(folder) = &self.folder
+            && let Some(fault) = script::folder_fault(folder)
+        {
+            faults.push(("folder", format!("folder = {folder:?} {fault}"), "use a folder with another name"));
+        }
+        faults
+    }
+
+    /// What is wrong with the values: a key, a message and a hint.
     #[must_use]
     pub fn faults(&self) -> Vec<(&'static str, String, &'static str)> {
-        let mut faults = Vec::new();
+        let mut faults = self.faults_of_texts();
         let mut at_least_one = |key, value: Option<u32>| {
             if value == Some(0) {
                 faults.push((key, format!("{key} = 0"), "use 1 or more, or leave it out"));
@@ -191,6 +235,25 @@ impl Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_would_leave_its_line_is_a_fault() {
+        let text = |text: &str| Some(text.to_owned());
+        let settings = Settings {
+            partition: text("gpu\nrm -rf /"),
+            account: text("a b"),
+            constraint: text("a&b|[c*2]"),
+            memory: text("4G\r"),
+            sbatch: Some(vec!["--exclude=bad1".into(), "#".into(), "--x=\n".into()]),
+            setup: text("module load cuda\nexport A=1"),
+            prefix: Some(vec!["a\0".into()]),
+            folder: Some("/w/a\\b".into()),
+            ..Settings::default()
+        };
+        let keys: Vec<&str> = settings.faults().into_iter().map(|(key, ..)| key).collect();
+        assert_eq!(keys, ["partition", "memory", "sbatch", "sbatch", "prefix", "folder"]);
+        assert!(Settings { account: text("a b"), setup: settings.setup, ..Settings::default() }.faults().is_empty());
+    }
 
     #[test]
     fn the_more_particular_wins() {
