@@ -12,6 +12,7 @@ use super::resolve::{self, Resolver};
 use super::retry::{Again, Failure, Patience, retry_after};
 use super::{Answer, Dropped, FetchLimits, Fetched};
 use crate::error::{Error, Result};
+use crate::io::sources::location::why_unusable;
 use crate::types::Reason;
 
 /// Connections and turns; clones share them.
@@ -135,6 +136,9 @@ fn parse(location: &str) -> std::result::Result<Url, Dropped> {
     let bad = |why: &dyn std::fmt::Display| Dropped::new(Reason::BadUrl, format!("{location:?}: {why}"));
     if location.is_empty() {
         return Err(Dropped::new(Reason::BadUrl, "no URL"));
+    }
+    if let Some(why) = why_unusable(location) {
+        return Err(Dropped::new(Reason::BadUrl, why));
     }
     let url = Url::parse(location).map_err(|error| bad(&error))?;
     match url.scheme() {

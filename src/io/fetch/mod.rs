@@ -78,7 +78,7 @@ impl Fetcher {
     ) -> Result<()> {
         let Some(runtime) = &self.runtime else { return Ok(()) };
         match source {
-            Source::Folder { path } => folder::fetch(runtime, &self.limits, path, rows, each),
+            Source::Folder { path, .. } => folder::fetch(runtime, &self.limits, path, rows, each),
             Source::Urls { .. } => {
                 let http = self.http()?;
                 window::in_order(runtime, self.limits.concurrency, rows, each, |row| {
