@@ -83,7 +83,7 @@ fn what_python_writes_that_is_no_json_costs_the_value_alone() {
 "#;
     let rows = ingest_list("l.jsonl", list);
     let got: Vec<[&str; 3]> = rows.iter().map(|row| [&*row[0], &*row[1], &*row[2]]).collect();
-    let cut = "(unusable) line 5: no JSON object: EOF while parsing a value at line 1 column 34";
+    let cut = "(unusable) line 5: no JSON object: EOF while parsing a value";
     assert_eq!(
         got,
         [
@@ -200,7 +200,7 @@ fn a_caption_column_that_gives_nothing_is_a_warning() {
     fs::write(folder.path().join("l.csv"), list).expect("a list");
     let sources = "[sources.s]\nurls = [\"l.csv\"]\ncaption_column = \"alt\"";
     let file = pipeline(folder.path(), sources, "max_failed_share = 1.0");
-    let said = output(&["ingest", &file, "--quiet"]);
+    let said = output(&["ingest", &file]);
     let said = String::from_utf8_lossy(&said.stderr).into_owned();
     assert!(said.contains("source \"s\": no row has a caption: is \"alt\" where the captions are?"), "{said}");
 }

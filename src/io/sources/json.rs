@@ -10,17 +10,22 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, M
 
 /// The texts of `keys` in an object, and what is wrong where there is none. Of a key that comes twice the last counts, as
 /// in Python.
-pub(super) fn pick<const N: usize>(
-    object: &[u8],
-    keys: [&str; N],
-) -> std::result::Result<[Option<String>; N], serde_json::Error> {
-    pick_strictly(object, keys).or_else(|_| pick_strictly(mended(object).as_bytes(), keys))
+pub(super) fn pick<const N: usize>(object: &[u8], keys: [&str; N]) -> std::result::Result<[Option<String>; N], String> {
+    pick_strictly(object, keys)
+        .or_else(|_| pick_strictly(mended(object).as_bytes(), keys))
+        .map_err(|error| fact(&error))
 }
 
 /// The keys of an object, or what is wrong where there is none.
-pub(super) fn keys(object: &[u8]) -> std::result::Result<Vec<String>, serde_json::Error> {
-    let object: IndexMap<String, IgnoredAny> = serde_json::from_str(&mended(object))?;
+pub(super) fn keys(object: &[u8]) -> std::result::Result<Vec<String>, String> {
+    let object: IndexMap<String, IgnoredAny> = serde_json::from_str(&mended(object)).map_err(|error| fact(&error))?;
     Ok(object.into_keys().collect())
+}
+
+/// What is wrong, without a place: a line number would be that in the object, not that in the file.
+fn fact(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    text.rsplit_once(" at line ").map_or(text.clone(), |(fact, _)| fact.to_owned())
 }
 
 fn pick_strictly<const N: usize>(

@@ -220,9 +220,9 @@ fn json_lists() -> Done {
     let list = b"\xef\xbb\xbf{\"url\":\"http://a/1\",\"caption\":\"c\"}\r\n{broken\n\n{\"url\":7}\n[]\n{\"caption\":\"d\"}\n{\"url\":\"http://a/2\",\"n\":NaN}";
     let expect = [
         row("http://a/1", Some("c")),
-        unusable("line 2: no JSON object: key must be a string at line 1 column 2"),
+        unusable("line 2: no JSON object: key must be a string"),
         row("", None),
-        unusable("line 5: no JSON object: invalid type: sequence, expected a JSON object at line 1 column 0"),
+        unusable("line 5: no JSON object: invalid type: sequence, expected a JSON object"),
         row("", Some("d")),
         row("http://a/2", None),
     ];

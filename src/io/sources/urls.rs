@@ -93,7 +93,7 @@ fn check_json(path: &Path, columns: Columns) -> Result<u64> {
                     let fresh: Vec<String> = keys.into_iter().filter(|key| !seen.contains(key)).collect();
                     seen.extend(fresh);
                 }
-                Some(Err(error)) => drop(first_fault.get_or_insert((number, error.to_string()))),
+                Some(Err(error)) => drop(first_fault.get_or_insert((number, error))),
                 None => drop(first_fault.get_or_insert((number, TOO_LONG.to_owned()))),
             }
         }
