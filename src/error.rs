@@ -69,15 +69,13 @@ pub enum Error {
         /// Who holds it, as it said itself.
         owner: String,
     },
-    /// A step is whole, but more of its rows failed than the file allows.
-    #[error("{step}: {percent:.1}% of the rows failed, more than the {most:.1}% allowed by `max_failed_share`")]
+    /// A step is whole, but more of its rows failed than the file allows, or all of a set that others depend on.
+    #[error("{step}: {failed}")]
     TooManyFailed {
         /// The step.
         step: String,
-        /// Rows that failed.
-        percent: f64,
-        /// Rows that may.
-        most: f64,
+        /// How many of what failed, and how many may.
+        failed: String,
         /// The command that shows why.
         report: String,
     },

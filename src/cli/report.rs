@@ -102,6 +102,8 @@ fn detail(pipeline: &Pipeline, summary: &Summary) -> Result<String> {
     let mut rows = vec![("rows in", thousands(summary.rows_in)), ("rows out", thousands(summary.rows_out))];
     rows.extend(summary.drops.iter().map(|(reason, rows)| (reason.as_str(), thousands(*rows))));
     let mut lines: Vec<Vec<String>> = rows.into_iter().map(|(name, value)| vec![name.into(), value]).collect();
+    let failed = summary.sources.iter().map(|(name, count)| (name, count.rows_in - count.rows_out));
+    lines.extend(failed.filter(|(_, n)| *n > 0).map(|(name, n)| vec![format!("failed of {name}"), thousands(n)]));
     lines.extend(summary.counters.iter().map(|(name, n)| vec![name.clone(), thousands(*n)]));
     let fact = |value: &Value| {
         value.as_f64().filter(|_| value.is_f64()).map_or_else(|| value.to_string(), |x| format!("{x:.4}"))

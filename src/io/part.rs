@@ -17,7 +17,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::statistics::Statistics;
-use parquet::schema::types::ColumnPath;
+use parquet::schema::types::{ColumnPath, SchemaDescriptor};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
@@ -34,6 +34,9 @@ pub struct Layout {
 
 /// Small facts keyed by id.
 pub const FACTS: Layout = Layout { group_rows: 65_536, raw_columns: &[] };
+
+/// Bytes a row group, about: long texts close a group before it has all its rows, or a writer would hold gigabytes of them.
+const GROUP_BYTES: usize = 256 << 20;
 
 /// Bytes after which the disk may begin, so that little is left to wait for when the file is made durable.
 const WRITE_BACK: u64 = 8 << 20;
@@ -67,7 +70,8 @@ impl PartWriter {
         let mut properties = WriterProperties::builder()
             .set_created_by("lvd".into())
             .set_compression(zstd)
-            .set_max_row_group_row_count(Some(layout.group_rows));
+            .set_max_row_group_row_count(Some(layout.group_rows))
+            .set_max_row_group_bytes(Some(GROUP_BYTES));
         for column in layout.raw_columns {
             let column = ColumnPath::new(column.split('.').map(str::to_owned).collect());
             properties = properties
@@ -84,6 +88,11 @@ impl PartWriter {
     pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         self.rows += batch.num_rows() as u64;
         self.writer.write(batch).map_err(|e| Error::data(&self.path, e))
+    }
+
+    /// Closes the row group, whatever rows it has.
+    pub fn end_group(&mut self) -> Result<()> {
+        self.writer.flush().map_err(|e| Error::data(&self.path, e))
     }
 
     /// Rows so far.
@@ -103,7 +112,7 @@ impl PartWriter {
 }
 
 /// A part that is open, with its metadata.
-fn open(stored: &Stored) -> Result<(Checked, ParquetRecordBatchReaderBuilder<Checked>)> {
+fn open(stored: &Stored) -> Result<(Checked, ArrowReaderMetadata)> {
     let file = stored.unread()?;
     let options = ArrowReaderOptions::new();
     let metadata = ArrowReaderMetadata::load(&file, options).map_err(|e| file.fault(e))?;
@@ -117,7 +126,7 @@ fn open(stored: &Stored) -> Result<(Checked, ParquetRecordBatchReaderBuilder<Che
         }
         None => file,
     };
-    Ok((file.clone(), ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata)))
+    Ok((file, metadata))
 }
 
 /// The batches of a part, at most `batch_rows` rows each; only `columns`, or all when it is empty.
@@ -126,35 +135,40 @@ pub fn read(
     columns: &[&str],
     batch_rows: usize,
 ) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
-    let (file, builder) = open(part)?;
-    for column in columns {
-        if builder.schema().field_with_name(column).is_err() {
-            return Err(file.fault(format!("has no column {column:?}")));
-        }
-    }
-    let mask = if columns.is_empty() {
-        ProjectionMask::all()
-    } else {
-        let root = builder.parquet_schema().root_schema().get_fields().to_vec();
-        let wanted = root.iter().enumerate().filter(|(_, field)| columns.contains(&field.name())).map(|(i, _)| i);
-        ProjectionMask::roots(builder.parquet_schema(), wanted)
-    };
+    let (file, metadata) = open(part)?;
+    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file.clone(), metadata);
+    let mask = projection(builder.parquet_schema(), columns).map_err(|message| file.fault(message))?;
     let reader = builder.with_projection(mask).with_batch_size(batch_rows).build().map_err(|e| file.fault(e))?;
     Ok(reader.map(move |batch| batch.map_err(|e| file.fault(e))))
 }
 
-/// The batches of the row groups that `wanted` takes by the range of their values of `column` (u64), as the groups' statistics
-/// tell it; a group without statistics is read. All columns.
+/// These columns by name, or all when there are none.
+fn projection(schema: &SchemaDescriptor, columns: &[&str]) -> std::result::Result<ProjectionMask, String> {
+    if columns.is_empty() {
+        return Ok(ProjectionMask::all());
+    }
+    let fields = schema.root_schema().get_fields();
+    if let Some(column) = columns.iter().find(|column| fields.iter().all(|field| field.name() != **column)) {
+        return Err(format!("has no column {column:?}"));
+    }
+    let wanted = fields.iter().enumerate().filter(|(_, field)| columns.contains(&field.name())).map(|(i, _)| i);
+    Ok(ProjectionMask::roots(schema, wanted))
+}
+
+/// The row groups that `wanted` takes by the range of their values of `column` (u64), as the groups' statistics tell it; a
+/// group without statistics is read. A group is one batch: files of gigabytes in all are cut into groups, and no batch may
+/// put them together again. Only `columns`, or all when it is empty.
 pub fn read_groups(
     part: &Stored,
+    columns: &[&str],
     column: &str,
     wanted: &dyn Fn(RangeInclusive<u64>) -> bool,
-    batch_rows: usize,
 ) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
-    let (file, builder) = open(part)?;
-    let index = builder.parquet_schema().columns().iter().position(|known| known.path().string() == column);
+    let (file, metadata) = open(part)?;
+    let mask = projection(metadata.parquet_schema(), columns).map_err(|message| file.fault(message))?;
+    let index = metadata.parquet_schema().columns().iter().position(|known| known.path().string() == column);
     let index = index.ok_or_else(|| file.fault(format!("has no column {column:?}")))?;
-    let groups = builder.metadata().row_groups().iter().enumerate().filter(|(_, group)| {
+    let groups = metadata.metadata().row_groups().iter().enumerate().filter(|(_, group)| {
         let bounds = match group.column(index).statistics() {
             // Unsigned values are stored, and their bounds compared, by their bits.
             Some(Statistics::Int64(bounds)) => bounds.min_opt().zip(bounds.max_opt()),
@@ -162,9 +176,17 @@ pub fn read_groups(
         };
         bounds.is_none_or(|(low, high)| wanted(low.cast_unsigned()..=high.cast_unsigned()))
     });
-    let groups = groups.map(|(number, _)| number).collect();
-    let reader = builder.with_row_groups(groups).with_batch_size(batch_rows).build().map_err(|e| file.fault(e))?;
-    Ok(reader.map(move |batch| batch.map_err(|e| file.fault(e))))
+    let groups: Vec<(usize, usize)> =
+        groups.map(|(number, group)| (number, usize::try_from(group.num_rows()).unwrap_or(usize::MAX))).collect();
+    Ok(groups.into_iter().filter(|&(_, rows)| rows > 0).map(move |(group, rows)| {
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file.clone(), metadata.clone())
+            .with_projection(mask.clone())
+            .with_row_groups(vec![group])
+            .with_batch_size(rows);
+        let batch = builder.build().map(|mut reader| reader.next()).map_err(|e| file.fault(e))?;
+        let batch = batch.ok_or_else(|| file.fault(format!("row group {group} ends early")))?;
+        batch.map_err(|e| file.fault(e))
+    }))
 }
 
 /// Lower-case hex.

@@ -18,6 +18,8 @@ use crate::types::{ImageId, Reason};
 
 /// Rows turned into one record batch at a time.
 const BATCH_ROWS: usize = 16_384;
+/// Bytes of long texts turned into one record batch at a time.
+const BATCH_BYTES: usize = 64 << 20;
 
 /// A value that fits one column.
 pub trait Cell: Sized {
@@ -219,12 +221,13 @@ pub fn batch(schema: Arc<Schema>, columns: Vec<ArrayRef>) -> Result<RecordBatch>
 pub struct RowWriter<R> {
     part: PartWriter,
     pending: Vec<R>,
+    pending_bytes: usize,
 }
 
 impl<R: Row> RowWriter<R> {
     /// Opens `path`, which must not exist.
     pub fn create(path: &Path, layout: &Layout) -> Result<Self> {
-        Ok(Self { part: PartWriter::create(path, R::schema(), layout)?, pending: Vec::new() })
+        Ok(Self { part: PartWriter::create(path, R::schema(), layout)?, pending: Vec::new(), pending_bytes: 0 })
     }
 
     /// Appends a row.
@@ -233,7 +236,15 @@ impl<R: Row> RowWriter<R> {
         if self.pending.len() == BATCH_ROWS { self.flush() } else { Ok(()) }
     }
 
+    /// Appends a row with texts of `bytes`, which may be long.
+    pub fn push_long(&mut self, row: R, bytes: usize) -> Result<()> {
+        self.pending_bytes += bytes;
+        self.push(row)?;
+        if self.pending_bytes >= BATCH_BYTES { self.flush() } else { Ok(()) }
+    }
+
     fn flush(&mut self) -> Result<()> {
+        self.pending_bytes = 0;
         self.part.write(&R::encode(std::mem::take(&mut self.pending))?)
     }
 

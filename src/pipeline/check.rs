@@ -74,8 +74,10 @@ pub fn load(path: &Path, overrides: &[String], work: Option<&str>) -> std::resul
     }
     for (name, settings) in &file.sources {
         let keys = ["sources".to_owned(), name.clone()];
-        let found = name_fault(name).map_or(Ok(()), Err).and_then(|()| image_source(settings, base));
+        let images = || image_source(settings, base, &[store.work.root(), path]);
+        let found = name_fault(name).map_or(Ok(()), Err).and_then(|()| images());
         let counted = found.and_then(|images| match images.check() {
+            Ok(0) => Err(nothing_in(&images)),
             Ok(rows) => Ok((images, rows)),
             Err(error) => {
                 Err((error.to_string(), error.hint().unwrap_or("paths are relative to the pipeline file").to_owned()))
@@ -87,7 +89,7 @@ pub fn load(path: &Path, overrides: &[String], work: Option<&str>) -> std::resul
                 sizes.insert(name.clone(), rows);
                 catalog.sources.insert(name.clone(), SourceEntry::new(numbers[name], settings.role, images));
             }
-            Err((message, hint)) => match (settings.images, image_source(settings, base)) {
+            Err((message, hint)) => match (settings.images, images()) {
                 (Some(rows), Ok(images)) => {
                     *at_most.entry(settings.role.name()).or_default() += rows;
                     sizes.insert(name.clone(), rows);
@@ -252,7 +254,19 @@ fn tables(settings: &Table, catalog: &Catalog, kind: StageKind) -> Vec<String> {
     }
 }
 
-fn image_source(settings: &SourceSettings, base: &Path) -> std::result::Result<ImageSource, Complaint> {
+/// A source that gives no image.
+fn nothing_in(images: &ImageSource) -> Complaint {
+    let fact = match images {
+        ImageSource::Folder { path, .. } => format!("{}: no file in this folder", path.display()),
+        ImageSource::Urls { .. } => "its lists have no rows".into(),
+        ImageSource::Parquet { .. } => "its Parquet files have no rows".into(),
+        ImageSource::Tar { .. } => "its tars have no images".into(),
+    };
+    (fact, "put images there, or take the source out of this file".into())
+}
+
+/// The source of `settings`; `ours` are the work folder and the pipeline file, which hold no images of the user's.
+fn image_source(settings: &SourceSettings, base: &Path, ours: &[&Path]) -> std::result::Result<ImageSource, Complaint> {
     let all = |paths: &[PathBuf]| paths.iter().map(|path| base.join(path)).collect::<Vec<_>>();
     let only_for = |set: bool, key: &str, kind: &str| {
         if set { Err((format!("`{key}` is for `{kind}` only"), format!("remove `{key}`"))) } else { Ok(()) }
@@ -263,7 +277,13 @@ fn image_source(settings: &SourceSettings, base: &Path) -> std::result::Result<I
             only_for(settings.url_column.is_some(), "url_column", "urls")?;
             only_for(settings.format.is_some(), "format", "urls")?;
             only_for(settings.image_column.is_some(), "image_column", "parquet")?;
-            Ok(ImageSource::Folder { path: base.join(folder) })
+            let path = base.join(folder);
+            let real = |path: &Path| std::fs::canonicalize(path).ok();
+            if ours.iter().any(|ours| real(ours).is_some_and(|ours| Some(ours) == real(&path))) {
+                let hint = "give `work` a folder of its own; it may lie in this one, and is left out then";
+                return Err((format!("{}: the work folder is this folder", path.display()), hint.into()));
+            }
+            Ok(ImageSource::Folder { path, except: ours.iter().map(|&path| path.to_path_buf()).collect() })
         }
         (None, Some(files), None, None) => {
             only_for(settings.image_column.is_some(), "image_column", "parquet")?;

@@ -68,11 +68,13 @@ pub struct SourceSettings {
     /// `pool` (uncurated), `seed` (curated; goes in as it is) or `reference` (held out; what is near it must go).
     #[serde(default)]
     pub role: Role,
-    /// A folder with images, searched with all folders below it.
+    /// A folder with images, searched with all folders below it. The work folder and this file are left out where they lie in it.
     pub folder: Option<PathBuf>,
-    /// Files with URLs: `txt` (a URL a line), `csv`, `tsv`, `jsonl` or `parquet`. A folder means every such file in it.
+    /// Files with URLs: `txt` (a URL a line), `csv`, `tsv`, `jsonl` or `parquet`. A folder means every such file in it. Text is UTF-8. In
+    /// `csv` and `tsv` fields may be quoted, and a quote in them is doubled; one that is never closed is an error that names its line. A row
+    /// whose URL is longer than 64 KiB, or that cannot be read, is dropped as `bad_url`.
     pub urls: Option<Vec<PathBuf>>,
-    /// The format of `urls`. Left out: by the file's ending.
+    /// The format of `urls`. Left out: by the file's ending. A `tsv` whose quotes are ordinary characters is `tsv_unquoted`.
     pub format: Option<UrlFormat>,
     /// The column with the URL, in tables of URLs. Default: `url`.
     pub url_column: Option<String>,
@@ -85,7 +87,8 @@ pub struct SourceSettings {
     /// whose names begin with a dot, count as no rows. Every command looks at all headers.
     pub tars: Option<Vec<PathBuf>>,
     /// The column with the caption. Default: `caption`, if there is one. In `tars`: the key in a sample's `.json`. Default: the sample's `.txt`, or
-    /// else `caption` in its `.json` (a sample is what is named alike up to the first dot; the first MiB of either is read).
+    /// else `caption` in its `.json` (a sample is what is named alike up to the first dot). Captions are kept up to 64 KiB; the report counts
+    /// those that were cut (`captions_cut`), and `.json` beside images that cannot be read (`captions_lost`).
     pub caption_column: Option<String>,
     /// How many images it is known to have: `lvd plan` goes by it while the source is not there yet.
     pub images: Option<u64>,

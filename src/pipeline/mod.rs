@@ -14,3 +14,4 @@ pub mod report;
 pub mod runner;
 pub mod status;
 pub mod store;
+pub mod usable;

@@ -15,6 +15,7 @@ use crate::pipeline::status;
 use crate::pipeline::store::{Manifest, Marker, Planned, Store};
 use crate::stages::Phase;
 use crate::stages::known::fingerprint;
+use crate::stages::task::Outcome;
 use crate::table;
 use crate::types::Reason;
 
@@ -77,6 +78,9 @@ pub struct Summary {
     pub drops: BTreeMap<String, u64>,
     /// Share of the rows that failed in phases that fetch or embed.
     pub failed_share: Option<f64>,
+    /// The same phases by source.
+    #[serde(default)]
+    pub sources: BTreeMap<String, SourceCount>,
     /// Other counts.
     pub counters: BTreeMap<String, u64>,
     /// Decisions taken on the way.
@@ -102,6 +106,38 @@ pub struct Summary {
     pub made_by: BTreeMap<String, String>,
 }
 
+/// What became of the rows of a source.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct SourceCount {
+    /// Rows that there were.
+    pub rows_in: u64,
+    /// Rows that went on.
+    pub rows_out: u64,
+    /// The others, by reason.
+    pub drops: BTreeMap<Reason, u64>,
+}
+
+impl SourceCount {
+    fn add(&mut self, outcome: &Outcome) {
+        self.rows_in += outcome.rows_in;
+        self.rows_out += outcome.rows_out;
+        for (reason, rows) in &outcome.drops {
+            *self.drops.entry(*reason).or_default() += rows;
+        }
+    }
+
+    /// The share of the rows that failed.
+    #[must_use]
+    pub fn failed_share(&self) -> f64 {
+        share(self.rows_in - self.rows_out, self.rows_in)
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a share needs no more")]
+fn share(some: u64, all: u64) -> f64 {
+    some as f64 / all as f64
+}
+
 /// Adds up a whole step, and checks that its phases hand on all rows.
 pub fn summarise(pipeline: &Pipeline, step: &Step, phases: &[(Phase, Planned, Vec<Marker>)]) -> Result<Summary> {
     let mut summary = Summary {
@@ -111,6 +147,7 @@ pub fn summarise(pipeline: &Pipeline, step: &Step, phases: &[(Phase, Planned, Ve
         rows_out: 0,
         drops: BTreeMap::new(),
         failed_share: None,
+        sources: BTreeMap::new(),
         counters: BTreeMap::new(),
         facts: BTreeMap::new(),
         warnings: BTreeSet::new(),
@@ -151,9 +188,14 @@ pub fn summarise(pipeline: &Pipeline, step: &Step, phases: &[(Phase, Planned, Ve
             }
         }
         if phase.costly && rows_in > 0 {
-            #[expect(clippy::cast_precision_loss, reason = "a share needs no more")]
-            let share = rows_in.saturating_sub(rows_out) as f64 / rows_in as f64;
+            let share = share(rows_in.saturating_sub(rows_out), rows_in);
             summary.failed_share = Some(summary.failed_share.map_or(share, |known| known.max(share)));
+            for outcome in markers.iter().map(|marker| &marker.outcome) {
+                let shard = outcome.shard.or(outcome.parts.first().and_then(|part| part.shard));
+                if let Some((source, _)) = shard.and_then(|shard| pipeline.catalog.source_of(shard)) {
+                    summary.sources.entry(source.to_owned()).or_default().add(outcome);
+                }
+            }
         }
         for marker in markers {
             for (counter, n) in &marker.outcome.counters {

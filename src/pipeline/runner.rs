@@ -18,6 +18,7 @@ use crate::pipeline::engine::{self, Engine, Failure};
 use crate::pipeline::report::{self, Summary};
 use crate::pipeline::status::{Survey, survey};
 use crate::pipeline::store::{Manifest, Marker, Planned, Store};
+use crate::pipeline::usable;
 use crate::stages::catalog::Catalog;
 use crate::stages::known::{Table, fingerprint};
 use crate::stages::{Phase, PhasePlan, StageKind};
@@ -399,13 +400,10 @@ fn finish(
     }
     pipeline.store.collect(&step.name, &manifest)?;
     (options.tell)(Event::StepEnds(&summary, fresh));
-    match (summary.failed_share, step.stage.max_failed_share()) {
-        (Some(share), Some(most)) if share > most => Err(Error::TooManyFailed {
-            step: step.name.clone(),
-            percent: 100.0 * share,
-            most: 100.0 * most,
-            report: format!("lvd report {} {}", pipeline.path.display(), step.name),
-        }),
-        _ => Ok(()),
+    match usable::fault(&summary, &pipeline.catalog, step.stage.max_failed_share()) {
+        Some(failed) => {
+            Err(Error::TooManyFailed { step: step.name.clone(), failed, report: usable::where_to_look(pipeline, step) })
+        }
+        None => Ok(()),
     }
 }

@@ -42,6 +42,9 @@ pub struct Outcome {
     pub notes: BTreeMap<String, Value>,
     /// The parts it published.
     pub parts: Vec<Part>,
+    /// The shard whose images it fetched or embedded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<ShardId>,
 }
 
 impl Outcome {

@@ -14,6 +14,7 @@ use super::retry::{Again, Failure, Patience, retry_after};
 use super::{Answer, Dropped, FetchLimits, Fetched};
 use crate::error::{Error, Result};
 use crate::io::secret;
+use crate::io::sources::location::why_unusable;
 use crate::types::Reason;
 
 /// Connections and turns; clones share them.
@@ -141,6 +142,9 @@ fn parse(location: &str) -> std::result::Result<Url, Dropped> {
         |why: &dyn std::fmt::Display| Dropped::new(Reason::BadUrl, format!("{:?}: {why}", secret::shown(location)));
     if location.is_empty() {
         return Err(Dropped::new(Reason::BadUrl, "no URL"));
+    }
+    if let Some(why) = why_unusable(location) {
+        return Err(Dropped::new(Reason::BadUrl, why));
     }
     let url = Url::parse(location).map_err(|error| bad(&error))?;
     match url.scheme() {

@@ -81,7 +81,7 @@ impl Fetcher {
     ) -> Result<()> {
         let Some(runtime) = &self.runtime else { return Ok(()) };
         match source {
-            Source::Folder { path } => folder::fetch(runtime, &self.limits, path, rows, each),
+            Source::Folder { path, .. } => folder::fetch(runtime, &self.limits, path, rows, each),
             Source::Urls { .. } => {
                 let http = self.http()?;
                 let running = self.limits.concurrency;

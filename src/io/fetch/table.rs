@@ -1,4 +1,4 @@
-//! Rows of Parquet files: only the row groups and rows asked for are decoded, a few images at a time.
+//! Rows of Parquet files: only the row groups and rows asked for are decoded, an image at a time.
 
 use std::path::{Path, PathBuf};
 
@@ -14,9 +14,6 @@ use crate::error::{Error, Result};
 use crate::io::sources::location::ParquetRow;
 use crate::io::sources::{InputRow, UrlFormat, expand, table};
 use crate::types::Reason;
-
-/// The most images decoded at a time: few, since one may take megabytes.
-const MAX_BATCH_ROWS: usize = 16;
 
 /// Reads `rows` out of the files that `entries` stand for.
 pub(super) fn fetch(
@@ -81,7 +78,8 @@ fn read_run(
         .with_projection(mask)
         .with_row_groups(groups)
         .with_row_selection(RowSelection::from(selectors))
-        .with_batch_size(limits.concurrency.min(MAX_BATCH_ROWS));
+        // What an image takes is not known before it is read; more than two gigabytes do not fit a batch.
+        .with_batch_size(1);
     let mut read = 0;
     for batch in table::batches(path, builder)? {
         let images = images(batch?.column(0)).map_err(|error| broken(&error))?;

@@ -14,9 +14,9 @@ use crate::error::{Error, Result};
 pub(super) fn of(source: &Source) -> Result<String> {
     let mut hash = Fields(Sha256::new());
     match source {
-        Source::Folder { path } => {
+        Source::Folder { path, except } => {
             hash.text("folder");
-            folder::walk(path, &mut |found| {
+            folder::walk(path, except, &mut |found| {
                 hash.file(found.location.as_bytes(), found.metadata);
                 Ok(())
             })?;

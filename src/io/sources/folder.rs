@@ -5,7 +5,7 @@
 use std::fs::Metadata;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::location;
 use crate::error::{Error, Result};
@@ -18,8 +18,8 @@ pub(super) struct Found<'a> {
     pub(super) metadata: &'a Metadata,
 }
 
-/// Calls `each` for every file below `root`.
-pub(super) fn walk(root: &Path, each: &mut dyn FnMut(Found) -> Result<()>) -> Result<()> {
+/// Calls `each` for every file below `root` but those at `except`, whatever they are called there, and those below them.
+pub(super) fn walk(root: &Path, except: &[PathBuf], each: &mut dyn FnMut(Found) -> Result<()>) -> Result<()> {
     let metadata = std::fs::metadata(root).map_err(Error::io(root))?;
     if !metadata.is_dir() {
         return Err(Error::usage(
@@ -27,14 +27,18 @@ pub(super) fn walk(root: &Path, each: &mut dyn FnMut(Found) -> Result<()>) -> Re
             "name the folder that holds the images; lists of URLs and Parquet files are other kinds of sources",
         ));
     }
-    descend(root, "", &mut vec![identity(&metadata)], each)
+    // What is not there yet cannot be met.
+    let except: Vec<Identity> =
+        except.iter().filter_map(|path| std::fs::metadata(path).ok()).map(|metadata| identity(&metadata)).collect();
+    descend(root, "", &except, &mut vec![identity(&metadata)], each)
 }
 
 /// Walks `folder`, whose escaped path below the root is `below`; `ancestors` are the folders entered to get here.
 fn descend(
     folder: &Path,
     below: &str,
-    ancestors: &mut Vec<(u64, u64)>,
+    except: &[Identity],
+    ancestors: &mut Vec<Identity>,
     each: &mut dyn FnMut(Found) -> Result<()>,
 ) -> Result<()> {
     let mut names = Vec::new();
@@ -54,13 +58,16 @@ fn descend(
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
             Err(error) => return Err(Error::io(&path)(error)),
         };
+        if except.contains(&identity(&metadata)) {
+            continue;
+        }
         let escaped = location::escape(&name);
         let location = if below.is_empty() { escaped } else { format!("{below}/{escaped}") };
         if metadata.is_dir() {
             let folder = identity(&metadata);
             if !ancestors.contains(&folder) {
                 ancestors.push(folder);
-                descend(&path, &location, ancestors, each)?;
+                descend(&path, &location, except, ancestors, each)?;
                 ancestors.pop();
             }
         } else if metadata.is_file() || metadata.is_symlink() {
@@ -70,6 +77,9 @@ fn descend(
     Ok(())
 }
 
-fn identity(metadata: &Metadata) -> (u64, u64) {
+/// Device and inode.
+type Identity = (u64, u64);
+
+fn identity(metadata: &Metadata) -> Identity {
     (metadata.dev(), metadata.ino())
 }

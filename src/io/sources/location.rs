@@ -5,6 +5,19 @@
 
 use std::fmt::Write as _;
 
+/// What stands before the reason for which a row has no place that could be used.
+const UNUSABLE: &str = "(unusable) ";
+
+/// The location of a row that names no place: it says where the row is, and why.
+pub(crate) fn unusable(unit: &str, number: u64, why: &str) -> String {
+    format!("{UNUSABLE}{unit} {number}: {why}")
+}
+
+/// What [`unusable`] was told.
+pub(crate) fn why_unusable(location: &str) -> Option<&str> {
+    location.strip_prefix(UNUSABLE)
+}
+
 /// A name as text: `%` and the bytes that are no UTF-8 become `%XX`, so that every name has its own text.
 pub(crate) fn escape(name: &[u8]) -> String {
     let mut text = String::with_capacity(name.len());

@@ -3,13 +3,18 @@
 //! A source lists its rows in a fixed order, so that a row's place in the list is its identity for good; it never
 //! fetches an image. [`crate::io::fetch`] does that, from the rows alone.
 
+mod columns;
 mod files;
 mod fingerprint;
 mod folder;
+mod json;
 mod lines;
 pub(crate) mod location;
+mod rows;
+mod separated;
 pub(crate) mod table;
 pub(crate) mod tar;
+mod text;
 mod urls;
 
 use std::path::{Path, PathBuf};
@@ -18,8 +23,10 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use columns::Columns;
 
 pub(crate) use files::expand;
+pub use rows::{InputRow, Notes};
 
 /// The caption column that is taken when none is named.
 const DEFAULT_CAPTION: &str = "caption";
@@ -34,6 +41,9 @@ pub enum Source {
     Folder {
         /// The folder.
         path: PathBuf,
+        /// Files and folders of our own, which are left out wherever they lie below it: the work folder, the pipeline file.
+        #[serde(default)]
+        except: Vec<PathBuf>,
     },
     /// Lists of URLs.
     Urls {
@@ -72,8 +82,11 @@ pub enum UrlFormat {
     Txt,
     /// Comma-separated with a header line; fields may be quoted.
     Csv,
-    /// Tab-separated with a header line; a quote is an ordinary character.
+    /// Tab-separated with a header line; fields may be quoted, as pandas, `DuckDB` and pyarrow write them.
     Tsv,
+    /// Tab-separated with a header line; a quote is an ordinary character.
+    #[serde(rename = "tsv_unquoted")]
+    TsvUnquoted,
     /// One JSON object a line.
     Jsonl,
     /// A Parquet table.
@@ -87,7 +100,7 @@ impl UrlFormat {
             None => &["txt", "csv", "tsv", "jsonl", "ndjson", "parquet"],
             Some(Self::Txt) => &["txt"],
             Some(Self::Csv) => &["csv"],
-            Some(Self::Tsv) => &["tsv"],
+            Some(Self::Tsv | Self::TsvUnquoted) => &["tsv"],
             Some(Self::Jsonl) => &["jsonl", "ndjson"],
             Some(Self::Parquet) => &["parquet"],
         }
@@ -107,65 +120,58 @@ impl UrlFormat {
     }
 }
 
-/// One image to fetch.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InputRow {
-    /// Where it is; empty where the list's line was malformed.
-    ///
-    /// A folder: the path below it with `/`, where `%` and bytes that are no UTF-8 are written as `%XX`. A list: the
-    /// URL. Parquet: `FILE:NAME#ROW`, the file's place among the source's files, its name, and the row in it. A tar:
-    /// `FILE:NAME#OFFSET+SIZE:MEMBER`, so that a member's bytes can be read without what is before them.
-    pub location: String,
-    /// What the source says about the image.
-    pub caption: Option<String>,
-}
-
 impl Source {
-    /// Streams the rows in their fixed order; an error of `each` stops the listing.
+    /// Streams the rows in their fixed order; an error of `each` stops the listing. Returns what a person should know of them.
     ///
     /// A folder's names are sorted by bytes, folder by folder. Names that start with `.` are skipped, symlinks are
     /// followed (a loop is not entered twice), and a dangling one is a row.
     ///
     /// # Errors
     /// A file or folder that cannot be read, a column that is not there, or whatever `each` returns.
-    pub fn list(&self, each: &mut dyn FnMut(InputRow) -> Result<()>) -> Result<()> {
+    pub fn list(&self, each: &mut dyn FnMut(InputRow) -> Result<()>) -> Result<Notes> {
+        let mut notes = Notes::default();
         match self {
-            Self::Folder { path } => {
-                folder::walk(path, &mut |found| each(InputRow { location: found.location.to_owned(), caption: None }))
-            }
+            Self::Folder { path, except } => folder::walk(path, except, &mut |found| {
+                each(InputRow { location: found.location.to_owned(), caption: None })
+            })?,
             Self::Urls { url_column, caption_column, .. } => {
-                let columns = urls::Columns { url: url_column, caption: caption_column.as_deref() };
-                self.files()?.iter().try_for_each(|(path, format)| urls::list(path, *format, columns, each))
+                let columns = Columns { url: url_column, caption: caption_column.as_deref() };
+                for (path, format) in self.files()? {
+                    urls::list(&path, format, columns, &mut notes, each)?;
+                }
             }
             Self::Parquet { image_column, caption_column, .. } => {
-                self.files()?.iter().enumerate().try_for_each(|(index, (path, _))| {
-                    table::list_images(path, index, image_column, caption_column.as_deref(), each)
-                })
+                for (index, (path, _)) in self.files()?.iter().enumerate() {
+                    table::list_images(path, index, image_column, caption_column.as_deref(), &mut notes, each)?;
+                }
             }
-            Self::Tar { files, caption_key } => expand(files, tar::EXTENSIONS)?
-                .iter()
-                .enumerate()
-                .try_for_each(|(index, path)| tar::list(path, index, caption_key.as_deref(), each)),
+            Self::Tar { files, caption_key } => {
+                for (index, path) in expand(files, tar::EXTENSIONS)?.iter().enumerate() {
+                    tar::list(path, index, caption_key.as_deref(), &mut notes, each)?;
+                }
+            }
         }
+        Ok(notes)
     }
 
-    /// Looks at every file's header or footer (a tar has as many headers as members) and returns the number of rows at most, without fetching anything.
+    /// Looks at every file and returns the number of rows, without fetching anything: a tar's headers, a Parquet file's footer and first
+    /// row, all lines of a list (of JSON lines the first thousand are parsed).
     ///
     /// # Errors
-    /// A file that is missing or not what its format says, or a column that is missing or of a wrong type; the hint
-    /// names the columns there are.
+    /// A file that is missing or not what its format says, a quote that is never closed, or a column that is missing or of a wrong type;
+    /// the hint names the columns there are.
     pub fn check(&self) -> Result<u64> {
         match self {
-            Self::Folder { path } => {
+            Self::Folder { path, except } => {
                 let mut rows = 0;
-                folder::walk(path, &mut |_| {
+                folder::walk(path, except, &mut |_| {
                     rows += 1;
                     Ok(())
                 })?;
                 Ok(rows)
             }
             Self::Urls { url_column, caption_column, .. } => {
-                let columns = urls::Columns { url: url_column, caption: caption_column.as_deref() };
+                let columns = Columns { url: url_column, caption: caption_column.as_deref() };
                 self.files()?.iter().map(|(path, format)| urls::check(path, *format, columns)).sum()
             }
             Self::Parquet { image_column, caption_column, .. } => self
@@ -186,10 +192,20 @@ impl Source {
         fingerprint::of(self)
     }
 
+    /// The column of captions that the user names.
+    #[must_use]
+    pub fn caption_column(&self) -> Option<&str> {
+        match self {
+            Self::Folder { .. } => None,
+            Self::Urls { caption_column, .. } | Self::Parquet { caption_column, .. } => caption_column.as_deref(),
+            Self::Tar { caption_key, .. } => caption_key.as_deref(),
+        }
+    }
+
     /// The files and folders it names.
     pub fn paths(&mut self) -> Vec<&mut PathBuf> {
         match self {
-            Self::Folder { path } => vec![path],
+            Self::Folder { path, except } => std::iter::once(path).chain(except).collect(),
             Self::Urls { files, .. } | Self::Parquet { files, .. } | Self::Tar { files, .. } => {
                 files.iter_mut().collect()
             }
@@ -210,7 +226,7 @@ impl Source {
                     Some(format) => Ok((path, format)),
                     None => Err(Error::usage(
                         format!("{}: the extension does not tell the format of this list of URLs", path.display()),
-                        "set the format to txt, csv, tsv, jsonl or parquet",
+                        "set `format` to txt, csv, tsv, tsv_unquoted, jsonl or parquet",
                     )),
                 })
                 .collect(),

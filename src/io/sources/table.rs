@@ -1,22 +1,19 @@
 //! Parquet sources: tables of URLs, and tables of images; only the columns needed are ever read.
 
+mod texts;
+
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::compute::cast;
+use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Schema};
-use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
+use super::columns::{self, Columns};
 use super::location::{ParquetRow, escape};
-use super::urls::missing;
-use super::{DEFAULT_CAPTION, InputRow};
+use super::{DEFAULT_CAPTION, InputRow, Notes};
 use crate::error::{Error, Result};
-
-/// Rows of text decoded at a time.
-const TEXT_BATCH_ROWS: usize = 1024;
 
 pub(crate) type Builder = ParquetRecordBatchReaderBuilder<File>;
 
@@ -41,7 +38,10 @@ pub(crate) fn batches(path: &Path, builder: Builder) -> Result<impl Iterator<Ite
 }
 
 /// Reads from a Parquet file. The library panics at some broken files, and a file of a user's must not end the process.
-fn guarded<T, E: std::fmt::Display>(path: &Path, read: impl FnOnce() -> std::result::Result<T, E>) -> Result<T> {
+pub(super) fn guarded<T, E: std::fmt::Display>(
+    path: &Path,
+    read: impl FnOnce() -> std::result::Result<T, E>,
+) -> Result<T> {
     match catch_unwind(AssertUnwindSafe(read)) {
         Ok(Ok(found)) => Ok(found),
         Ok(Err(error)) => Err(Error::data(path, format!("no readable Parquet file: {error}"))),
@@ -72,6 +72,7 @@ pub(super) fn list_images(
     file: usize,
     image: &str,
     caption: Option<&str>,
+    notes: &mut Notes,
     each: &mut dyn FnMut(InputRow) -> Result<()>,
 ) -> Result<()> {
     let builder = open(path)?;
@@ -81,16 +82,9 @@ pub(super) fn list_images(
     let Some(caption) = caption_place(path, builder.schema(), caption)? else {
         return (0..rows(&builder)).try_for_each(|row| each(InputRow { location: location(row), caption: None }));
     };
-    let mut row = 0;
-    for batch in project(path, builder, &[caption])? {
-        let batch = batch?;
-        let captions = strings(path, batch.column(0))?;
-        for caption in captions.as_string::<i64>() {
-            each(InputRow { location: location(row), caption: caption.map(str::to_owned) })?;
-            row += 1;
-        }
-    }
-    Ok(())
+    texts::for_each(path, [Some(caption)], &mut |row, [caption]| {
+        each(InputRow { location: location(row), caption: notes.caption(caption) })
+    })
 }
 
 /// Checks a table of images and counts its rows.
@@ -104,71 +98,38 @@ pub(super) fn check_images(path: &Path, image: &str, caption: Option<&str>) -> R
 /// Streams the rows of a table of URLs; a null is an empty location.
 pub(super) fn list_urls(
     path: &Path,
-    url: &str,
-    caption: Option<&str>,
+    columns: Columns,
+    notes: &mut Notes,
     each: &mut dyn FnMut(InputRow) -> Result<()>,
 ) -> Result<()> {
     let builder = open(path)?;
-    let url = text_place(path, builder.schema(), url)?;
-    let caption = caption_place(path, builder.schema(), caption)?;
-    let read: Vec<usize> = std::iter::once(url).chain(caption).collect();
-    for batch in project(path, builder, &read)? {
-        let batch = batch?;
-        // The projection keeps the order of the file, whichever column comes first there.
-        let column = |place| strings(path, batch.column(read.iter().filter(|&&other| other < place).count()));
-        let urls = column(url)?;
-        let captions = caption.map(column).transpose()?;
-        list_batch(&batch, &urls, captions.as_ref(), each)?;
-    }
-    Ok(())
-}
-
-fn list_batch(
-    batch: &RecordBatch,
-    urls: &ArrayRef,
-    captions: Option<&ArrayRef>,
-    each: &mut dyn FnMut(InputRow) -> Result<()>,
-) -> Result<()> {
-    let text = |column: &ArrayRef, row| column.is_valid(row).then(|| column.as_string::<i64>().value(row).to_owned());
-    (0..batch.num_rows()).try_for_each(|row| {
-        each(InputRow {
-            location: text(urls, row).map(|url| url.trim().to_owned()).unwrap_or_default(),
-            caption: captions.and_then(|captions| text(captions, row)),
-        })
+    let url = text_place(path, builder.schema(), columns.url)?;
+    let caption = caption_place(path, builder.schema(), columns.caption)?;
+    texts::for_each(path, [Some(url), caption], &mut |row, [url, caption]| {
+        each(InputRow::of_list("row", row, url, caption, notes))
     })
 }
 
-/// Checks a table of URLs and counts its rows.
-pub(super) fn check_urls(path: &Path, url: &str, caption: Option<&str>) -> Result<u64> {
+/// Checks a table of URLs by its footer and its first row, and counts its rows.
+pub(super) fn check_urls(path: &Path, columns: Columns) -> Result<u64> {
     let builder = open(path)?;
-    text_place(path, builder.schema(), url)?;
-    caption_place(path, builder.schema(), caption)?;
-    Ok(rows(&builder))
+    let url = text_place(path, builder.schema(), columns.url)?;
+    let caption = caption_place(path, builder.schema(), columns.caption)?;
+    let mut read = false;
+    let first = texts::for_each(path, [Some(url), caption], &mut |_, _| {
+        read = true;
+        Err(Error::data(path, "one row is enough"))
+    });
+    if read { Ok(rows(&builder)) } else { first.map(|()| 0) }
 }
 
 fn rows(builder: &Builder) -> u64 {
     u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0)
 }
 
-/// Batches of the columns at `places`.
-fn project(path: &Path, builder: Builder, places: &[usize]) -> Result<impl Iterator<Item = Result<RecordBatch>>> {
-    let mask = ProjectionMask::roots(builder.parquet_schema(), places.iter().copied());
-    batches(path, builder.with_projection(mask).with_batch_size(TEXT_BATCH_ROWS))
-}
-
-/// A column of text, whatever way it is stored; text that is no UTF-8 is null.
-fn strings(path: &Path, column: &ArrayRef) -> Result<ArrayRef> {
-    let utf8 = match column.data_type() {
-        DataType::Binary | DataType::BinaryView => cast(column, &DataType::LargeBinary),
-        _ => Ok(column.clone()),
-    };
-    utf8.and_then(|column| cast(&column, &DataType::LargeUtf8)).map_err(|error| Error::data(path, error))
-}
-
 fn find(path: &Path, schema: &Schema, column: &str) -> Result<usize> {
-    schema.fields().iter().position(|field| field.name() == column).ok_or_else(|| {
-        missing(path, column, &schema.fields().iter().map(|field| field.name().clone()).collect::<Vec<_>>())
-    })
+    let header: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
+    columns::place(path, &header, column)
 }
 
 fn text_place(path: &Path, schema: &Schema, column: &str) -> Result<usize> {

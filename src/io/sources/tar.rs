@@ -7,10 +7,11 @@ use std::fs::File;
 use std::path::Path;
 
 use ::tar::{Archive, Entry};
-use serde_json::Value;
 
-use super::location::{TarMember, escape};
-use super::{DEFAULT_CAPTION, InputRow, table};
+use super::location::{self, TarMember, escape};
+use super::rows::MAX_CAPTION_BYTES;
+use super::text::unpacks;
+use super::{DEFAULT_CAPTION, InputRow, Notes, json, table};
 use crate::error::{Error, Result};
 
 /// The extension of a tar.
@@ -19,14 +20,12 @@ pub(crate) const EXTENSIONS: &[&str] = &["tar"];
 const IMAGES: [&[u8]; 8] = [b"jpg", b"jpeg", b"png", b"webp", b"gif", b"bmp", b"tif", b"tiff"];
 /// Images of one sample that wait for its caption; those of more are handed on with what is known by then.
 const WAITING: usize = 1000;
+/// The longest name of an image, in bytes.
+const MAX_NAME: usize = 64 << 10;
 /// Bytes of a tar's blocks.
 const BLOCK: u64 = 512;
-/// The longest caption or JSON that is read, in bytes.
-const MAX_TEXT: u64 = 1 << 20;
-/// Gzip, bzip2, xz and zstd, by their first bytes.
-const COMPRESSED: [(&[u8], &str); 4] =
-    [(b"\x1f\x8b", "gzip -d"), (b"BZh", "bzip2 -d"), (b"\xfd7zXZ", "xz -d"), (b"\x28\xb5\x2f\xfd", "zstd -d")];
-
+/// The longest JSON that is read, in bytes.
+const MAX_JSON: u64 = 16 << 20;
 /// Hears of a member: its name, and the rest.
 type Each<'a> = dyn FnMut(&[u8], &mut Entry<File>) -> Result<()> + 'a;
 
@@ -35,14 +34,14 @@ type Each<'a> = dyn FnMut(&[u8], &mut Entry<File>) -> Result<()> + 'a;
 struct Sample {
     key: Vec<u8>,
     locations: Vec<String>,
-    text: Option<String>,
-    json: Option<String>,
+    text: Option<Vec<u8>>,
+    json: Option<Vec<u8>>,
 }
 
 impl Sample {
-    fn hand_on(&mut self, each: &mut dyn FnMut(InputRow) -> Result<()>) -> Result<()> {
-        let caption = self.text.as_ref().or(self.json.as_ref());
-        self.locations.drain(..).try_for_each(|location| each(InputRow { location, caption: caption.cloned() }))
+    fn hand_on(&mut self, notes: &mut Notes, each: &mut dyn FnMut(InputRow) -> Result<()>) -> Result<()> {
+        let caption = self.text.as_deref().or(self.json.as_deref());
+        self.locations.drain(..).try_for_each(|location| each(InputRow { location, caption: notes.caption(caption) }))
     }
 }
 
@@ -52,6 +51,7 @@ pub(super) fn list(
     path: &Path,
     file: usize,
     caption_key: Option<&str>,
+    notes: &mut Notes,
     each: &mut dyn FnMut(InputRow) -> Result<()>,
 ) -> Result<()> {
     let archive = table::name(path);
@@ -60,30 +60,33 @@ pub(super) fn list(
         let (key, suffix) = parts(name);
         if key != sample.key {
             let next = Sample { key: key.to_vec(), ..Sample::default() };
-            std::mem::replace(&mut sample, next).hand_on(each)?;
+            std::mem::replace(&mut sample, next).hand_on(notes, each)?;
         }
         match suffix.as_slice() {
             b"txt" if caption_key.is_none() => sample.text = text(entry),
-            b"json" => {
-                let json: Option<Value> = text(entry).and_then(|text| serde_json::from_str(&text).ok());
-                let caption = json.as_ref().and_then(|json| json.get(caption_key.unwrap_or(DEFAULT_CAPTION))?.as_str());
-                sample.json = caption.map(str::to_owned);
-            }
+            b"json" => match json_text(entry, caption_key.unwrap_or(DEFAULT_CAPTION)) {
+                Some(caption) => sample.json = caption,
+                None => notes.captions_lost += 1,
+            },
             suffix if is_image(suffix) => {
                 if sample.locations.len() == WAITING {
-                    sample.hand_on(each)?;
+                    sample.hand_on(notes, each)?;
                 }
                 // A link has no bytes of its own, and a sparse file not in one piece: a row that is dropped as empty.
                 let size = if is_plain(entry) { entry.size() } else { 0 };
                 let offset = entry.raw_file_position();
-                let member = TarMember { file, archive: &archive, offset, size, name: &escape(name) };
-                sample.locations.push(member.write());
+                let name = escape(name);
+                sample.locations.push(if name.len() > MAX_NAME {
+                    location::unusable("byte", offset, &format!("a member's name of {} bytes", name.len()))
+                } else {
+                    TarMember { file, archive: &archive, offset, size, name: &name }.write()
+                });
             }
             _ => {}
         }
         Ok(())
     })?;
-    sample.hand_on(each)
+    sample.hand_on(notes, each)
 }
 
 /// Looks at all headers of one tar, and returns how many images it has.
@@ -141,12 +144,25 @@ fn parts(name: &[u8]) -> (&[u8], Vec<u8>) {
     (&name[..start + dot.unwrap_or(base.len())], suffix.to_ascii_lowercase())
 }
 
-fn text(entry: &mut Entry<File>) -> Option<String> {
+/// The text of a member, as far as a caption goes.
+fn text(entry: &mut Entry<File>) -> Option<Vec<u8>> {
+    let bytes = read(entry, MAX_CAPTION_BYTES as u64 + BLOCK)?;
+    let text = bytes.trim_ascii();
+    (!text.is_empty()).then(|| text.to_vec())
+}
+
+/// The text of a key in a member that is a JSON object, if it has one; `None` where it is no object.
+fn json_text(entry: &mut Entry<File>, key: &str) -> Option<Option<Vec<u8>>> {
+    let bytes = if entry.size() > MAX_JSON { None } else { read(entry, MAX_JSON) }?;
+    let [text] = json::pick(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes), [key]).ok()?;
+    Some(text.map(String::into_bytes))
+}
+
+fn read(entry: &mut Entry<File>, at_most: u64) -> Option<Vec<u8>> {
     use std::io::Read;
     let mut bytes = Vec::new();
-    entry.take(MAX_TEXT).read_to_end(&mut bytes).ok()?;
-    let text = String::from_utf8_lossy(&bytes).trim().to_owned();
-    (!text.is_empty()).then_some(text)
+    entry.take(at_most).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
 }
 
 /// Says what a file is that is no tar.
@@ -154,9 +170,8 @@ fn broken(path: &Path, error: &std::io::Error) -> Error {
     use std::io::Read;
     let mut first = [0; 6];
     let read = File::open(path).and_then(|mut file| file.read(&mut first)).unwrap_or(0);
-    let compressed = COMPRESSED.iter().find(|(magic, _)| first[..read].starts_with(magic));
-    match compressed {
-        Some((_, cure)) => Error::usage(
+    match unpacks(&first[..read]) {
+        Some(cure) => Error::usage(
             format!("{}: a compressed tar, whose members cannot be read one by one", path.display()),
             format!("unpack it with `{cure}`: images hardly get smaller by it"),
         ),

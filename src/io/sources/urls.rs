@@ -1,160 +1,114 @@
 //! Lists of URLs: text, CSV, TSV, JSON lines and Parquet, each streamed.
 //!
-//! A malformed line is a row with an empty location, so that it is counted as a drop; it never stops the listing.
+//! A malformed line is a row whose location says so, and so is counted as a drop. What stops the listing is a file that is
+//! not what it is called, and a quote that is never closed: nobody knows what it swallowed.
 
-use std::fs::File;
 use std::path::Path;
 
-use serde_json::Value;
-
-use super::{DEFAULT_CAPTION, InputRow, UrlFormat, lines, table};
+use super::columns::{self, Columns};
+use super::separated::{self, Dialect};
+use super::{DEFAULT_CAPTION, InputRow, Notes, UrlFormat, json, lines, table};
 use crate::error::{Error, Result};
 
-/// How many JSON lines the check looks at for the URL's key.
-const LINES_CHECKED: usize = 100;
-
-/// Which columns to read.
-#[derive(Clone, Copy)]
-pub(super) struct Columns<'a> {
-    pub(super) url: &'a str,
-    pub(super) caption: Option<&'a str>,
-}
+/// How many JSON lines the check looks at for the keys.
+const LINES_CHECKED: usize = 1000;
+const TOO_LONG: &str = "longer than 16 MiB";
 
 /// Streams the rows of one list.
 pub(super) fn list(
     path: &Path,
     format: UrlFormat,
     columns: Columns,
+    notes: &mut Notes,
     each: &mut dyn FnMut(InputRow) -> Result<()>,
 ) -> Result<()> {
     match format {
-        UrlFormat::Txt => lines::for_each(path, &mut |line| match line {
-            Some(line) if line.trim_ascii().is_empty() || line.starts_with(b"#") => Ok(()),
-            line => each(InputRow { location: text(line), caption: None }),
+        UrlFormat::Txt => lines::for_each(path, &mut |number, line| match line {
+            Some(line) if !is_url(line) => Ok(()),
+            Some(line) => each(InputRow::of_list("line", number, Some(line), None, notes)),
+            None => each(InputRow::unusable("line", number, TOO_LONG)),
         }),
-        UrlFormat::Csv => separated(path, b',', columns, each),
-        UrlFormat::Tsv => separated(path, b'\t', columns, each),
-        UrlFormat::Jsonl => lines::for_each(path, &mut |line| match line {
+        UrlFormat::Jsonl => lines::for_each(path, &mut |number, line| match line {
             Some(line) if line.trim_ascii().is_empty() => Ok(()),
-            line => each(line.and_then(|line| json(line, columns)).unwrap_or_else(malformed)),
+            Some(line) => each(of_json(number, line, columns, notes)),
+            None => each(InputRow::unusable("line", number, TOO_LONG)),
         }),
-        UrlFormat::Parquet => table::list_urls(path, columns.url, columns.caption, each),
-    }
-}
-
-/// Checks that the columns are there and returns how many rows one list has at most.
-pub(super) fn check(path: &Path, format: UrlFormat, columns: Columns) -> Result<u64> {
-    match format {
-        UrlFormat::Txt => match columns.caption {
-            None => lines::count(path),
-            Some(caption) => Err(Error::usage(
-                format!("{}: a text list has no caption column {caption:?}", path.display()),
-                "leave the caption column out, or use csv, tsv, jsonl or parquet",
-            )),
-        },
-        UrlFormat::Csv => check_separated(path, b',', columns),
-        UrlFormat::Tsv => check_separated(path, b'\t', columns),
-        UrlFormat::Jsonl => check_json(path, columns),
-        UrlFormat::Parquet => table::check_urls(path, columns.url, columns.caption),
-    }
-}
-
-fn malformed() -> InputRow {
-    InputRow { location: String::new(), caption: None }
-}
-
-/// A URL's bytes as text; empty where they are none.
-fn text(bytes: Option<&[u8]>) -> String {
-    bytes.and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default().trim().to_owned()
-}
-
-fn json(line: &[u8], columns: Columns) -> Option<InputRow> {
-    let row: Value = serde_json::from_slice(line).ok()?;
-    let string = |key| row.get(key).and_then(Value::as_str);
-    Some(InputRow {
-        location: string(columns.url).unwrap_or_default().trim().to_owned(),
-        caption: string(columns.caption.unwrap_or(DEFAULT_CAPTION)).map(str::to_owned),
-    })
-}
-
-fn check_json(path: &Path, columns: Columns) -> Result<u64> {
-    // Rows may lack a key, so the key is missing only if none of the first rows has it; the error ends the reading.
-    let (mut seen, mut keys, mut found) = (0, Vec::<String>::new(), false);
-    let stop = || Error::data(path, "enough lines were read");
-    let read = lines::for_each(path, &mut |line| {
-        if let Some(Ok(Value::Object(row))) = line.map(serde_json::from_slice) {
-            found |= row.contains_key(columns.url);
-            keys.extend(row.keys().filter(|key| !keys.contains(key)).cloned().collect::<Vec<_>>());
+        UrlFormat::Parquet => table::list_urls(path, columns, notes, each),
+        UrlFormat::Csv => separated::list(path, Dialect { delimiter: b',', quotes: true }, columns, notes, each),
+        UrlFormat::Tsv => separated::list(path, Dialect { delimiter: b'\t', quotes: true }, columns, notes, each),
+        UrlFormat::TsvUnquoted => {
+            separated::list(path, Dialect { delimiter: b'\t', quotes: false }, columns, notes, each)
         }
-        seen += 1;
-        if found || seen == LINES_CHECKED { Err(stop()) } else { Ok(()) }
-    });
-    if let Err(error @ Error::Io { .. }) = read {
-        return Err(error);
     }
-    if seen > 0 && !found {
-        return Err(missing(path, columns.url, &keys));
+}
+
+/// Checks that the columns are there and returns how many rows one list has.
+pub(super) fn check(path: &Path, format: UrlFormat, columns: Columns) -> Result<u64> {
+    match (format, columns.caption) {
+        (UrlFormat::Txt, Some(caption)) => Err(Error::usage(
+            format!("{}: a text list has no caption column {caption:?}", path.display()),
+            "leave the caption column out, or use csv, tsv, jsonl or parquet",
+        )),
+        (UrlFormat::Jsonl, _) => check_json(path, columns),
+        (UrlFormat::Parquet, _) => table::check_urls(path, columns),
+        // A quote that is open on the first line may be noticed on the last.
+        _ => {
+            let mut rows = 0;
+            list(path, format, columns, &mut Notes::default(), &mut |_| {
+                rows += 1;
+                Ok(())
+            })?;
+            Ok(rows)
+        }
     }
-    lines::count(path)
 }
 
-/// A missing column, with those there are.
-pub(super) fn missing(path: &Path, column: &str, available: &[String]) -> Error {
-    let hint = match available {
-        [] => "the file has no columns at all".to_owned(),
-        names => format!("the columns are: {}", names.join(", ")),
-    };
-    Error::usage(format!("{}: no column {column:?}", path.display()), hint)
+/// Whether a line of a text list is meant as a URL.
+fn is_url(line: &[u8]) -> bool {
+    let line = line.trim_ascii();
+    !line.is_empty() && !line.starts_with(b"#")
 }
 
-/// Places of the URL and of the caption in the header.
-struct Header {
-    url: usize,
-    caption: Option<usize>,
-}
-
-fn open(path: &Path, delimiter: u8, columns: Columns) -> Result<(csv::Reader<File>, Header)> {
-    let file = File::open(path).map_err(Error::io(path))?;
-    let mut reader = csv::ReaderBuilder::new()
-        .delimiter(delimiter)
-        // Tab-separated files do not quote: there, one stray quote would swallow the lines up to the next.
-        .quoting(delimiter == b',')
-        .flexible(true)
-        .from_reader(file);
-    let header = reader.byte_headers().map_err(|error| broken(path, error))?;
-    let place = |name: &str| header.iter().position(|field| field == name.as_bytes());
-    let names = || header.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect::<Vec<_>>();
-    let url = place(columns.url).ok_or_else(|| missing(path, columns.url, &names()))?;
-    let caption = match columns.caption {
-        Some(name) => Some(place(name).ok_or_else(|| missing(path, name, &names()))?),
-        None => place(DEFAULT_CAPTION),
-    };
-    Ok((reader, Header { url, caption }))
-}
-
-fn separated(path: &Path, delimiter: u8, columns: Columns, each: &mut dyn FnMut(InputRow) -> Result<()>) -> Result<()> {
-    let (mut reader, header) = open(path, delimiter, columns)?;
-    let mut record = csv::ByteRecord::new();
-    while reader.read_byte_record(&mut record).map_err(|error| broken(path, error))? {
-        let caption = header.caption.and_then(|place| record.get(place)).filter(|caption| !caption.is_empty());
-        each(InputRow {
-            location: text(record.get(header.url)),
-            caption: caption.map(|caption| String::from_utf8_lossy(caption).into_owned()),
-        })?;
+fn of_json(number: u64, line: &[u8], columns: Columns, notes: &mut Notes) -> InputRow {
+    match json::pick(line, [columns.url, columns.caption.unwrap_or(DEFAULT_CAPTION)]) {
+        Ok([url, caption]) => {
+            let [url, caption] = [&url, &caption].map(|text| text.as_ref().map(String::as_bytes));
+            InputRow::of_list("line", number, url, caption, notes)
+        }
+        Err(error) => InputRow::unusable("line", number, &format!("no JSON object: {error}")),
     }
-    Ok(())
 }
 
-fn check_separated(path: &Path, delimiter: u8, columns: Columns) -> Result<u64> {
-    open(path, delimiter, columns)?;
-    // A quoted line break makes the rows fewer than the lines; the first line is the header.
-    Ok(lines::count(path)?.saturating_sub(1))
-}
-
-fn broken(path: &Path, error: csv::Error) -> Error {
-    let message = error.to_string();
-    match error.into_kind() {
-        csv::ErrorKind::Io(source) => Error::io(path)(source),
-        _ => Error::data(path, message),
+/// Rows may lack a key, so a key is missing only if none of the first rows has it.
+fn check_json(path: &Path, columns: Columns) -> Result<u64> {
+    let (mut rows, mut seen, mut first_fault) = (0, Vec::<String>::new(), None);
+    lines::for_each(path, &mut |number, line| {
+        if line.is_some_and(|line| line.trim_ascii().is_empty()) {
+            return Ok(());
+        }
+        rows += 1;
+        if rows <= LINES_CHECKED as u64 {
+            match line.map(json::keys) {
+                Some(Ok(keys)) => {
+                    let fresh: Vec<String> = keys.into_iter().filter(|key| !seen.contains(key)).collect();
+                    seen.extend(fresh);
+                }
+                Some(Err(error)) => drop(first_fault.get_or_insert((number, error))),
+                None => drop(first_fault.get_or_insert((number, TOO_LONG.to_owned()))),
+            }
+        }
+        Ok(())
+    })?;
+    match first_fault {
+        Some((line, fault)) if seen.is_empty() => Err(Error::usage(
+            format!("{}:{line}: no JSON object: {fault}", path.display()),
+            "JSON lines are one object a line, {\"url\": ...}; an array of objects has to be taken apart",
+        )),
+        _ if rows == 0 => Ok(0),
+        _ => {
+            let wanted = std::iter::once(columns.url).chain(columns.caption);
+            let missing = wanted.into_iter().find(|key| !seen.iter().any(|name| name == key));
+            missing.map_or(Ok(rows), |key| Err(columns::missing(path, key, &seen)))
+        }
     }
 }

@@ -36,6 +36,7 @@ pub fn run(spec: &Spec, common: &Common, task: &mut Task) -> Result<()> {
     let models = model_files(common, task)?;
     let jobs = jobs(spec, common, task)?;
     task.outcome.rows_in = jobs.kept.len() as u64;
+    task.outcome.shard = spec.images.shard;
     let mut writers: Vec<Option<VectorWriter>> = common.embedders.iter().map(|_| None).collect();
     let sessions = Sessions::open(models, &common.providers, task.threads)?;
     let names: Vec<&str> = sessions.providers().iter().map(|provider| provider.name()).collect();

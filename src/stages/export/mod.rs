@@ -2,7 +2,7 @@
 //!
 //! `scatter` takes the chosen rows of each ingested shard and sorts them by a random order, `gather` merges them into the final
 //! shards, `composition` counts what the data set is made of. The chosen pixels are written twice; the first copy goes when
-//! the step is whole. Memory: the chosen files of one shard in, or of one shard out.
+//! the step is whole. Memory: 1 GiB of files, which are sorted in runs where a shard has more, and the row group being written.
 
 mod composition;
 mod shuffle;
@@ -25,7 +25,7 @@ const PHASES: &[Phase] =
 
 /// Write the data set: pixels, metadata and provenance, in shuffled Parquet shards.
 ///
-/// Memory: the chosen files of one shard. Disk: the chosen pixels twice, until the step is whole.
+/// Memory: about 1.5 GB a task, whatever the pictures: 1 GiB of files are sorted at a time. Disk: the chosen pixels twice, until the step is whole.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Export {

@@ -8,15 +8,16 @@ use arrow::compute::interleave_record_batch;
 use arrow::datatypes::{Schema, SchemaRef};
 
 use crate::error::{Error, Result};
-use crate::io::images::{self, GROUP_ROWS};
-use crate::io::part;
+use crate::io::checked::Stored;
+use crate::io::images::{self, GROUP_BYTES, Groups};
+use crate::io::part::{self, PartWriter};
 use crate::io::row::{self, Cell, Row as _};
 use crate::ops::hash::Draw;
 use crate::stages::known::Part;
 use crate::stages::sample::Sampled;
 use crate::stages::task::Task;
 use crate::table;
-use crate::types::ImageId;
+use crate::types::{ImageId, ShardId};
 
 table! {
     /// Why an image is in the data set: columns that follow the image's own.
@@ -39,7 +40,12 @@ table! {
 /// The column of the random order, in scattered parts only.
 const ORDER: &str = "order";
 
-/// Sorts the chosen rows of one shard by their random order.
+/// The column of a file's size.
+const SIZE: &str = "size_bytes";
+/// Bytes of files that are sorted at a time. A shard of pictures of 100 kB fits; one of more is sorted in runs.
+const RUN_BYTES: u64 = 1 << 30;
+
+/// Sorts the chosen rows of one shard by their random order, in runs: a part each.
 pub fn scatter(images: &Part, sampled: &Part, seed: u64, task: &mut Task) -> Result<()> {
     let draw = Draw::new(seed, "export");
     let mut chosen: HashMap<ImageId, Sampled> =
@@ -47,7 +53,7 @@ pub fn scatter(images: &Part, sampled: &Part, seed: u64, task: &mut Task) -> Res
     task.outcome.rows_in = chosen.len() as u64;
     let stored = task.open(images)?;
     let mut rows = Rows::default();
-    for batch in part::read(&stored, &[], GROUP_ROWS)? {
+    for batch in part::read_groups(&stored, &[], "id", &|_| true)? {
         let batch = batch?;
         let ids = row::column::<ImageId>(&batch, "id").map_err(|message| Error::data(&stored.path, message))?;
         let (mut picks, mut why, mut orders) = (Vec::new(), Vec::new(), Vec::new());
@@ -62,45 +68,95 @@ pub fn scatter(images: &Part, sampled: &Part, seed: u64, task: &mut Task) -> Res
             continue;
         }
         let picked = interleave_record_batch(&[&batch], &picks).map_err(|e| Error::data(&stored.path, e))?;
-        rows.add(extend(&picked, why, &orders)?, orders);
+        rows.add(extend(&picked, why, &orders)?, orders).map_err(|message| Error::data(&stored.path, message))?;
+        if rows.bytes + GROUP_BYTES > RUN_BYTES {
+            std::mem::take(&mut rows).write_run(images.shard, task)?;
+        }
     }
     if let Some(id) = chosen.keys().min() {
         return Err(Error::data(&stored.path, format!("holds no image {:016x}, which was chosen from it", id.0)));
     }
     task.outcome.rows_out = task.outcome.rows_in;
     (task.progress)(task.outcome.rows_in);
-    rows.write_sorted("scattered", images.shard, task, |schema| schema)
+    rows.write_run(images.shard, task)
 }
 
-/// Merges the rows of one final shard.
+/// Merges the rows of one final shard: first who falls into it and how big they are, then the files, a run at a time.
 pub fn gather(shard: u64, scattered: &[Part], shards: u64, task: &mut Task) -> Result<()> {
-    let range = orders_of(shard, shards);
-    let mut rows = Rows::default();
-    for part in scattered {
-        let stored = task.open(part)?;
-        let overlaps = |group: RangeInclusive<u64>| group.start() <= range.end() && group.end() >= range.start();
-        for batch in part::read_groups(&stored, ORDER, &overlaps, GROUP_ROWS)? {
+    let opened = scattered.iter().map(|part| task.open(part)).collect::<Result<Vec<_>>>()?;
+    let mut sizes: Vec<(u64, u64)> = Vec::new();
+    for_each_within(&opened, &[ORDER, SIZE], &orders_of(shard, shards), |batch, orders| {
+        sizes.extend(orders.into_iter().zip(row::column::<u64>(&batch, SIZE)?));
+        Ok(())
+    })?;
+    sizes.sort_unstable();
+    let mut sorted = None;
+    for run in runs(&sizes) {
+        let mut rows = Rows::default();
+        for_each_within(&opened, &[], &run, |batch, orders| rows.add(batch, orders))?;
+        let Some(first) = rows.batches.first() else { continue };
+        let sorted = match &mut sorted {
+            Some(sorted) => sorted,
+            none => none.insert(Sorted::create("data", without_order(&first.schema()), task)?),
+        };
+        sorted.write(rows)?;
+    }
+    task.outcome.rows_in = sizes.len() as u64;
+    task.outcome.rows_out = task.outcome.rows_in;
+    (task.progress)(task.outcome.rows_in);
+    match sorted {
+        Some(sorted) => task.publish(sorted.part.finish()?, "data", None),
+        None => Ok(()),
+    }
+}
+
+/// Calls `each` with the rows of scattered parts whose orders are in `range`, and their orders, some at a time.
+fn for_each_within(
+    parts: &[Stored],
+    columns: &[&str],
+    range: &RangeInclusive<u64>,
+    mut each: impl FnMut(RecordBatch, Vec<u64>) -> std::result::Result<(), String>,
+) -> Result<()> {
+    let overlaps = |group: RangeInclusive<u64>| group.start() <= range.end() && group.end() >= range.start();
+    for part in parts {
+        for batch in part::read_groups(part, columns, ORDER, &overlaps)? {
             let batch = batch?;
-            let orders = row::column::<u64>(&batch, ORDER).map_err(|message| Error::data(&stored.path, message))?;
+            let orders = row::column::<u64>(&batch, ORDER).map_err(|message| Error::data(&part.path, message))?;
             let inside: Vec<(usize, usize)> =
                 orders.iter().enumerate().filter(|(_, order)| range.contains(order)).map(|(row, _)| (0, row)).collect();
             if !inside.is_empty() {
                 let orders = inside.iter().map(|&(_, row)| orders[row]).collect();
-                rows.add(
-                    interleave_record_batch(&[&batch], &inside).map_err(|e| Error::data(&stored.path, e))?,
-                    orders,
-                );
+                let rows = interleave_record_batch(&[&batch], &inside).map_err(|e| Error::data(&part.path, e))?;
+                each(rows, orders).map_err(|message| Error::data(&part.path, message))?;
             }
         }
     }
-    task.outcome.rows_in = rows.places.len() as u64;
-    task.outcome.rows_out = task.outcome.rows_in;
-    (task.progress)(task.outcome.rows_in);
-    let without_order = |schema: SchemaRef| {
-        let fields: Vec<_> = schema.fields().iter().filter(|field| field.name() != ORDER).cloned().collect();
-        images::with_features(&Schema::new(fields))
-    };
-    rows.write_sorted("data", None, task, without_order)
+    Ok(())
+}
+
+/// Cuts rows, sorted by their orders and with the sizes of their files, into ranges of orders: each of whole row groups with
+/// [`RUN_BYTES`] of files at most, or of one group.
+fn runs(rows: &[(u64, u64)]) -> Vec<RangeInclusive<u64>> {
+    let (mut groups, mut runs, mut bytes) = (Groups::default(), Vec::new(), 0);
+    let Some(&(mut first, size)) = rows.first() else { return runs };
+    groups.end_before(size);
+    for pair in rows.windows(2) {
+        let [(last, size), (next, next_size)] = [pair[0], pair[1]];
+        bytes += size;
+        // Rows of one order, should there ever be any, stay together.
+        if groups.end_before(next_size) && bytes + GROUP_BYTES > RUN_BYTES && next > last {
+            runs.push(first..=last);
+            (first, bytes) = (next, 0);
+        }
+    }
+    runs.extend(rows.last().map(|row| first..=row.0));
+    runs
+}
+
+/// The columns of the final shards.
+fn without_order(schema: &Schema) -> SchemaRef {
+    let fields: Vec<_> = schema.fields().iter().filter(|field| field.name() != ORDER).cloned().collect();
+    images::with_features(&Schema::new(fields))
 }
 
 /// The orders that fall into final shard `shard` of `shards`.
@@ -131,39 +187,68 @@ fn extend(images: &RecordBatch, why: Vec<Provenance>, orders: &[u64]) -> Result<
 #[derive(Default)]
 struct Rows {
     batches: Vec<RecordBatch>,
-    /// Order, batch and row.
-    places: Vec<(u64, usize, usize)>,
+    /// Order, batch, row, and the size of its file.
+    places: Vec<(u64, usize, usize, u64)>,
+    /// Of all files.
+    bytes: u64,
 }
 
 impl Rows {
-    fn add(&mut self, batch: RecordBatch, orders: Vec<u64>) {
+    fn add(&mut self, batch: RecordBatch, orders: Vec<u64>) -> std::result::Result<(), String> {
         let number = self.batches.len();
-        self.places.extend(orders.into_iter().enumerate().map(|(row, order)| (order, number, row)));
+        let sizes = row::column::<u64>(&batch, SIZE)?;
+        self.bytes += sizes.iter().sum::<u64>();
+        let places = orders.into_iter().zip(sizes).enumerate();
+        self.places.extend(places.map(|(row, (order, size))| (order, number, row, size)));
         self.batches.push(batch);
+        Ok(())
     }
 
-    /// Writes the rows by rising order, with the columns of the schema that `shape` makes of theirs.
-    fn write_sorted(
-        mut self,
-        table: &str,
-        shard: Option<crate::types::ShardId>,
-        task: &mut Task,
-        shape: impl Fn(SchemaRef) -> SchemaRef,
-    ) -> Result<()> {
+    /// Publishes the rows by rising order as a scattered part.
+    fn write_run(self, shard: Option<ShardId>, task: &mut Task) -> Result<()> {
         let Some(first) = self.batches.first() else { return Ok(()) };
-        let schema = shape(first.schema());
-        self.places.sort_unstable();
-        let aside = task.aside(table);
-        let mut writer = task.batches(table, schema.clone(), &images::LAYOUT)?;
-        let batches: Vec<&RecordBatch> = self.batches.iter().collect();
-        for group in self.places.chunks(GROUP_ROWS) {
-            let picks: Vec<(usize, usize)> = group.iter().map(|&(_, batch, row)| (batch, row)).collect();
-            let sorted = interleave_record_batch(&batches, &picks).map_err(|e| Error::data(&aside, e))?;
-            let columns = schema.fields().iter().filter_map(|field| sorted.column_by_name(field.name()).cloned());
-            writer.write(&row::batch(schema.clone(), columns.collect())?)?;
+        let mut sorted = Sorted::create("scattered", first.schema(), task)?;
+        sorted.write(self)?;
+        task.publish(sorted.part.finish()?, "scattered", shard)
+    }
+}
+
+/// A part being written, whose rows come by rising order.
+struct Sorted {
+    part: PartWriter,
+    schema: SchemaRef,
+    groups: Groups,
+    aside: PathBuf,
+}
+
+impl Sorted {
+    fn create(table: &str, schema: SchemaRef, task: &Task) -> Result<Self> {
+        let part = task.batches(table, schema.clone(), &images::LAYOUT)?;
+        Ok(Self { part, schema, groups: Groups::default(), aside: task.aside(table) })
+    }
+
+    /// Appends rows, sorted, in row groups.
+    fn write(&mut self, mut rows: Rows) -> Result<()> {
+        rows.places.sort_unstable();
+        let batches: Vec<&RecordBatch> = rows.batches.iter().collect();
+        let mut group: Vec<(usize, usize)> = Vec::new();
+        for &(_, batch, row, size) in &rows.places {
+            if self.groups.end_before(size) {
+                self.write_group(&batches, &std::mem::take(&mut group))?;
+                self.part.end_group()?;
+            }
+            group.push((batch, row));
         }
-        let written = writer.finish()?;
-        task.publish(written, table, shard)
+        self.write_group(&batches, &group)
+    }
+
+    fn write_group(&mut self, batches: &[&RecordBatch], picks: &[(usize, usize)]) -> Result<()> {
+        if picks.is_empty() {
+            return Ok(());
+        }
+        let sorted = interleave_record_batch(batches, picks).map_err(|e| Error::data(&self.aside, e))?;
+        let columns = self.schema.fields().iter().filter_map(|field| sorted.column_by_name(field.name()).cloned());
+        self.part.write(&row::batch(self.schema.clone(), columns.collect())?)
     }
 }
 
@@ -182,5 +267,28 @@ mod tests {
             }
             assert_eq!(next, 1 << 64);
         }
+    }
+
+    #[test]
+    fn runs_hold_all_rows_in_whole_groups_and_no_more_than_their_bytes() {
+        let check = |sizes: &[u64], expect: &[usize]| {
+            let rows: Vec<(u64, u64)> = (10..).zip(sizes.iter().copied()).collect();
+            let lengths: Vec<usize> =
+                runs(&rows).iter().map(|run| rows.iter().filter(|(order, _)| run.contains(order)).count()).collect();
+            assert_eq!(lengths, expect);
+        };
+        check(&[], &[]);
+        check(&[1], &[1]);
+        // Ten groups of a hundred rows: what is left below 1 GiB is less than a group may have.
+        check(&[1_000_000; 2500], &[1000, 1000, 500]);
+        // Eight groups of six.
+        check(&[21 << 20; 100], &[48, 48, 4]);
+        check(&[2_000_000_000; 3], &[1, 1, 1]);
+    }
+
+    #[test]
+    fn rows_of_one_order_stay_in_one_run() {
+        let rows = [(1, RUN_BYTES), (2, RUN_BYTES), (2, RUN_BYTES), (3, 1)];
+        assert_eq!(runs(&rows), [1..=1, 2..=2, 3..=3]);
     }
 }

@@ -29,8 +29,9 @@ type Checked = (Listed, std::result::Result<(Facts, String, Vec<u8>), Dropped>);
 pub fn run(source_name: &str, listed: &Part, limits: &ImageLimits, fetch: FetchLimits, task: &mut Task) -> Result<()> {
     let rows: Vec<Listed> = task.read_all(listed)?;
     task.outcome.rows_in = rows.len() as u64;
+    task.outcome.shard = listed.shard;
     let inputs: Vec<InputRow> =
-        rows.iter().map(|row| InputRow { location: row.location.clone(), caption: row.caption.clone() }).collect();
+        rows.iter().map(|row| InputRow { location: row.location.clone(), caption: None }).collect();
     let source = source_named(task, source_name)?.clone();
     let mut sink = Sink {
         source: source_name,

@@ -1,8 +1,8 @@
 //! Ingest: list the sources, fetch and check every row, find exact copies.
 //!
 //! `list` numbers the rows, `fetch` stores what can be decoded, `match` finds equal hashes, `mark` says shard by shard what
-//! goes on. Memory: `concurrency` files in flight, `ahead_bytes`
-//! of files that wait, and 64 MiB of files being checked; `match` holds about 100 bytes for
+//! goes on. Memory: `concurrency` files in flight, `ahead_bytes` of files that wait, 64 MiB of files being checked and a row group of 128
+//! MiB; `match` holds about 100 bytes for
 //! each image of its slice of the hashes, a million images a slice.
 
 mod exact;
@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::io::decode::ImageLimits;
 use crate::io::fetch::FetchLimits;
+use crate::io::images::MAX_FILE_BYTES;
 use crate::io::secret::{owner_only, redacted};
 use crate::io::sources::Source;
 use crate::stages::catalog::Role;
@@ -36,8 +37,9 @@ const PHASES: &[Phase] = &[
 
 /// Fetch the images of the sources, check that they decode, and store them in Parquet shards.
 ///
-/// Memory: `http.concurrency` files in flight, `http.ahead_bytes` that wait, 64 MiB of files being checked, one decoded picture a thread, and about 100 bytes for each
-/// of a million hashes.
+/// Memory: `http.concurrency` files in flight (of a folder or a tar 16 at most), `http.ahead_bytes` that wait, 64 MiB of files being checked and
+/// one more, a row group of 128 MiB or one longer file, twice while it is written, one decoded picture a thread, and about 100 bytes for each of
+/// a million hashes.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ingest {
@@ -50,12 +52,13 @@ pub struct Ingest {
     pub min_side: u32,
     /// Images with more pixels than this are dropped as `too_many_pixels`, before a pixel is decoded.
     pub max_pixels: u64,
-    /// Files longer than this, in bytes, are dropped as `too_many_bytes`, before they are read to the end.
+    /// Files longer than this, in bytes, are dropped as `too_many_bytes`, before they are read to the end. At most 2,000,000,000.
     pub max_bytes: u64,
     /// Whether pool images with the same bytes (SHA-256) are dropped but for the one with the lowest id. Seed and reference
     /// sets are never touched.
     pub drop_exact_duplicates: bool,
-    /// Share of the rows, 0 to 1, that may fail. Beyond it, the step is reported and the command ends with exit code 3.
+    /// Share of the rows, 0 to 1, that may fail: of each source, and of all together. Beyond it, the step is reported and the command ends
+    /// with exit code 3. So it does where no image of a seed or reference set is usable, whatever the share.
     pub max_failed_share: f64,
     /// How URLs are fetched. These settings change how long it takes and what fails, so changing them does not by itself
     /// fetch again what is there; `private_addresses` does.
@@ -179,7 +182,9 @@ impl Stage for Ingest {
         }
         let rows = self.shard_rows;
         scope.require((1..=1 << 24).contains(&rows), "shard_rows", format!("{rows} rows a shard"), "use 1 to 16777216");
-        scope.require(self.max_bytes > 0, "max_bytes", "no file is that short", "use at least 1");
+        let bytes = self.max_bytes;
+        let hint = format!("use 1 to {MAX_FILE_BYTES}: a row of Parquet holds no more");
+        scope.require((1..=MAX_FILE_BYTES).contains(&bytes), "max_bytes", format!("files of {bytes} bytes"), hint);
         let smallest = u64::from(self.min_side).pow(2);
         scope.require(
             smallest <= self.max_pixels,
@@ -320,9 +325,9 @@ fn secret_in(source: &Source, location: &str) -> bool {
 /// Numbers the rows of one source.
 fn list(spec: &ListTask, shard_rows: u32, task: &mut Task) -> Result<()> {
     let source = source_named(task, &spec.source)?.clone();
-    let (mut shard, mut row) = (0, 0);
+    let (mut shard, mut row, mut captions) = (0, 0, 0_u64);
     let (mut writer, mut secret) = (None, false);
-    source.list(&mut |input| {
+    let notes = source.list(&mut |input| {
         if row == shard_rows {
             close(&mut writer, ShardId::new(spec.dataset, shard), task)?;
             (shard, row) = (shard + 1, 0);
@@ -335,16 +340,33 @@ fn list(spec: &ListTask, shard_rows: u32, task: &mut Task) -> Result<()> {
             owner_only(&task.aside("listed"))?;
             secret = true;
         }
+        captions += u64::from(input.caption.is_some());
         if let Some(writer) = &mut writer {
             let id = ImageId::new(spec.dataset, shard, row);
-            writer.push(Listed { id, location: input.location, caption: input.caption })?;
+            let bytes = input.location.len() + input.caption.as_ref().map_or(0, String::len);
+            writer.push_long(Listed { id, location: input.location, caption: input.caption }, bytes)?;
         }
         row += 1;
         task.outcome.rows_in += 1;
         task.outcome.rows_out += 1;
         Ok(())
     })?;
-    close(&mut writer, ShardId::new(spec.dataset, shard), task)
+    close(&mut writer, ShardId::new(spec.dataset, shard), task)?;
+    if task.outcome.rows_in == 0 {
+        let hint = "put images there, or take the source out of the pipeline file";
+        return Err(Error::usage(format!("source {:?} has no rows", spec.source), hint));
+    }
+    for (counter, n) in [("captions_cut", notes.captions_cut), ("captions_lost", notes.captions_lost)] {
+        if n > 0 {
+            task.count(counter, n);
+        }
+    }
+    let mut warnings: Vec<String> = notes.warnings().collect();
+    if let (Some(column), 0) = (source.caption_column(), captions) {
+        warnings.push(format!("no row has a caption: is {column:?} where the captions are?"));
+    }
+    task.outcome.warnings.extend(warnings.into_iter().map(|text| format!("source {:?}: {text}", spec.source)));
+    Ok(())
 }
 
 fn close(writer: &mut Option<crate::io::row::RowWriter<Listed>>, shard: ShardId, task: &mut Task) -> Result<()> {

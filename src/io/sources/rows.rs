@@ -1,0 +1,124 @@
+//! One row of a source, of bounded length, and what a person should know about all of them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::location;
+
+/// The longest URL, in bytes: servers take an eighth of it.
+const MAX_URL_BYTES: usize = 64 << 10;
+/// The longest caption that is kept, in bytes.
+pub(super) const MAX_CAPTION_BYTES: usize = 64 << 10;
+
+/// One image to fetch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InputRow {
+    /// Where it is; empty where the list has no URL in this row, and a text that says so where it has none that can be used.
+    ///
+    /// A folder: the path below it with `/`, where `%` and bytes that are no UTF-8 are written as `%XX`. A list: the
+    /// URL. Parquet: `FILE:NAME#ROW`, the file's place among the source's files, its name, and the row in it. A tar:
+    /// `FILE:NAME#OFFSET+SIZE:MEMBER`, so that a member's bytes can be read without what is before them.
+    pub location: String,
+    /// What the source says about the image.
+    pub caption: Option<String>,
+}
+
+impl InputRow {
+    /// A row of a list; `unit` and `number` say where it is there (`line`, 17).
+    pub(super) fn of_list(
+        unit: &str,
+        number: u64,
+        url: Option<&[u8]>,
+        caption: Option<&[u8]>,
+        notes: &mut Notes,
+    ) -> Self {
+        let url = url.unwrap_or_default().trim_ascii();
+        let fault = |what: &str| location::unusable(unit, number, what);
+        if url.len() > MAX_URL_BYTES {
+            let location = fault(&format!("a URL of {} bytes, more than {MAX_URL_BYTES}", url.len()));
+            return Self { location, caption: notes.caption(caption) };
+        }
+        let location = match std::str::from_utf8(url) {
+            // U+FFFD is what a mended JSON line has in place of what was no text.
+            Ok(url) if !url.contains([char::REPLACEMENT_CHARACTER, '\n', '\r']) => url.trim().to_owned(),
+            Ok(url) if url.contains(['\n', '\r']) => fault("the URL runs over lines"),
+            _ => fault("the URL is no UTF-8"),
+        };
+        Self { location, caption: notes.caption(caption) }
+    }
+
+    /// A row that cannot be read.
+    pub(super) fn unusable(unit: &str, number: u64, fault: &str) -> Self {
+        Self { location: location::unusable(unit, number, fault), caption: None }
+    }
+}
+
+/// What a person should know about the rows that were listed.
+#[derive(Debug, Default)]
+pub struct Notes {
+    /// Captions that were too long and are kept up to 64 KiB.
+    pub captions_cut: u64,
+    /// Captions that could not be read.
+    pub captions_lost: u64,
+    /// How often something was seen that may be a mistake, and where first.
+    suspicions: BTreeMap<&'static str, (u64, String)>,
+}
+
+impl Notes {
+    /// What looks like a mistake, a sentence a kind.
+    pub fn warnings(&self) -> impl Iterator<Item = String> {
+        self.suspicions.iter().map(|(what, (count, first))| format!("{count} {what} The first is {first}"))
+    }
+
+    /// Counts something that may be a mistake.
+    pub(super) fn suspect(&mut self, path: &Path, line: u64, what: &'static str) {
+        self.suspicions.entry(what).or_insert_with(|| (0, format!("{}:{line}", path.display()))).0 += 1;
+    }
+
+    /// A caption of bounded length.
+    pub(super) fn caption(&mut self, text: Option<&[u8]>) -> Option<String> {
+        let text = text?;
+        // A character that is cut in two, or was none, has become U+FFFD by the time the caption is cut.
+        let mut caption = String::from_utf8_lossy(&text[..text.len().min(MAX_CAPTION_BYTES + 4)]).into_owned();
+        if caption.len() > MAX_CAPTION_BYTES {
+            self.captions_cut += 1;
+            let end = (0..=MAX_CAPTION_BYTES).rev().find(|&end| caption.is_char_boundary(end));
+            caption.truncate(end.unwrap_or(0));
+        }
+        Some(caption)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed(url: &[u8]) -> String {
+        InputRow::of_list("line", 7, Some(url), None, &mut Notes::default()).location
+    }
+
+    #[test]
+    fn a_url_that_cannot_be_used_says_why() {
+        assert_eq!(listed(b" http://a/1 "), "http://a/1");
+        assert_eq!(listed(&[b'x'; MAX_URL_BYTES]).len(), MAX_URL_BYTES);
+        assert_eq!(listed(&[b'x'; 65_537]), "(unusable) line 7: a URL of 65537 bytes, more than 65536");
+        for url in [&b"http://a/\xff"[..], "http://a/\u{fffd}".as_bytes()] {
+            assert_eq!(listed(url), "(unusable) line 7: the URL is no UTF-8");
+        }
+        assert_eq!(listed(b"http://a/1\nhttp://a/2"), "(unusable) line 7: the URL runs over lines");
+    }
+
+    #[test]
+    fn long_captions_are_cut_between_characters_and_counted() {
+        let mut notes = Notes::default();
+        assert_eq!(notes.caption(None), None);
+        let whole = "\u{e9}".repeat(MAX_CAPTION_BYTES / 2);
+        assert_eq!(notes.caption(Some(whole.as_bytes())).as_deref(), Some(&*whole));
+        assert_eq!(notes.captions_cut, 0);
+        let odd = format!("x{whole}");
+        let cut = notes.caption(Some(odd.as_bytes())).unwrap_or_default();
+        assert_eq!((cut.len(), notes.captions_cut), (MAX_CAPTION_BYTES - 1, 1));
+        assert!(odd.starts_with(&cut));
+        assert_eq!(notes.caption(Some(&[0x80; 70_000])).map(|caption| caption.len()), Some(MAX_CAPTION_BYTES - 1));
+    }
+}
