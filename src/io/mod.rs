@@ -12,6 +12,7 @@ pub mod plain;
 pub mod publish;
 pub mod row;
 pub mod runs;
+pub mod secret;
 pub mod sources;
 pub mod vectors;
 pub mod work_folder;
