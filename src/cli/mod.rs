@@ -28,12 +28,13 @@ use clap::Parser as _;
 
 use crate::cli::args::{Args, Command, EngineName, FileArgs, RunArgs};
 use crate::cli::progress::Progress;
-use crate::error::Error;
+use crate::error::{Error, choices};
 use crate::example::make::Options;
 use crate::native::blas::Warning;
 use crate::pipeline::check::{self, Pipeline};
 use crate::pipeline::engine::Engine;
 use crate::pipeline::engine::slurm::Slurm;
+use crate::pipeline::models;
 use crate::pipeline::reference;
 use crate::pipeline::runner;
 use crate::stages::StageKind;
@@ -108,7 +109,8 @@ fn dispatch(command: Command) -> Result<(), Stop> {
         Command::Sample(stage) => run_stage(StageKind::Sample, &stage),
         Command::Export(stage) => run_stage(StageKind::Export, &stage),
         Command::Check { file } => {
-            let pipeline = load(&file, None)?;
+            let mut pipeline = check::examine(&file.pipeline, &file.set, file.work.as_deref()).map_err(Stop::Usage)?;
+            complete(&mut pipeline)?;
             eprintln!("{}: {} steps, no fault found", pipeline.path.display(), pipeline.steps.len());
             Ok(())
         }
@@ -151,9 +153,14 @@ fn load(file: &FileArgs, run: Option<&RunArgs>) -> Result<Pipeline, Stop> {
         use_threads(run.threads);
     }
     let mut pipeline = check::load(&file.pipeline, &file.set, file.work.as_deref()).map_err(Stop::Usage)?;
-    // What is there to plan by is not enough for anything else.
+    complete(&mut pipeline)?;
+    Ok(pipeline)
+}
+
+/// What is there to plan by is not enough for anything else.
+fn complete(pipeline: &mut Pipeline) -> Result<(), Stop> {
     let missing = std::mem::take(&mut pipeline.missing);
-    if missing.is_empty() { Ok(pipeline) } else { Err(Stop::Usage(missing)) }
+    if missing.is_empty() { Ok(()) } else { Err(Stop::Usage(missing)) }
 }
 
 /// Gives rayon its threads, once a process.
@@ -211,6 +218,13 @@ fn run_steps(pipeline: &Pipeline, steps: &[usize], run: &RunArgs) -> Result<(), 
         }
         EngineName::Local => Engine::Local { threads: use_threads(run.threads), at_once: run.tasks_at_once },
     };
+    // On Slurm models are for the nodes of the tasks: the driver's has neither their memory nor their GPUs.
+    if matches!(engine, Engine::Local { .. }) {
+        let faults = models::faults_of_run(pipeline, steps);
+        if !faults.is_empty() {
+            return Err(Stop::Usage(faults));
+        }
+    }
     let progress = Progress::new(run.quiet);
     let options = runner::Options {
         engine,
@@ -244,7 +258,7 @@ fn position(pipeline: &Pipeline, name: &str) -> Result<usize, Stop> {
     pipeline.steps.iter().position(|step| step.name == name).ok_or_else(|| {
         Stop::Usage(vec![Error::usage(
             format!("there is no step {name:?}"),
-            format!("steps are: {}", names.join(", ")),
+            choices(name, &format!("steps are: {}", names.join(", ")), names.iter().copied()),
         )])
     })
 }

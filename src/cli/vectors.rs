@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::table::thousands;
 use crate::cli::{Stop, position, shown};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, choices};
 use crate::io::plain::Plain;
 use crate::io::vectors;
 use crate::pipeline::check::Pipeline;
@@ -20,7 +20,7 @@ pub fn vectors(pipeline: &Pipeline, table: &str, out: &Path) -> std::result::Res
         let known: Vec<String> = manifest.tables.keys().map(|name| format!("{}/{name}", step.name)).collect();
         Stop::Usage(vec![Error::usage(
             format!("there is no table {table:?}"),
-            format!("there is {}", known.join(", ")),
+            choices(table, &format!("there is {}", known.join(", ")), known.iter().map(String::as_str)),
         )])
     })?;
     if out.exists() {

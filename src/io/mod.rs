@@ -7,6 +7,7 @@ pub mod decode;
 pub mod download;
 pub mod fetch;
 pub mod images;
+pub mod model;
 pub mod part;
 pub mod plain;
 pub mod publish;
