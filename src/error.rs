@@ -114,10 +114,11 @@ pub fn choices<'a>(wrong: &str, list: &str, known: impl IntoIterator<Item = &'a 
 /// The first of the names that are as near to `wrong` as a slip of the fingers makes them: a third of its letters wrong at most.
 #[must_use]
 pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let lower = wrong.to_lowercase();
-    let near = (lower.chars().count() / 3).max(1);
-    let distances = known.into_iter().map(|name| (strsim::damerau_levenshtein(&lower, &name.to_lowercase()), name));
-    distances.filter(|&(distance, _)| distance <= near).min_by_key(|&(distance, _)| distance).map(|(_, name)| name)
+    let letters = |name: &str| name.to_lowercase().chars().filter(|c| c.is_alphanumeric()).collect::<String>();
+    let wrong = letters(wrong);
+    let most = (wrong.chars().count() / 3).max(1);
+    let distances = known.into_iter().map(|name| (strsim::damerau_levenshtein(&wrong, &letters(name)), name));
+    distances.filter(|&(distance, _)| distance <= most).min_by_key(|&(distance, _)| distance).map(|(_, name)| name)
 }
 
 #[cfg(test)]
@@ -127,7 +128,9 @@ mod tests {
     #[test]
     fn a_slip_of_the_fingers_is_recognised() {
         let known = ["folder", "urls", "parquet", "tars"];
-        for (wrong, meant) in [("fodler", "folder"), ("Folder", "folder"), ("url", "urls"), ("parqet", "parquet")] {
+        for (wrong, meant) in
+            [("fodler", "folder"), ("Folder", "folder"), ("url", "urls"), ("parqet", "parquet"), ("tars-", "tars")]
+        {
             assert_eq!(nearest(wrong, known), Some(meant));
         }
         assert_eq!(nearest("images", known), None);

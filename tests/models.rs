@@ -20,7 +20,6 @@ const VALUES: i64 = 192;
 const BYTE: i32 = 2;
 const HALF: i32 = 10;
 const DOUBLE: i32 = 11;
-const PICTURE: [i64; 3] = [3, 8, 8];
 
 /// A graph in the making.
 #[derive(Default)]
@@ -141,7 +140,7 @@ impl Project {
     fn file(&self, embedder: &str, step: &str) -> String {
         let path = self.path("p.toml");
         let text = format!(
-            "[sources.a]\nfolder = \"pics\"\n[embedders.m]\n{embedder}\n[steps.ingest]\n[steps.embed]\n{step}\n"
+            "[sources.a]\nfolder = \"pics\"\n[embedders.m]\n{embedder}\n[steps.ingest]\nmin_side = 8\n[steps.embed]\n{step}\n"
         );
         std::fs::write(&path, text).expect("a pipeline file");
         path.to_string_lossy().into_owned()
@@ -263,7 +262,9 @@ fn outputs_without_vectors_are_refused_with_the_cure() {
     let file = project.with(&one.gives("z", FLOAT, &[0, 1]).gives("y", FLOAT, &[0, VALUES]), "", "");
     assert_refused(&file, &["z (f32 ?x1)", "set `output = \"y\"`"]);
     // What it does not declare is found by running it.
-    let one = Net::flat().node("ReduceMax", &["y"], "z", &[("keepdims", 1)]).gives("z", FLOAT, &[0, 0]);
+    let taken: Vec<u8> = (0..VALUES).map(|at| u8::from(at == 9)).collect();
+    let one = Net::flat().tensor("c", 9, &[VALUES], taken).node("Compress", &["y", "c"], "z", &[("axis", 1)]);
+    let one = one.gives("z", FLOAT, &[0, 0]);
     assert_refused(&project.with(&one, "", ""), &["vectors of 1 number", "`output`"]);
 }
 

@@ -58,13 +58,17 @@ pub fn load(path: &Path, overrides: &[String], work: Option<&str>) -> std::resul
 /// The same, and everything that the file names is opened and tried: its models and its work folder.
 pub fn examine(path: &Path, overrides: &[String], work: Option<&str>) -> std::result::Result<Pipeline, Vec<Error>> {
     read(path, overrides, work, &|catalog, steps, store, source| {
-        let unwritable = store.work.try_to_write().err().map(|error| {
-            let hint = "name another folder by `work` or --work, or make this one writable";
-            source.fault(&["work".into()], error.to_string(), hint.into())
-        });
+        let unwritable = store
+            .work
+            .try_to_write()
+            .err()
+            .map(|error| source.fault(&["work".into()], error.to_string(), OTHER_WORK.into()));
         unwritable.into_iter().chain(models::faults(catalog, steps, store, source)).collect()
     })
 }
+
+/// The cure for a work folder that cannot be used.
+const OTHER_WORK: &str = "name another folder by `work` or --work, or make this one writable";
 
 /// What else is wrong, found by trying.
 type Trial<'a> = &'a dyn Fn(&Catalog, &[Step], &Store, &Source) -> Vec<Error>;
@@ -84,7 +88,9 @@ fn read(
         None => Store::open(&base.join(&file.work).to_string_lossy()),
     };
     let store = store.map_err(|e| vec![e])?;
-    let numbers = store.dataset_numbers(file.sources.keys()).map_err(|e| vec![e])?;
+    let unreadable =
+        |e: Error| vec![source.fault(&["work".into()], e.to_string(), e.hint().unwrap_or(OTHER_WORK).into())];
+    let numbers = store.dataset_numbers(file.sources.keys()).map_err(unreadable)?;
     let mut faults = Vec::new();
     let mut missing = Vec::new();
     let mut sizes = IndexMap::new();
