@@ -129,3 +129,41 @@ impl Error {
         Self::Usage { message: message.into(), hint: hint.into() }
     }
 }
+
+/// A hint at the names there are, after `list` ("sources are: a, b"): the one that was meant first, where one is near `wrong`.
+#[must_use]
+pub fn choices<'a>(wrong: &str, list: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    match nearest(wrong, known) {
+        Some(name) => format!("did you mean {name:?}? {list}"),
+        None => list.to_owned(),
+    }
+}
+
+/// The first of the names that are as near to `wrong` as a slip of the fingers makes them: a third of its letters wrong at most.
+#[must_use]
+pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let letters = |name: &str| name.to_lowercase().chars().filter(|c| c.is_alphanumeric()).collect::<String>();
+    let wrong = letters(wrong);
+    let most = (wrong.chars().count() / 3).max(1);
+    let distances = known.into_iter().map(|name| (strsim::damerau_levenshtein(&wrong, &letters(name)), name));
+    distances.filter(|&(distance, _)| distance <= most).min_by_key(|&(distance, _)| distance).map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_of_the_fingers_is_recognised() {
+        let known = ["folder", "urls", "parquet", "tars"];
+        for (wrong, meant) in
+            [("fodler", "folder"), ("Folder", "folder"), ("url", "urls"), ("parqet", "parquet"), ("tars-", "tars")]
+        {
+            assert_eq!(nearest(wrong, known), Some(meant));
+        }
+        assert_eq!(nearest("images", known), None);
+        assert_eq!(nearest("", known), None);
+        assert_eq!(choices("ursl", "keys are: urls", known), "did you mean \"urls\"? keys are: urls");
+        assert_eq!(choices("x", "keys are: urls", known), "keys are: urls");
+    }
+}

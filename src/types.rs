@@ -136,6 +136,8 @@ pub enum Reason {
     TooManyRedirects,
     /// The same bytes (SHA-256) as an image with a lower id.
     ExactDuplicate,
+    /// The encoder failed on it, and not on others.
+    ModelFailed,
     /// The encoder's answer holds a NaN or an infinity.
     NanVector,
     /// The encoder's answer is all zeros.
@@ -174,6 +176,7 @@ impl Reason {
         (Self::HttpServerError, "http_server_error"),
         (Self::TooManyRedirects, "too_many_redirects"),
         (Self::ExactDuplicate, "exact_duplicate"),
+        (Self::ModelFailed, "model_failed"),
         (Self::NanVector, "nan_vector"),
         (Self::ZeroVector, "zero_vector"),
         (Self::NearDuplicate, "near_duplicate"),

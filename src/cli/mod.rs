@@ -33,13 +33,14 @@ use clap::Parser as _;
 use crate::cli::args::{Args, Command, EngineName, FileArgs, RunArgs};
 use crate::cli::progress::Progress;
 use crate::cli::say::say;
-use crate::error::Error;
+use crate::error::{Error, choices};
 use crate::example::make::Options;
 use crate::native::blas::{self, Warning};
 use crate::pipeline::attempt;
 use crate::pipeline::check::{self, Pipeline};
 use crate::pipeline::engine::Engine;
 use crate::pipeline::engine::slurm::Slurm;
+use crate::pipeline::models;
 use crate::pipeline::reference;
 use crate::pipeline::runner;
 use crate::stages::StageKind;
@@ -110,7 +111,8 @@ fn dispatch(command: Command) -> Result<(), Stop> {
         Command::Sample(stage) => run_stage(StageKind::Sample, &stage),
         Command::Export(stage) => run_stage(StageKind::Export, &stage),
         Command::Check { file } => {
-            let pipeline = load(&file, None)?;
+            let mut pipeline = check::examine(&file.pipeline, &file.set, file.work.as_deref()).map_err(Stop::Usage)?;
+            complete(&mut pipeline)?;
             say!("{}: {} steps, no fault found", pipeline.path.display(), pipeline.steps.len());
             Ok(())
         }
@@ -156,9 +158,14 @@ fn dispatch(command: Command) -> Result<(), Stop> {
 fn load(file: &FileArgs, threads: Option<usize>) -> Result<Pipeline, Stop> {
     use_threads(threads)?;
     let mut pipeline = check::load(&file.pipeline, &file.set, file.work.as_deref()).map_err(Stop::Usage)?;
-    // What is there to plan by is not enough for anything else.
+    complete(&mut pipeline)?;
+    Ok(pipeline)
+}
+
+/// What is there to plan by is not enough for anything else.
+fn complete(pipeline: &mut Pipeline) -> Result<(), Stop> {
     let missing = std::mem::take(&mut pipeline.missing);
-    if missing.is_empty() { Ok(pipeline) } else { Err(Stop::Usage(missing)) }
+    if missing.is_empty() { Ok(()) } else { Err(Stop::Usage(missing)) }
 }
 
 /// Gives rayon its threads, once a process: what the system does not give is said before work starts.
@@ -234,6 +241,13 @@ fn run_steps(pipeline: &Pipeline, steps: &[usize], run: &RunArgs) -> Result<(), 
         let fact = format!("--tasks-at-once {}: more than {MOST_THREADS}", run.tasks_at_once);
         return Err(Stop::Usage(vec![Error::usage(fact, "give fewer: they share the threads, and each takes memory")]));
     }
+    // On Slurm models are for the nodes of the tasks: the driver's has neither their memory nor their GPUs.
+    if matches!(engine, Engine::Local { .. }) {
+        let faults = models::faults_of_run(pipeline, steps);
+        if !faults.is_empty() {
+            return Err(Stop::Usage(faults));
+        }
+    }
     let progress = Progress::new(run.quiet);
     let options = runner::Options {
         engine,
@@ -294,7 +308,7 @@ fn position(pipeline: &Pipeline, name: &str) -> Result<usize, Stop> {
     pipeline.steps.iter().position(|step| step.name == name).ok_or_else(|| {
         Stop::Usage(vec![Error::usage(
             format!("there is no step {name:?}"),
-            format!("steps are: {}", names.join(", ")),
+            choices(name, &format!("steps are: {}", names.join(", ")), names.iter().copied()),
         )])
     })
 }

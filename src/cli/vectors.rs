@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::cli::say::say;
 use crate::cli::table::thousands;
 use crate::cli::{Stop, position, shown};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, choices};
 use crate::io::checked::Stored;
 use crate::io::plain::Plain;
 use crate::io::vectors;
@@ -22,7 +22,7 @@ pub fn vectors(pipeline: &Pipeline, table: &str, out: &Path) -> std::result::Res
         let known: Vec<String> = manifest.tables.keys().map(|name| format!("{}/{name}", step.name)).collect();
         Stop::Usage(vec![Error::usage(
             format!("there is no table {table:?}"),
-            format!("there is {}", known.join(", ")),
+            choices(table, &format!("there is {}", known.join(", ")), known.iter().map(String::as_str)),
         )])
     })?;
     if out.exists() {

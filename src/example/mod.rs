@@ -5,9 +5,9 @@
 pub mod make;
 pub mod score;
 pub mod truth;
+pub mod vit;
 
 mod cast;
 mod concepts;
 mod edits;
 mod render;
-mod vit;

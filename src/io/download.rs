@@ -18,7 +18,8 @@ use crate::error::{Error, Result};
 use crate::io::fetch::private::{Door, Private, is_inside};
 use crate::io::fetch::resolve::{Resolver, cause};
 use crate::io::part::hex;
-use crate::io::{publish, runtime};
+use crate::io::secret::shown;
+use crate::io::{model, publish, runtime};
 
 /// How long a server may be silent during a download.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -45,7 +46,8 @@ pub fn sha256_of(path: &Path) -> Result<String> {
     }
 }
 
-/// The file at `url` with this hash, in `folder`: downloaded if it is not there, continued if a part of it is.
+/// The file at `url` with this hash, in `folder`: downloaded if it is not there, continued if a part of it is. One that is
+/// there and has another hash by now (a disk that forgets) is downloaded again.
 ///
 /// A dropped connection, a silent server, 408, 429 and 5xx are tried again, from the last byte. Any other refusal is an
 /// error at once, and so is content with another hash, which is removed.
@@ -53,18 +55,32 @@ pub fn by_hash(url: &str, sha256: &str, folder: &Path) -> Result<PathBuf> {
     download(url, sha256, folder, PAUSE)
 }
 
+/// Where in `folder` the file with this hash is, once it was downloaded.
+#[must_use]
+pub fn path_of(sha256: &str, folder: &Path) -> PathBuf {
+    folder.join(format!("{sha256}.onnx"))
+}
+
+/// Whether the file is there, as it was downloaded.
+fn is_whole(path: &Path, sha256: &str) -> Result<bool> {
+    Ok(path.exists() && model::hash_of(path)? == sha256)
+}
+
 fn download(url: &str, sha256: &str, folder: &Path, pause: Duration) -> Result<PathBuf> {
-    let path = folder.join(format!("{sha256}.onnx"));
-    if path.exists() {
+    let path = path_of(sha256, folder);
+    if is_whole(&path, sha256)? {
         return Ok(path);
     }
     publish::make_folder(folder)?;
     let partial = folder.join(format!("{sha256}.partial"));
     let mut file = lock(&partial)?;
     // Another process may have finished it while this one waited; the lock is then on a new, empty file.
-    if path.exists() {
+    if is_whole(&path, sha256)? {
         std::fs::remove_file(&partial).map_err(Error::io(&partial))?;
         return Ok(path);
+    }
+    if path.exists() {
+        std::fs::remove_file(&path).map_err(Error::io(&path))?;
     }
     let begun = file.metadata().map_err(Error::io(&partial))?.len() > 0;
     if !begun || sha256_of(&partial)? != sha256 {
@@ -74,7 +90,7 @@ fn download(url: &str, sha256: &str, folder: &Path, pause: Duration) -> Result<P
         if got != sha256 {
             std::fs::remove_file(&partial).map_err(Error::io(&partial))?;
             let hint = "check the URL; if the file changed on purpose, set its new `sha256`";
-            return Err(Error::usage(format!("{url}: SHA-256 is {got}, expected {sha256}"), hint));
+            return Err(Error::usage(format!("{}: SHA-256 is {got}, expected {sha256}", shown(url)), hint));
         }
     }
     file.sync_all().map_err(Error::io(&partial))?;
@@ -112,7 +128,10 @@ enum Stop {
 
 async fn fill(url: &str, file: &mut File, path: &Path, pause: Duration) -> Result<()> {
     let failed = |fact: String| {
-        Error::usage(format!("{url}: {fact}"), "check the URL and the network, or give a file; what came is kept")
+        Error::usage(
+            format!("{}: {fact}", shown(url)),
+            "check the URL and the network, or give a file; what came is kept",
+        )
     };
     // The user's own URL may be anywhere; what it redirects to may be inside only if it is itself.
     let open = match Url::parse(url) {
@@ -123,7 +142,7 @@ async fn fill(url: &str, file: &mut File, path: &Path, pause: Duration) -> Resul
     let redirects = door.redirects(MAX_REDIRECTS);
     let client = Client::builder().read_timeout(SILENCE).connect_timeout(SILENCE).no_gzip().redirect(redirects);
     let client = client.dns_resolver(Arc::new(Resolver(door))).build();
-    let client = client.map_err(|e| failed(e.to_string()))?;
+    let client = client.map_err(|e| failed(e.without_url().to_string()))?;
     let length = |file: &File| Ok(file.metadata().map_err(Error::io(path))?.len());
     let mut furthest = length(file)?;
     let mut attempts = 0;
@@ -153,7 +172,7 @@ async fn attempt(client: &Client, url: &str, have: u64, file: &mut File, path: &
     if have > 0 {
         ask = ask.header(RANGE, format!("bytes={have}-"));
     }
-    let mut answer = ask.send().await.map_err(|e| broken(&e))?;
+    let mut answer = ask.send().await.map_err(broken)?;
     match answer.status() {
         StatusCode::PARTIAL_CONTENT if have > 0 && starts_at(&answer) == Some(have) => {}
         StatusCode::OK => file.set_len(0).map_err(disk)?,
@@ -169,16 +188,18 @@ async fn attempt(client: &Client, url: &str, have: u64, file: &mut File, path: &
             return Err(if passing { Stop::Passing(fact) } else { Stop::Refused(fact) });
         }
     }
-    while let Some(bytes) = answer.chunk().await.map_err(|e| broken(&e))? {
+    while let Some(bytes) = answer.chunk().await.map_err(broken)? {
         file.write_all(&bytes).map_err(disk)?;
     }
     Ok(())
 }
 
-fn broken(error: &reqwest::Error) -> Stop {
+fn broken(error: reqwest::Error) -> Stop {
+    // The URL may hold a password; the caller names it without.
+    let error = error.without_url();
     let mut fact = error.to_string();
-    let lasting = error.is_builder() || error.is_redirect() || cause::<Private>(error).is_some();
-    let mut cause = std::error::Error::source(error);
+    let lasting = error.is_builder() || error.is_redirect() || cause::<Private>(&error).is_some();
+    let mut cause = std::error::Error::source(&error);
     while let Some(inner) = cause {
         fact = format!("{fact}: {inner}");
         cause = inner.source();

@@ -8,6 +8,7 @@ pub mod decode;
 pub mod download;
 pub mod fetch;
 pub mod images;
+pub mod model;
 pub mod part;
 pub mod plain;
 pub mod publish;

@@ -4,7 +4,9 @@
 //! panic. A session computes on the threads it was given (one, for the pipeline: a session a worker) and never spins.
 
 mod flops;
+mod port;
 mod provider;
+mod tensor;
 
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::os::unix::ffi::OsStrExt;
@@ -13,11 +15,12 @@ use std::sync::{Mutex, PoisonError};
 
 use ort::environment::Environment;
 use ort::session::builder::GraphOptimizationLevel;
-use ort::value::{Outlet, TensorRef, ValueType};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, choices};
+use crate::native::onnx::tensor::{Intake, numbers};
 
 pub use flops::flops;
+pub use port::Port;
 pub use provider::Provider;
 
 /// The name under which the library lies in its folder.
@@ -127,36 +130,6 @@ pub fn providers() -> Result<Vec<String>> {
     })
 }
 
-/// An input or an output of a model.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Port {
-    /// Its name in the graph.
-    pub name: String,
-    /// Its dimensions, `None` where the model leaves one open; empty for what is no tensor.
-    pub shape: Vec<Option<usize>>,
-    /// Its element type: "f32", ...
-    pub element: String,
-}
-
-impl Port {
-    fn new(outlet: &Outlet) -> Self {
-        let (shape, element) = match outlet.dtype() {
-            ValueType::Tensor { ty, shape, .. } => {
-                (shape.iter().map(|&size| usize::try_from(size).ok()).collect(), ty.to_string())
-            }
-            other => (Vec::new(), format!("{other:?}")),
-        };
-        Self { name: outlet.name().to_string(), shape, element }
-    }
-}
-
-impl std::fmt::Display for Port {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let sizes = self.shape.iter().map(|size| size.map_or("?".to_string(), |size| size.to_string()));
-        write!(f, "{} ({} {})", self.name, self.element, sizes.collect::<Vec<_>>().join("x"))
-    }
-}
-
 /// What a model said to a batch: a vector an image.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Vectors {
@@ -170,7 +143,8 @@ pub struct Vectors {
 pub struct Session {
     inner: ort::session::Session,
     path: PathBuf,
-    inputs: Vec<Port>,
+    input: Port,
+    intake: Intake,
     outputs: Vec<Port>,
     provider: Provider,
     passed_over: Vec<String>,
@@ -180,7 +154,7 @@ impl Session {
     /// Opens an ONNX model that computes on `threads` threads of the processor.
     ///
     /// # Errors
-    /// When the library or the model cannot be loaded, or the model does not take one f32 input of four dimensions.
+    /// When the library or the model cannot be loaded, or the model does not take one input of pictures.
     pub fn open(path: &Path, threads: usize) -> Result<Self> {
         Self::open_on(path, threads, &[Provider::Cpu])
     }
@@ -227,14 +201,13 @@ impl Session {
         })?;
         let inputs: Vec<_> = inner.inputs().iter().map(Port::new).collect();
         let outputs = inner.outputs().iter().map(Port::new).collect();
-        match inputs.as_slice() {
-            [input] if input.element == "f32" && input.shape.len() == 4 => {}
-            others => {
-                let found = list(others);
-                return Err(Error::data(path, format!("takes {found}; needed is one f32 input, images x 3 x h x w")));
-            }
-        }
-        Ok(Self { inner, path: path.to_path_buf(), inputs, outputs, provider, passed_over: Vec::new() })
+        let intake = if let [input] = inputs.as_slice() { Intake::of(input) } else { None };
+        let (Some(intake), Some(input)) = (intake, inputs.first().cloned()) else {
+            let found = list(&inputs);
+            let needed = "needed is one input of f32, f16 or u8, images x 3 x h x w or images x h x w x 3";
+            return Err(Error::data(path, format!("takes {found}; {needed}")));
+        };
+        Ok(Self { inner, path: path.to_path_buf(), input, intake, outputs, provider, passed_over: Vec::new() })
     }
 
     /// Where it computes.
@@ -249,10 +222,28 @@ impl Session {
         &self.passed_over
     }
 
-    /// The model's inputs.
+    /// The model's input.
     #[must_use]
-    pub fn inputs(&self) -> &[Port] {
-        &self.inputs
+    pub fn input(&self) -> &Port {
+        &self.input
+    }
+
+    /// Whether pixels go in as levels from 0 to 255, as they are.
+    #[must_use]
+    pub fn takes_bytes(&self) -> bool {
+        self.intake.is_bytes()
+    }
+
+    /// Channels, height and width of the pictures that it takes, where it takes no others.
+    #[must_use]
+    pub fn picture(&self) -> [Option<usize>; 3] {
+        // Where each stands: the same turn that a shape takes.
+        let [_, a, b, c] = self.intake.shape([0, 1, 2, 3]);
+        let mut sides = [None; 3];
+        for (at, side) in [a, b, c].into_iter().enumerate() {
+            sides[side - 1] = self.input.shape[at + 1];
+        }
+        sides
     }
 
     /// The model's outputs.
@@ -264,7 +255,7 @@ impl Session {
     /// The number of images a batch that the model was made for, where it takes no other.
     #[must_use]
     pub fn fixed_images(&self) -> Option<usize> {
-        self.inputs[0].shape[0].filter(|&images| images > 0)
+        self.input.shape[0].filter(|&images| images > 0)
     }
 
     /// Runs a batch of `shape` (images, channels, height, width), and takes a vector an image from the named output (the
@@ -280,14 +271,14 @@ impl Session {
         let [images, channels, height, width] = shape;
         let image = channels * height * width;
         assert_eq!(batch.len(), images * image, "a batch of shape {shape:?} holds as many numbers");
-        let wanted = &self.inputs[0].shape;
-        if wanted.iter().zip(&shape).skip(1).any(|(wanted, &size)| wanted.is_some_and(|wanted| wanted != size)) {
+        if self.picture().iter().zip([channels, height, width]).any(|(wanted, size)| wanted.is_some_and(|w| w != size))
+        {
             return Err(Error::usage(
-                format!("{} takes {}, not images of {channels}x{height}x{width}", self.path.display(), self.inputs[0]),
+                format!("{} takes {}, not images of {channels}x{height}x{width}", self.path.display(), self.input),
                 "set the image size to what the model takes",
             ));
         }
-        let name = self.output_name(output)?;
+        let name = self.output(output)?.name.clone();
         let step = self.fixed_images().unwrap_or(images.max(1));
         let mut vectors = Vectors { dimension: 0, values: Vec::new() };
         for batch in batch.chunks(step * image) {
@@ -314,17 +305,18 @@ impl Session {
         vectors: &mut Vectors,
     ) -> Result<()> {
         let images = shape[0];
-        let input = TensorRef::from_array_view((shape, batch)).map_err(|error| native(&error))?;
+        let input = self.intake.tensor(batch, shape).map_err(|error| native(&error))?;
         let answers = self.inner.run(ort::inputs![input]).map_err(|error| native(&error))?;
-        let (sizes, values) = answers[name].try_extract_tensor::<f32>().map_err(|error| native(&error))?;
-        let sizes: Vec<usize> = sizes.iter().map(|&size| usize::try_from(size).unwrap_or(0)).collect();
+        let Some((sizes, values)) = numbers(&answers[name]).map_err(|error| native(&error))? else {
+            return Err(no_vectors(name, &self.outputs));
+        };
         let (dimension, stride) = match *sizes.as_slice() {
             [n, d] if n == images => (d, d),
             [n, tokens, d] if n == images && tokens > 0 => (d, tokens * d),
             [n, d, 1, 1] if n == images => (d, d),
             _ => (0, 0),
         };
-        if dimension == 0 {
+        if dimension == 0 || vectors.dimension > 0 && vectors.dimension != dimension {
             return Err(Error::usage(
                 format!("output {name} is {sizes:?} for {images} images: no vector an image can be taken from it"),
                 format!("name another output of the model; it has {}", list(&self.outputs)),
@@ -335,17 +327,55 @@ impl Session {
         Ok(())
     }
 
-    fn output_name(&self, wanted: Option<&str>) -> Result<String> {
+    /// The output called `wanted`, or the first.
+    ///
+    /// # Errors
+    /// When there is none, or it declares what no vectors can be taken from.
+    pub fn output(&self, wanted: Option<&str>) -> Result<&Port> {
         let found = match wanted {
             Some(name) => self.outputs.iter().find(|output| output.name == name),
             None => self.outputs.first(),
         };
-        found.map(|output| output.name.clone()).ok_or_else(|| {
-            Error::usage(
-                format!("{} has no output {}", self.path.display(), wanted.unwrap_or("at all")),
-                format!("its outputs are {}", list(&self.outputs)),
-            )
-        })
+        let Some(output) = found else {
+            let names = self.outputs.iter().map(|output| output.name.as_str());
+            return Err(Error::usage(
+                format!("{} has no output {:?}", self.path.display(), wanted.unwrap_or_default()),
+                choices(wanted.unwrap_or_default(), &format!("its outputs are {}", list(&self.outputs)), names),
+            ));
+        };
+        if output.may_give_vectors() { Ok(output) } else { Err(no_vectors(&output.name, &self.outputs)) }
+    }
+}
+
+/// An output that gives no vector an image, and those that may.
+fn no_vectors(name: &str, outputs: &[Port]) -> Error {
+    let (this, others): (Vec<Port>, Vec<Port>) = outputs.iter().cloned().partition(|output| output.name == name);
+    let cure = others.iter().find(|output| output.may_give_vectors());
+    let cure = cure.map_or("export the model with such an output".to_owned(), |output| {
+        format!("set `output = {:?}`", output.name)
+    });
+    let others =
+        if others.is_empty() { "it has no other".to_owned() } else { format!("its others are {}", list(&others)) };
+    Error::usage(
+        format!(
+            "output {} of the model is no vector an image: needed are f32, f16 or f64, images x numbers, two or more",
+            list(&this)
+        ),
+        format!("{cure}; {others}"),
+    )
+}
+
+/// Whether a model failed for want of memory or because of its device, rather than because of the picture.
+#[must_use]
+pub fn is_of_the_machine(error: &Error) -> bool {
+    const SIGNS: [&str; 6] = ["allocat", "bad_alloc", "out of memory", "cuda", "cudnn", "cublas"];
+    match error {
+        Error::Native { message, .. } => {
+            let message = message.to_lowercase();
+            SIGNS.iter().any(|sign| message.contains(sign))
+        }
+        Error::Usage { .. } => false,
+        _ => true,
     }
 }
 

@@ -6,11 +6,14 @@ use std::path::{Path, PathBuf};
 use indexmap::IndexMap;
 use toml::{Table, Value};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, choices};
+use crate::io::model::{external, hash_of, weights};
+use crate::io::secret;
 use crate::io::sources::Source as ImageSource;
 use crate::ops::preprocess::{Interpolation, Preprocess, Resize};
 use crate::pipeline::engine::slurm::settings::{AllSettings, Settings};
 use crate::pipeline::file::{EmbedderSettings, File, Source, SourceSettings};
+use crate::pipeline::models;
 use crate::pipeline::preset::{IMAGENET, Preset};
 use crate::pipeline::store::Store;
 use crate::stages::catalog::{Catalog, Embedder, Model, SourceEntry};
@@ -31,6 +34,8 @@ pub struct Step {
 pub struct Pipeline {
     /// The file it came from.
     pub path: PathBuf,
+    /// The same as text, to name places in it.
+    pub source: Source,
     /// Its work folder.
     pub store: Store,
     /// Sources and models.
@@ -47,6 +52,33 @@ pub struct Pipeline {
 
 /// Reads and checks a pipeline file. The faults come all at once.
 pub fn load(path: &Path, overrides: &[String], work: Option<&str>) -> std::result::Result<Pipeline, Vec<Error>> {
+    read(path, overrides, work, &|_, _, _, _| Vec::new())
+}
+
+/// The same, and everything that the file names is opened and tried: its models and its work folder.
+pub fn examine(path: &Path, overrides: &[String], work: Option<&str>) -> std::result::Result<Pipeline, Vec<Error>> {
+    read(path, overrides, work, &|catalog, steps, store, source| {
+        let unwritable = store
+            .work
+            .try_to_write()
+            .err()
+            .map(|error| source.fault(&["work".into()], error.to_string(), OTHER_WORK.into()));
+        unwritable.into_iter().chain(models::faults(catalog, steps, store, source)).collect()
+    })
+}
+
+/// The cure for a work folder that cannot be used.
+const OTHER_WORK: &str = "name another folder by `work` or --work, or make this one writable";
+
+/// What else is wrong, found by trying.
+type Trial<'a> = &'a dyn Fn(&Catalog, &[Step], &Store, &Source) -> Vec<Error>;
+
+fn read(
+    path: &Path,
+    overrides: &[String],
+    work: Option<&str>,
+    trial: Trial,
+) -> std::result::Result<Pipeline, Vec<Error>> {
     let source = Source::read(path, overrides).map_err(|e| vec![e])?;
     let file = source.parse().map_err(|e| vec![e])?;
     let base = path.parent().unwrap_or(Path::new(""));
@@ -56,7 +88,9 @@ pub fn load(path: &Path, overrides: &[String], work: Option<&str>) -> std::resul
         None => Store::open(&base.join(&file.work).to_string_lossy()),
     };
     let store = store.map_err(|e| vec![e])?;
-    let numbers = store.dataset_numbers(file.sources.keys()).map_err(|e| vec![e])?;
+    let unreadable =
+        |e: Error| vec![source.fault(&["work".into()], e.to_string(), e.hint().unwrap_or(OTHER_WORK).into())];
+    let numbers = store.dataset_numbers(file.sources.keys()).map_err(unreadable)?;
     let mut faults = Vec::new();
     let mut missing = Vec::new();
     let mut sizes = IndexMap::new();
@@ -103,6 +137,8 @@ pub fn load(path: &Path, overrides: &[String], work: Option<&str>) -> std::resul
     embedders(&file, &source, base, &mut catalog, &mut missing, &mut faults);
     // A fault above would come again as faults of every step that refers to it.
     if !faults.is_empty() {
+        faults.extend(missing);
+        faults.extend(trial(&catalog, &[], &store, &source));
         return Err(faults);
     }
     let mut above: IndexMap<String, Above> = IndexMap::new();
@@ -134,8 +170,9 @@ pub fn load(path: &Path, overrides: &[String], work: Option<&str>) -> std::resul
         faults.extend(found);
         AllSettings::default()
     });
+    faults.extend(trial(&catalog, &steps, &store, &source));
     if faults.is_empty() {
-        Ok(Pipeline { path: path.to_path_buf(), store, catalog, steps, missing, sizes, slurm })
+        Ok(Pipeline { path: path.to_path_buf(), source, store, catalog, steps, missing, sizes, slurm })
     } else {
         faults.extend(missing);
         Err(faults)
@@ -154,12 +191,23 @@ fn embedders(
     for (name, settings) in &file.embedders {
         match name_fault(name).map_or(Ok(()), Err).and_then(|()| embedder(settings, base)) {
             Ok(embedder) => {
-                if let Model::File(path) = &embedder.model
-                    && !path.is_file()
-                {
-                    let message = format!("model {} is not there", path.display());
-                    let hint = "paths are relative to the pipeline file; docs/models.md says how to get one".into();
-                    missing.push(source.fault(&["embedders".into(), name.clone(), "model".into()], message, hint));
+                let keys = ["embedders".into(), name.clone(), "model".into()];
+                match &embedder.model {
+                    Model::File(path) if !path.is_file() => {
+                        let message = format!("model {} is not there", path.display());
+                        let hint = "paths are relative to the pipeline file; docs/models.md says how to get one".into();
+                        missing.push(source.fault(&keys, message, hint));
+                    }
+                    Model::File(path) => {
+                        let fault = |error: Error| {
+                            source.fault(&keys, error.to_string(), error.hint().unwrap_or("make it readable").into())
+                        };
+                        match external(path) {
+                            Ok(_) => missing.extend(weights(path).err().map(fault)),
+                            Err(error) => faults.push(fault(error)),
+                        }
+                    }
+                    Model::Url { .. } => {}
                 }
                 catalog.embedders.insert(name.clone(), embedder);
             }
@@ -203,7 +251,9 @@ fn slurm(mut table: Table, steps: &[Step], source: &Source) -> std::result::Resu
         unknown.push([&at[..], &["overrides".to_owned()]].concat());
     }
     for keys in unknown {
-        let hint = "an override is a table, named by a stage, a step, a \"step/phase\", or `driver`".to_owned();
+        let names = steps.iter().flat_map(|step| [step.name.as_str(), step.stage.kind().name()]).chain(["driver"]);
+        let hint = "an override is a table, named by a stage, a step, a \"step/phase\", or `driver`";
+        let hint = choices(keys.last().map_or("", String::as_str), hint, names);
         faults.push(source.fault(&keys, "is no override of this pipeline".into(), hint));
     }
     if faults.is_empty() { Ok(all) } else { Err(faults) }
@@ -231,7 +281,8 @@ fn step(name: &str, settings: &Table, source: &Source) -> Result<Box<dyn Stage>>
     let stage = settings.remove("stage").unwrap_or_else(|| Value::String(name.to_owned()));
     let kind = StageKind::ALL.into_iter().find(|kind| Some(kind.name()) == stage.as_str());
     let kind = kind.ok_or_else(|| {
-        let hint = format!("set `stage` to one of: {kinds}");
+        let wrong = stage.as_str().unwrap_or_default();
+        let hint = choices(wrong, &format!("set `stage` to one of: {kinds}"), StageKind::ALL.map(StageKind::name));
         source.fault(&keys, format!("stage {stage} does not exist"), hint)
     })?;
     Ok(match kind {
@@ -316,28 +367,68 @@ fn image_source(settings: &SourceSettings, base: &Path, ours: &[&Path]) -> std::
     }
 }
 
-fn embedder(settings: &EmbedderSettings, base: &Path) -> std::result::Result<Embedder, Complaint> {
+/// Where an embedder's model is.
+fn model(settings: &EmbedderSettings, base: &Path) -> std::result::Result<Model, Complaint> {
     let complain = |message: String, hint: &str| Err((message, hint.to_owned()));
-    let model = match (&settings.model, &settings.url, &settings.sha256) {
+    let expected = settings.sha256.as_ref().map(|hash| hash.to_lowercase());
+    if let Some(expected) = expected.as_ref().filter(|hash| !is_sha256(hash)) {
+        return complain(format!("sha256 {expected:?} is no SHA-256"), "give the 64 digits that sha256sum prints");
+    }
+    match (&settings.model, &settings.url, expected) {
         (Some(path), None, expected) => {
             let path = base.join(path);
             if let (Some(expected), true) = (expected, path.is_file()) {
-                let got = crate::io::download::sha256_of(&path).map_err(|e| (e.to_string(), String::new()))?;
-                if got != *expected {
+                let got = hash_of(&path).map_err(|e| (e.to_string(), "make it readable".to_owned()))?;
+                if got != expected {
                     return complain(
                         format!("SHA-256 of {} is {got}, not {expected}", path.display()),
-                        "is it the right file?",
+                        "is it the right file? if it changed on purpose, set its new `sha256`",
                     );
                 }
             }
-            Model::File(path)
+            Ok(Model::File(path))
         }
-        (None, Some(url), Some(sha256)) => Model::Url { url: url.clone(), sha256: sha256.to_lowercase() },
-        (None, Some(_), None) => {
-            return complain("a `url` needs a `sha256`".into(), "sha256sum of the file, once you trust it");
+        (None, Some(url), Some(sha256)) => {
+            let web = reqwest::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+            if !web {
+                return complain(format!("{:?} is no URL of http or https", secret::shown(url)), "check the `url`");
+            }
+            Ok(Model::Url { url: url.clone(), sha256 })
         }
-        _ => return complain("needs either `model` or `url`".into(), "say where the ONNX file is"),
-    };
+        (None, Some(_), None) => complain(
+            "a `url` needs a `sha256`".into(),
+            "set it to what sha256sum prints of the file, once you trust it",
+        ),
+        (Some(_), Some(_), _) => complain("has both `model` and `url`".into(), "remove one of them"),
+        (None, None, _) => complain("needs either `model` or `url`".into(), "say where the ONNX file is"),
+    }
+}
+
+fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.chars().all(|c| c.is_ascii_hexdigit())
+}
+
+/// What is wrong with the numbers of an embedder.
+fn number_fault(mean: [f32; 3], std: [f32; 3], dims: Option<u32>) -> Option<Complaint> {
+    if mean.iter().any(|mean| !(0.0..=1.0).contains(mean)) {
+        let hint = "use the mean of values from 0 to 1: one of levels up to 255 has to be divided by 255";
+        return Some((format!("a mean of {mean:?}"), hint.into()));
+    }
+    // A deviation that makes infinities is none.
+    if std.iter().any(|std| !(1e-6..=10.0).contains(std)) {
+        let hint = "use the deviation of values from 0 to 1: one of levels up to 255 has to be divided by 255";
+        return Some((format!("a standard deviation of {std:?}"), hint.into()));
+    }
+    let dims = dims.filter(|&dims| dims < 2)?;
+    Some((
+        format!("vectors of {dims} numbers, whose cosines say nothing"),
+        "set `dims` to 2 or more, or leave it out".into(),
+    ))
+}
+
+fn embedder(settings: &EmbedderSettings, base: &Path) -> std::result::Result<Embedder, Complaint> {
+    let complain = |message: String, hint: &str| Err((message, hint.to_owned()));
+    let model = model(settings, base)?;
     let preset = settings.preset.map(Preset::constants);
     let (mean, std) = preset.map_or(IMAGENET, |preset| preset.norm);
     let Some(side) = settings.resize.or(preset.map(|preset| preset.resize)) else {
@@ -354,9 +445,9 @@ fn embedder(settings: &EmbedderSettings, base: &Path) -> std::result::Result<Emb
     if !(1..=4096).contains(&side) || !(1..=4096).contains(&crop) {
         return complain(format!("resize {side}, crop {crop}: out of range"), "use 1 to 4096 pixels");
     }
-    let std = settings.std.unwrap_or(std);
-    if std.iter().any(|&std| !(std > 0.0 && std.is_finite())) {
-        return complain(format!("a standard deviation of {std:?}"), "use positive numbers");
+    let (mean, std) = (settings.mean.unwrap_or(mean), settings.std.unwrap_or(std));
+    if let Some(complaint) = number_fault(mean, std, settings.dims) {
+        return Err(complaint);
     }
     Ok(Embedder {
         model,
@@ -367,10 +458,11 @@ fn embedder(settings: &EmbedderSettings, base: &Path) -> std::result::Result<Emb
                 Resize::ShortEdge(side)
             },
             crop,
-            mean: settings.mean.unwrap_or(mean),
+            mean,
             std,
             interpolation: settings.interpolation.unwrap_or(Interpolation::Bicubic),
         },
+        normalised: settings.mean.is_some() || settings.std.is_some(),
         output: settings.output.clone(),
         dims: settings.dims.or(preset.and_then(|preset| preset.dims)),
         operations: preset.and_then(|preset| preset.operations),

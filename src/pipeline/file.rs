@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, choices, nearest};
 use crate::io::sources::UrlFormat;
 use crate::ops::preprocess::Interpolation;
 use crate::pipeline::preset::Preset;
@@ -98,11 +98,12 @@ pub struct SourceSettings {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EmbedderSettings {
-    /// The ONNX file, relative to the pipeline file. Its input is N x 3 x H x W, fp32, RGB.
+    /// The ONNX file, relative to the pipeline file. Its input is RGB pictures, N x 3 x H x W or N x H x W x 3, in fp32, fp16 or
+    /// bytes (docs/models.md). Files of weights beside it belong to the model: when one changes, the step embeds again.
     pub model: Option<PathBuf>,
     /// Where to download the file, instead of `model`; needs `sha256`.
     pub url: Option<String>,
-    /// SHA-256 of the file: required with `url`, checked with `model`.
+    /// SHA-256 of the ONNX file: required with `url`, checked with `model`.
     pub sha256: Option<String>,
     /// Sets the settings below to those of a known encoder (docs/models.md). What is set here wins.
     pub preset: Option<Preset>,
@@ -114,15 +115,20 @@ pub struct EmbedderSettings {
     pub crop: Option<u32>,
     /// `bicubic` or `bilinear`, both with antialiasing as in Pillow and torchvision. Default: `bicubic`.
     pub interpolation: Option<Interpolation>,
-    /// Mean of R, G and B, of values from 0 to 1. Default: `ImageNet`'s.
+    /// Mean of R, G and B, of values from 0 to 1. Default: `ImageNet`'s. A model that takes bytes gets the levels from 0 to 255 as they
+    /// are, and goes without mean and deviation.
     pub mean: Option<[f32; 3]>,
     /// Standard deviation of R, G and B. Default: `ImageNet`'s.
     pub std: Option<[f32; 3]>,
-    /// The model's output to take: N x D, or N x T x D for its first token. Left out: the first output.
+    /// The model's output to take, in fp32, fp16 or fp64: N x D, N x D x 1 x 1, or N x T x D for its first token. D is 2 or more. Left
+    /// out: the first output.
     pub output: Option<String>,
-    /// Values of a vector: a model that gives another number is an error. Left out: the preset's, or any.
+    /// Values of a vector, 2 or more: a model that gives another number is an error. Left out: the preset's, or any.
     pub dims: Option<u32>,
 }
+
+/// The keys of the file that are no tables of one step.
+const TOP: [&str; 7] = ["seed", "work", "scale", "sources", "embedders", "steps", "engine"];
 
 /// A pipeline file with its overrides applied, before anything in it is looked at.
 pub struct Source {
@@ -158,11 +164,11 @@ impl Source {
             self.table.get("steps").and_then(Value::as_table).is_some_and(|steps| steps.contains_key(&keys[0]));
         if is_step {
             keys.insert(0, "steps".into());
-        } else if !["seed", "work", "scale", "sources", "embedders", "steps", "engine"].contains(&keys[0].as_str()) {
-            return Err(bad(
-                format!("there is no step {:?}", keys[0]),
-                "the part before the first dot is a step of the file",
-            ));
+        } else if !TOP.contains(&keys[0].as_str()) {
+            let steps = self.table.get("steps").and_then(Value::as_table).into_iter().flat_map(Table::keys);
+            let names = steps.map(String::as_str).chain(TOP);
+            let hint = choices(&keys[0], "the part before the first dot is a step of the file", names);
+            return Err(bad(format!("there is no step {:?}", keys[0]), &hint));
         }
         // A value that is no TOML is a bare string: --set work=elsewhere.
         let parsed = format!("x = {}", value.trim()).parse::<Table>().ok().and_then(|mut table| table.remove("x"));
@@ -188,7 +194,8 @@ impl Source {
             let mut path = keys.to_vec();
             path.extend(error.path().to_string().split('.').filter(|key| *key != ".").map(str::to_owned));
             let message = error.inner().message().trim().to_owned();
-            self.fault(&path, message, "lvd config prints every setting; docs/config.md is the same".into())
+            let hint = meant(&message).map_or_else(String::new, |name| format!("did you mean `{name}`? "));
+            self.fault(&path, message, hint + "lvd config prints every setting; docs/config.md is the same")
         })
     }
 
@@ -218,6 +225,13 @@ impl Source {
         });
         place_in(&self.path, &self.text, start)
     }
+}
+
+/// What was meant by the first name that a message of serde quotes, among the others: "unknown field `a`, expected `b` or `c`".
+fn meant(message: &str) -> Option<&str> {
+    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+    let (wrong, known) = quoted.split_first().filter(|_| message.starts_with("unknown "))?;
+    nearest(wrong, known.iter().copied())
 }
 
 fn place_in(path: &Path, text: &str, offset: Option<usize>) -> String {
@@ -254,6 +268,24 @@ mod tests {
         assert!(unknown.contains("p.toml:5: sources.a.fodler: unknown field `fodler`"), "{unknown}");
         let syntax = complaint("seed = 1\nwork = \n");
         assert!(syntax.contains("p.toml:2:"), "{syntax}");
+    }
+
+    #[test]
+    fn a_slip_is_told_what_was_meant() {
+        let hint = |text: &str, overrides: &[&str]| {
+            let error = source(text, overrides).and_then(|source| source.parse()).err();
+            error.and_then(|error| error.hint().map(str::to_owned)).unwrap_or_default()
+        };
+        let found = hint("[sources.a]\nfodler = \"y\"\n", &[]);
+        assert!(found.starts_with("did you mean `folder`? "), "{found}");
+        let found = hint("[sources.a]\nrole = \"sede\"\n", &[]);
+        assert!(found.starts_with("did you mean `seed`? "), "{found}");
+        let found = hint("[sources.a]\n[embedders.m]\npreset = \"dinov2s\"\n", &[]);
+        assert!(found.starts_with("did you mean `dinov2-s`? "), "{found}");
+        let found = hint("[sources.a]\nzebra = 1\n", &[]);
+        assert!(found.starts_with("lvd config"), "{found}");
+        let found = hint("[sources.a]\n[steps.dedup]\n", &["dedpu.threshold=1"]);
+        assert!(found.starts_with("did you mean \"dedup\"? "), "{found}");
     }
 
     #[test]

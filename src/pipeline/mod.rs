@@ -8,6 +8,7 @@ pub mod check;
 pub mod engine;
 pub mod estimate;
 pub mod file;
+pub mod models;
 pub mod preset;
 pub mod reference;
 pub mod report;

@@ -89,6 +89,9 @@ pub struct Embedder {
     pub model: Model,
     /// How pixels become its input.
     pub preprocess: Preprocess,
+    /// Whether the user set the mean or the deviation himself.
+    #[serde(default)]
+    pub normalised: bool,
     /// Which output to take; the first when not named.
     pub output: Option<String>,
     /// Values of a vector, where they are known beforehand.

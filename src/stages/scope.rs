@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::error::choices;
 use crate::stages::StageKind;
 use crate::stages::catalog::{Catalog, Role};
 
@@ -140,7 +141,8 @@ impl Scope<'_> {
                 self.fault(key, format!("there is no {what} {name:?} above"), "steps read what is above them");
             }
             (Some(name), _) => {
-                self.fault(key, format!("there is no {what} {name:?} above"), format!("above are: {list}"));
+                let hint = choices(name, &format!("above are: {list}"), candidates.iter().map(String::as_str));
+                self.fault(key, format!("there is no {what} {name:?} above"), hint);
             }
             (None, [only]) => input.0 = Some(only.clone()),
             (None, []) => self.fault(key, format!("needs a {what} above it"), "steps read what is above them"),
@@ -160,15 +162,15 @@ impl Scope<'_> {
                         format!("source {name:?} is a {} source, expected {}", entry.role.name(), role.name());
                     self.fault(key, message, format!("set `role = \"{}\"` in [sources.{name}]", role.name()));
                 }
-                None => {
-                    let known: Vec<_> = self.catalog.sources.keys().cloned().collect();
-                    self.fault(
-                        key,
-                        format!("there is no source {name:?}"),
-                        format!("sources are: {}", known.join(", ")),
-                    );
-                }
+                None => self.unknown_source(key, name),
             }
         }
+    }
+
+    /// Notes that there is no source `name`.
+    pub fn unknown_source(&mut self, key: &str, name: &str) {
+        let known: Vec<&str> = self.catalog.sources.keys().map(String::as_str).collect();
+        let hint = choices(name, &format!("sources are: {}", known.join(", ")), known);
+        self.fault(key, format!("there is no source {name:?}"), hint);
     }
 }

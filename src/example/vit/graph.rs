@@ -54,7 +54,13 @@ impl Graph {
 
     fn tensor(&mut self, dims: Vec<i64>, data_type: i32, raw_data: Vec<u8>) -> String {
         let name = format!("w{}", self.graph.initializer.len());
-        self.graph.initializer.push(TensorProto { dims, data_type, name: name.clone(), raw_data });
+        self.graph.initializer.push(TensorProto {
+            dims,
+            data_type,
+            name: name.clone(),
+            raw_data,
+            ..Default::default()
+        });
         name
     }
 
@@ -155,7 +161,10 @@ fn value_info(name: &str, shape: &[usize]) -> ValueInfoProto {
     let lengths = std::iter::once(Length::Open("batch".into())).chain(fixed);
     let dim = lengths.map(|length| Dimension { value: Some(length) }).collect();
     let tensor_type = TensorType { elem_type: FLOAT, shape: Some(TensorShapeProto { dim }) };
-    ValueInfoProto { name: name.into(), r#type: Some(TypeProto { tensor_type: Some(tensor_type) }) }
+    ValueInfoProto {
+        name: name.into(),
+        r#type: Some(TypeProto { tensor_type: Some(tensor_type), ..Default::default() }),
+    }
 }
 
 fn attribute(name: &str, setting: Setting) -> AttributeProto {

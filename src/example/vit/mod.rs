@@ -12,7 +12,7 @@ mod block;
 mod copy;
 mod filter;
 mod graph;
-mod proto;
+pub mod proto;
 mod semantic;
 
 /// Writes `copy.onnx` and `semantic.onnx` into `folder`: the same bytes every time.

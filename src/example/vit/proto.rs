@@ -1,6 +1,6 @@
 //! The few ONNX messages that a model file needs, with the field numbers of `onnx.proto` (IR version 8).
 //!
-//! Only what [`super::graph`] writes is declared; a reader of foreign models would need more.
+//! Declared is what the example writes and what tests need of foreign models; a reader of all models would need more.
 
 use prost::Message;
 
@@ -8,6 +8,8 @@ use prost::Message;
 pub const FLOAT: i32 = 1;
 /// `TensorProto.DataType.INT64`.
 pub const INT64: i32 = 7;
+/// `TensorProto.DataLocation.EXTERNAL`.
+pub const EXTERNAL: i32 = 1;
 /// `AttributeProto.AttributeType.FLOAT`.
 pub const ATTRIBUTE_FLOAT: i32 = 1;
 /// `AttributeProto.AttributeType.INT`.
@@ -98,6 +100,12 @@ pub struct AttributeProto {
     /// A whole number.
     #[prost(int64, optional, tag = "3")]
     pub i: Option<i64>,
+    /// A tensor.
+    #[prost(message, optional, tag = "5")]
+    pub t: Option<TensorProto>,
+    /// A subgraph.
+    #[prost(message, optional, tag = "6")]
+    pub g: Option<GraphProto>,
     /// Whole numbers.
     #[prost(int64, repeated, tag = "8")]
     pub ints: Vec<i64>,
@@ -121,6 +129,23 @@ pub struct TensorProto {
     /// The elements.
     #[prost(bytes = "vec", tag = "9")]
     pub raw_data: Vec<u8>,
+    /// Where the elements are, if not here: `location`, `offset`, `length`.
+    #[prost(message, repeated, tag = "13")]
+    pub external_data: Vec<StringStringEntryProto>,
+    /// 1 ([`EXTERNAL`]) where they are in another file.
+    #[prost(int32, tag = "14")]
+    pub data_location: i32,
+}
+
+/// A key and its value.
+#[derive(Clone, PartialEq, Message)]
+pub struct StringStringEntryProto {
+    /// The key.
+    #[prost(string, tag = "1")]
+    pub key: String,
+    /// The value.
+    #[prost(string, tag = "2")]
+    pub value: String,
 }
 
 /// An input or output of the graph.
@@ -134,12 +159,23 @@ pub struct ValueInfoProto {
     pub r#type: Option<TypeProto>,
 }
 
-/// The type of a value: here always a tensor.
+/// The type of a value: a tensor or a sequence.
 #[derive(Clone, PartialEq, Message)]
 pub struct TypeProto {
     /// `TypeProto.tensor_type`.
     #[prost(message, optional, tag = "1")]
     pub tensor_type: Option<TensorType>,
+    /// `TypeProto.sequence_type`.
+    #[prost(message, optional, boxed, tag = "4")]
+    pub sequence_type: Option<Box<SequenceType>>,
+}
+
+/// The type of a sequence.
+#[derive(Clone, PartialEq, Message)]
+pub struct SequenceType {
+    /// That of its elements.
+    #[prost(message, optional, boxed, tag = "1")]
+    pub elem_type: Option<Box<TypeProto>>,
 }
 
 /// Element type and shape.

@@ -267,6 +267,27 @@ impl WorkFolder {
         }
     }
 
+    /// Whether files can be written: one is, and removed again. Where the folder is not there yet, in the nearest that is.
+    ///
+    /// # Errors
+    /// When it cannot be, with the folder.
+    pub fn try_to_write(&self) -> Result<()> {
+        let name = format!(".probe-{}-{}", publish::host(), std::process::id());
+        if let Some(bucket) = &self.bucket {
+            return bucket.replace(&name, Vec::new()).and_then(|()| bucket.remove(&name));
+        }
+        let root = std::path::absolute(&self.root).map_err(Error::io(&self.root))?;
+        let folder = root.ancestors().find(|folder| folder.symlink_metadata().is_ok()).unwrap_or(&root);
+        if !folder.is_dir() {
+            let error = std::io::Error::from(ErrorKind::NotADirectory);
+            return Err(Error::io(folder)(error));
+        }
+        let probe = folder.join(name);
+        let refused = |error| Error::data(folder, format!("nothing can be written in this folder: {error}"));
+        File::options().write(true).create_new(true).open(&probe).map_err(refused)?;
+        fs::remove_file(&probe).map_err(Error::io(&probe))
+    }
+
     /// A file that can be opened: where it lies or, from a bucket, a copy below `copies`.
     pub fn fetch(&self, path: &str, copies: &Path) -> Result<PathBuf> {
         let place = self.place(path)?;

@@ -7,10 +7,9 @@
 use std::path::Path;
 
 use ort::session::builder::GraphOptimizationLevel;
-use ort::value::TensorRef;
 use serde_json::Value;
 
-use super::{Environment, Error, Result, Session, loaded, native};
+use super::{Environment, Error, Intake, Result, Session, loaded, native};
 
 /// Operations an image of `shape` (channels, height, width) costs the model at `path`; `aside` is a new file's name, for
 /// the profile, which is removed.
@@ -18,10 +17,13 @@ use super::{Environment, Error, Result, Session, loaded, native};
 /// # Errors
 /// When the model cannot be run, or the profile not be read.
 pub fn flops(path: &Path, shape: [usize; 3], aside: &Path) -> Result<u64> {
-    let images = Session::open(path, 1)?.fixed_images().unwrap_or(1);
+    let session = Session::open(path, 1)?;
+    let (images, intake) = (session.fixed_images().unwrap_or(1), session.intake);
+    drop(session);
     let [channels, height, width] = shape;
     let environment = loaded(|library| Ok(library.environment.clone()))?;
-    let profile = profile(&environment, path, [images, channels, height, width], aside).map_err(|e| native(&e))?;
+    let profile =
+        profile(&environment, path, intake, [images, channels, height, width], aside).map_err(|e| native(&e))?;
     let text = std::fs::read(&profile).map_err(Error::io(&profile))?;
     std::fs::remove_file(&profile).map_err(Error::io(&profile))?;
     let events: Vec<Value> = serde_json::from_slice(&text).map_err(|e| Error::data(&profile, e))?;
@@ -29,7 +31,13 @@ pub fn flops(path: &Path, shape: [usize; 3], aside: &Path) -> Result<u64> {
 }
 
 /// Runs one batch of zeros under the profiler; returns the file it wrote.
-fn profile(environment: &Environment, path: &Path, shape: [usize; 4], aside: &Path) -> ort::Result<String> {
+fn profile(
+    environment: &Environment,
+    path: &Path,
+    intake: Intake,
+    shape: [usize; 4],
+    aside: &Path,
+) -> ort::Result<String> {
     let mut session = ort::session::Session::builder(environment)?
         .with_intra_threads(1)?
         .with_optimization_level(GraphOptimizationLevel::Disable)?
@@ -39,7 +47,7 @@ fn profile(environment: &Environment, path: &Path, shape: [usize; 4], aside: &Pa
         .with_profiling(aside)?
         .commit_from_file(path)?;
     let pixels = vec![0.0_f32; shape.iter().product()];
-    session.run(ort::inputs![TensorRef::from_array_view((shape, pixels.as_slice()))?])?;
+    session.run(ort::inputs![intake.tensor(&pixels, shape)?])?;
     session.end_profiling()
 }
 

@@ -16,6 +16,7 @@ use crate::io::vectors::VectorWriter;
 use crate::native::blas;
 use crate::native::onnx::{self, Session};
 use crate::ops::preprocess::preprocess;
+use crate::stages::embed::fit::ModelFile;
 use crate::stages::embed::rate::rate;
 use crate::stages::embed::sessions::Sessions;
 use crate::stages::embed::work::{Jobs, flow, jobs, model_files};
@@ -153,7 +154,7 @@ pub fn run(plan: &PhasePlan, task: &Task, length: Duration, tell: &dyn Fn(&str))
 struct Measure<'a, 'b> {
     common: Common,
     specs: Vec<Spec>,
-    models: Vec<PathBuf>,
+    models: Vec<ModelFile>,
     task: &'a Task<'b>,
     length: Duration,
     aside: Aside,
@@ -177,8 +178,8 @@ impl Measure<'_, '_> {
         jobs(&self.specs[shard % self.specs.len()], &self.common, self.task)
     }
 
-    fn sessions(&self, models: Vec<PathBuf>) -> Result<Sessions> {
-        Sessions::open(models, &self.common.providers, self.task.threads)
+    fn sessions(&self, models: Vec<ModelFile>) -> Result<Sessions> {
+        Sessions::open(models, &self.common.providers, self.common.batch_images, self.task.threads)
     }
 
     fn rate<S>(
@@ -243,8 +244,9 @@ impl Measure<'_, '_> {
     /// Images a second, and the length of a vector.
     fn infer(&self, index: usize, pictures: &[Picture]) -> Result<(f64, usize)> {
         let embedder = &self.common.embedders[index];
-        let (spec, side) = (&embedder.preprocess, embedder.preprocess.crop as usize);
         let sessions = self.sessions(vec![self.models[index].clone()])?;
+        let spec = &sessions.fits()[0].preprocess;
+        let side = spec.crop as usize;
         let images = sessions.fixed_images().unwrap_or(1).max(self.common.batch_images);
         let dimension = AtomicUsize::new(0);
         let run = |thread: usize, pixels: &[f32]| {
@@ -316,7 +318,7 @@ impl Measure<'_, '_> {
         }
         for (embedder, model) in self.common.embedders.iter().zip(&self.models) {
             let side = embedder.preprocess.crop as usize;
-            let gflop = onnx::flops(model, [3, side, side], &self.aside.0.join("profile"))? as f64 / 1e9;
+            let gflop = onnx::flops(&model.path, [3, side, side], &self.aside.0.join("profile"))? as f64 / 1e9;
             let of_it = |part: &&mut Part| part.part == "inference" && part.embedder.as_ref() == Some(&embedder.name);
             for part in parts.iter_mut().filter(of_it) {
                 part.gflop_per_image = Some(gflop);

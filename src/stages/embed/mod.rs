@@ -3,16 +3,22 @@
 //! A task is a shard of images. Memory: for each thread a session of every model, and four jobs of 8 files in flight.
 
 pub mod bench;
+pub mod fit;
 mod rate;
 mod sessions;
 mod work;
 mod worker;
 
+pub use work::{MODELS, downloaded};
+
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
+use crate::error::{Result, choices};
 use crate::io::decode::{self, ImageLimits, Picture};
+use crate::io::model::{self, Identity};
 use crate::native::onnx::Provider;
 use crate::ops::preprocess::Preprocess;
 use crate::stages::catalog::{Catalog, Embedder, Model};
@@ -71,15 +77,24 @@ impl Default for Embed {
 }
 
 /// What decides an embedder's vectors.
-#[derive(Serialize, Deserialize)]
-struct EmbedderSpec {
+#[derive(Clone, Serialize, Deserialize)]
+pub struct EmbedderSpec {
     name: String,
     model_sha256: String,
+    /// SHA-256 of each file of weights beside the ONNX file; left out of the identity of models without.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    weights_sha256: BTreeMap<String, String>,
     preprocess: Preprocess,
     output: Option<String>,
     /// Values that a vector must have; left out of the identity of embedders without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     dims: Option<u32>,
+}
+
+impl EmbedderSpec {
+    fn identity(&self) -> Identity {
+        Identity { sha256: self.model_sha256.clone(), weights: self.weights_sha256.clone() }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -124,7 +139,9 @@ impl Embed {
         self.scaled_decoding.map(|times| (times * f64::from(side)).ceil() as u32)
     }
 
-    fn batch_images(&self) -> u32 {
+    /// Images a batch, as set or by what computes.
+    #[must_use]
+    pub fn batch_images(&self) -> u32 {
         let default = if self.providers.first().is_some_and(|provider| provider.is_gpu()) { GPU_BATCH } else { 1 };
         self.batch_images.unwrap_or(default)
     }
@@ -144,8 +161,12 @@ impl Stage for Embed {
             scope.fault(
                 "embedders",
                 format!("there is no embedder {name:?}"),
-                format!("embedders are: {}", known.join(", ")),
+                choices(name, &format!("embedders are: {}", known.join(", ")), known.iter().map(String::as_str)),
             );
+        }
+        let doubled = tables.iter().enumerate().find(|&(at, name)| tables[..at].contains(name));
+        if let Some((_, name)) = doubled {
+            scope.fault("embedders", format!("{name:?} is named twice"), "name each embedder once");
         }
         let share = self.max_failed_share;
         scope.require((0.0..=1.0).contains(&share), "max_failed_share", format!("a share of {share}"), "use 0 to 1");
@@ -232,12 +253,12 @@ impl Stage for Embed {
 }
 
 fn spec_of(name: &str, embedder: &Embedder) -> Result<EmbedderSpec> {
-    let model_sha256 = match &embedder.model {
-        Model::File(path) => crate::io::download::sha256_of(path)?,
-        Model::Url { sha256, .. } => sha256.clone(),
+    let Identity { sha256: model_sha256, weights: weights_sha256 } = match &embedder.model {
+        Model::File(path) => model::identity(path)?,
+        Model::Url { sha256, .. } => Identity { sha256: sha256.clone(), weights: BTreeMap::new() },
     };
     let (preprocess, output) = (embedder.preprocess.clone(), embedder.output.clone());
-    Ok(EmbedderSpec { name: name.into(), model_sha256, preprocess, output, dims: embedder.dims })
+    Ok(EmbedderSpec { name: name.into(), model_sha256, weights_sha256, preprocess, output, dims: embedder.dims })
 }
 
 /// Runs one task.

@@ -1,17 +1,18 @@
 //! The sessions that the workers of a task share: one set a worker on processors, a few sets on a GPU.
 
-use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use crate::error::Result;
 use crate::native::onnx::{Provider, Session};
+use crate::stages::embed::fit::{Fit, ModelFile};
 
 /// Sets of sessions on a GPU: while one computes, the next one's pixels are on their way.
 const GPU_SETS: usize = 2;
 
 /// A session of every model, as often as is useful.
 pub struct Sessions {
-    models: Vec<PathBuf>,
+    models: Vec<ModelFile>,
+    fits: Vec<Fit>,
     /// Where each model computes.
     providers: Vec<Provider>,
     passed_over: Vec<String>,
@@ -20,10 +21,16 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// Opens a set, which decides where the models compute; the others are opened when they are needed.
-    pub fn open(models: Vec<PathBuf>, providers: &[Provider], threads: usize) -> Result<Self> {
-        let open = |path: &PathBuf| Session::open_on(path, 1, providers);
-        let first = models.iter().map(open).collect::<Result<Vec<_>>>()?;
+    /// Opens a set, which decides where the models compute and shows whether they fit batches of `batch` images; the others are
+    /// opened when they are needed.
+    pub fn open(models: Vec<ModelFile>, providers: &[Provider], batch: usize, threads: usize) -> Result<Self> {
+        let mut first = models.iter().map(|model| model.open(providers)).collect::<Result<Vec<_>>>()?;
+        let fits = models.iter().zip(&mut first).map(|(model, session)| {
+            // GPUs prepare for each size anew: they are shown a batch of the size that they get.
+            let images = if session.provider().is_gpu() { batch } else { 1 };
+            model.fit(session, images, batch).map_err(|misfit| misfit.error)
+        });
+        let fits = fits.collect::<Result<_>>()?;
         let providers: Vec<Provider> = first.iter().map(Session::provider).collect();
         let mut passed_over: Vec<String> = first.iter().flat_map(|session| session.passed_over().to_vec()).collect();
         passed_over.dedup();
@@ -32,12 +39,17 @@ impl Sessions {
         let count = if gpu { GPU_SETS.min(threads) } else { threads }.max(1);
         let mut sets: Vec<_> = (0..count).map(|_| Mutex::new(None)).collect();
         sets[0] = Mutex::new(Some(first));
-        Ok(Self { models, providers, passed_over, fixed_images, sets })
+        Ok(Self { models, fits, providers, passed_over, fixed_images, sets })
     }
 
     /// How many sets there are.
     pub fn count(&self) -> usize {
         self.sets.len()
+    }
+
+    /// What is known of each model.
+    pub fn fits(&self) -> &[Fit] {
+        &self.fits
     }
 
     /// Where each model computes.
@@ -66,7 +78,7 @@ impl Sessions {
         let set = match &mut *set {
             Some(set) => set,
             none => {
-                let open = |(path, &provider): (&PathBuf, &Provider)| Session::open_on(path, 1, &[provider]);
+                let open = |(model, &provider): (&ModelFile, &Provider)| model.open(&[provider]);
                 let opened = self.models.iter().zip(&self.providers).map(open);
                 none.insert(opened.collect::<Result<Vec<_>>>()?)
             }

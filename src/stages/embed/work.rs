@@ -3,22 +3,23 @@
 //! A job is handed out when fewer than `IN_FLIGHT` a worker are unwritten, so memory does not depend on the shard.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
-use crate::io::download;
 use crate::io::images::{self, ImageFile};
 use crate::io::vectors::VectorWriter;
+use crate::io::{download, model, secret};
 use crate::stages::catalog::Model;
+use crate::stages::embed::fit::ModelFile;
 use crate::stages::embed::sessions::Sessions;
 use crate::stages::embed::worker::{Embedded, Worker};
 use crate::stages::embed::{Common, EmbedderSpec, Spec};
 use crate::stages::pool::kept_ids;
 use crate::stages::task::Task;
-use crate::types::ImageId;
+use crate::types::{ImageId, Reason};
 
 /// Jobs a worker that are read and not yet written.
 const IN_FLIGHT: usize = 4;
@@ -38,12 +39,18 @@ pub fn run(spec: &Spec, common: &Common, task: &mut Task) -> Result<()> {
     task.outcome.rows_in = jobs.kept.len() as u64;
     task.outcome.shard = spec.images.shard;
     let mut writers: Vec<Option<VectorWriter>> = common.embedders.iter().map(|_| None).collect();
-    let sessions = Sessions::open(models, &common.providers, task.threads)?;
+    let sessions = Sessions::open(models, &common.providers, common.batch_images, task.threads)?;
     let names: Vec<&str> = sessions.providers().iter().map(|provider| provider.name()).collect();
     task.outcome.facts.insert("providers".into(), names.join(", ").into());
     task.outcome.warnings.extend(sessions.passed_over().iter().map(|reason| format!("not used: {reason}")));
     let worker = |number| Worker::new(number, &sessions, common);
-    flow(jobs, task.threads, &worker, &mut |embedded| write(&embedded, &mut writers, common, task))?;
+    let mut failure = None;
+    flow(jobs, task.threads, &worker, &mut |embedded| {
+        write(&embedded, &mut writers, common, task)?;
+        failure = failure.take().or(embedded.failure);
+        Ok(())
+    })?;
+    judge(failure.as_deref(), task)?;
     for (writer, embedder) in writers.into_iter().zip(&common.embedders) {
         if let Some(writer) = writer {
             task.publish(writer.finish()?, &embedder.name, spec.images.shard)?;
@@ -149,7 +156,6 @@ fn write(embedded: &Embedded, writers: &mut [Option<VectorWriter>], common: &Com
     }
     for ((writer, embedder), vectors) in writers.iter_mut().zip(&common.embedders).zip(&embedded.vectors) {
         if writer.is_none() {
-            check_dims(&embedder.name, embedder.dims, vectors.len() / images)?;
             *writer = Some(task.vectors(&embedder.name, vectors.len() / images)?);
         }
         if let Some(writer) = writer {
@@ -159,14 +165,28 @@ fn write(embedded: &Embedded, writers: &mut [Option<VectorWriter>], common: &Com
     Ok(())
 }
 
-fn check_dims(name: &str, dims: Option<u32>, got: usize) -> Result<()> {
-    match dims {
-        Some(dims) if dims as usize != got => {
-            let fact = format!("embedder {name:?}: the model gives vectors of {got} values, not {dims}");
-            Err(Error::usage(fact, "choose the preset of this model, or set the embedder's `dims` or `output`"))
-        }
-        _ => Ok(()),
+/// Share of the images of a shard on which a model may fail without a warning.
+const FAILURES: f64 = 0.01;
+
+/// Looks at how often models failed; `failure` is what the first of them said.
+#[expect(clippy::cast_precision_loss, reason = "a share")]
+fn judge(failure: Option<&str>, task: &mut Task) -> Result<()> {
+    let Some(failure) = failure else { return Ok(()) };
+    let count = |reasons: &[Reason]| reasons.iter().filter_map(|reason| task.outcome.drops.get(reason)).sum::<u64>();
+    let failed = count(&[Reason::ModelFailed]);
+    let asked = task.outcome.rows_out + failed + count(&[Reason::NanVector, Reason::ZeroVector]);
+    if failed == asked && asked > 1 {
+        return Err(Error::usage(
+            format!("the model fails on every one of the {asked} images of the shard: {failure}"),
+            "lvd check FILE shows the model pictures of its own; look at the export (docs/models.md)",
+        ));
     }
+    if failed as f64 > FAILURES * asked as f64 {
+        let fact =
+            format!("the model fails on {failed} of {asked} images of a shard, which are dropped as model_failed");
+        task.outcome.warnings.insert(format!("{fact}; the first: {failure}"));
+    }
+    Ok(())
 }
 
 fn stopped() -> Error {
@@ -174,17 +194,33 @@ fn stopped() -> Error {
 }
 
 /// The files of the embedders' models, in their order.
-pub fn model_files(common: &Common, task: &Task) -> Result<Vec<PathBuf>> {
+pub fn model_files(common: &Common, task: &Task) -> Result<Vec<ModelFile>> {
     common.embedders.iter().map(|embedder| model_file(embedder, task)).collect()
 }
 
-fn model_file(embedder: &EmbedderSpec, task: &Task) -> Result<PathBuf> {
-    let known = task.catalog.embedders.get(&embedder.name);
-    let known = known
-        .ok_or_else(|| Error::usage(format!("embedder {:?} is gone from the file", embedder.name), "run again"))?;
-    match &known.model {
-        Model::File(path) => Ok(path.clone()),
-        Model::Url { url, sha256 } => download::by_hash(url, sha256, &task.shared_folder("_models")),
+fn model_file(spec: &EmbedderSpec, task: &Task) -> Result<ModelFile> {
+    let known = task.catalog.embedders.get(&spec.name);
+    let known =
+        known.ok_or_else(|| Error::usage(format!("embedder {:?} is gone from the file", spec.name), "run again"))?;
+    let path = match &known.model {
+        Model::File(path) => path.clone(),
+        Model::Url { url, sha256 } => downloaded(url, sha256, &task.shared_folder(MODELS))?,
+    };
+    Ok(ModelFile { path, spec: spec.clone(), normalised: known.normalised })
+}
+
+/// The folder below the work folder for models that are downloaded.
+pub const MODELS: &str = "_models";
+
+/// The model at a URL, in `folder`.
+pub fn downloaded(url: &str, sha256: &str, folder: &Path) -> Result<PathBuf> {
+    let path = download::by_hash(url, sha256, folder)?;
+    match model::external(&path)?.first() {
+        Some(weights) => Err(Error::usage(
+            format!("{}: its weights are in a second file, {weights:?}, and a `url` brings one", secret::shown(url)),
+            "download both files into one folder, and name the ONNX file by `model`",
+        )),
+        None => Ok(path),
     }
 }
 
@@ -225,18 +261,5 @@ impl Iterator for Jobs {
                 None => return (!job.is_empty()).then_some(Ok(job)),
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn vectors_of_another_length_are_refused() {
-        assert!(check_dims("copy", Some(512), 512).is_ok());
-        assert!(check_dims("copy", None, 7).is_ok());
-        let error = check_dims("copy", Some(512), 384).err().map(|e| e.to_string()).unwrap_or_default();
-        assert!(error.contains("\"copy\"") && error.contains("384") && error.contains("512"), "{error}");
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! An image is decoded once, made ready for every model, and put through them a batch at a time, all on the calling thread.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::io::images::ImageFile;
+use crate::native::onnx::{Session, is_of_the_machine};
 use crate::ops::dot;
 use crate::ops::preprocess::preprocess;
 use crate::stages::embed::Common;
@@ -21,6 +22,10 @@ pub struct Embedded {
     pub vectors: Vec<Vec<f32>>,
     /// The images that got none.
     pub drops: Vec<Reason>,
+    /// Why each image of `ids` is to be dropped, while the job lasts.
+    faults: Vec<Option<Reason>>,
+    /// What the first model that failed said, and of which image.
+    pub failure: Option<String>,
 }
 
 /// Room for a batch of pixels for each model, and the sessions to put them through.
@@ -36,7 +41,7 @@ impl<'a> Worker<'a> {
     /// Worker `number` of those that share `sessions`.
     pub fn new(number: usize, sessions: &'a Sessions, common: &'a Common) -> Self {
         let batch = common.batch_images.max(sessions.fixed_images().unwrap_or(1));
-        let pixels = common.embedders.iter().map(|e| vec![0.0; batch * e.preprocess.values()]).collect();
+        let pixels = sessions.fits().iter().map(|fit| vec![0.0; batch * fit.preprocess.values()]).collect();
         Self { number, sessions, common, pixels, batch }
     }
 
@@ -47,10 +52,10 @@ impl<'a> Worker<'a> {
         for file in files {
             match self.common.decode(&file.bytes) {
                 Ok(picture) => {
-                    for (pixels, embedder) in self.pixels.iter_mut().zip(&self.common.embedders) {
-                        let values = embedder.preprocess.values();
+                    for (pixels, fit) in self.pixels.iter_mut().zip(self.sessions.fits()) {
+                        let values = fit.preprocess.values();
                         let room = &mut pixels[filled * values..(filled + 1) * values];
-                        preprocess(picture.width, picture.height, &picture.rgb, &embedder.preprocess, room);
+                        preprocess(picture.width, picture.height, &picture.rgb, &fit.preprocess, room);
                     }
                     done.ids.push(file.id);
                     done.sha256.push(file.sha256);
@@ -73,16 +78,57 @@ impl<'a> Worker<'a> {
     /// Runs every model on the first `images` images of the batch.
     fn infer(&mut self, images: usize, done: &mut Embedded) -> Result<()> {
         let run = if self.sessions.wants_full_batches() { self.batch } else { images };
+        let first = done.faults.len();
+        done.faults.resize(first + images, None);
         self.sessions.with(self.number, |sessions| {
             for (index, session) in sessions.iter_mut().enumerate() {
-                let embedder = &self.common.embedders[index];
-                let side = embedder.preprocess.crop as usize;
-                let pixels = &self.pixels[index][..run * embedder.preprocess.values()];
-                let vectors = session.run(pixels, [run, 3, side, side], embedder.output.as_deref())?;
-                done.vectors[index].extend(&vectors.values[..images * vectors.dimension]);
+                let (embedder, fit) = (&self.common.embedders[index], &self.sessions.fits()[index]);
+                let (values, side) = (fit.preprocess.values(), fit.preprocess.crop as usize);
+                let mut ask = |pixels: &[f32]| {
+                    let shape = [pixels.len() / values, 3, side, side];
+                    answer(session, pixels, shape, embedder.output.as_deref(), fit.dimension)
+                };
+                let vectors = &mut done.vectors[index];
+                let pixels = &self.pixels[index][..run * values];
+                match ask(pixels)? {
+                    Ok(batch) => vectors.extend(&batch[..images * fit.dimension]),
+                    // One image is to blame, as a rule: the others go on without it.
+                    Err(_) => {
+                        for (row, pixels) in pixels.chunks_exact(values).take(images).enumerate() {
+                            let full = if self.sessions.wants_full_batches() { run } else { 1 };
+                            match ask(&pixels.repeat(full))? {
+                                Ok(batch) => vectors.extend(&batch[..fit.dimension]),
+                                Err(message) => {
+                                    vectors.extend(std::iter::repeat_n(0.0, fit.dimension));
+                                    done.faults[first + row] = Some(Reason::ModelFailed);
+                                    let id = done.ids[first + row].0;
+                                    done.failure
+                                        .get_or_insert(format!("embedder {:?}, image {id}: {message}", embedder.name));
+                                }
+                            }
+                        }
+                    }
+                }
             }
             Ok(())
         })
+    }
+}
+
+/// The vectors of a batch, or why the model has none for these pictures; an error where the pictures are not to blame.
+fn answer(
+    session: &mut Session,
+    pixels: &[f32],
+    shape: [usize; 4],
+    output: Option<&str>,
+    dimension: usize,
+) -> Result<std::result::Result<Vec<f32>, String>> {
+    match session.run(pixels, shape, output) {
+        Ok(vectors) if vectors.dimension == dimension => Ok(Ok(vectors.values)),
+        Ok(vectors) => Ok(Err(format!("a vector of {} numbers instead of {dimension}", vectors.dimension))),
+        Err(error) if is_of_the_machine(&error) => Err(error),
+        Err(Error::Native { message, .. }) => Ok(Err(message)),
+        Err(error) => Ok(Err(error.to_string())),
     }
 }
 
@@ -91,8 +137,11 @@ impl Embedded {
     fn keep_usable(&mut self) {
         let n = self.ids.len();
         let vectors = &mut self.vectors;
-        let faults: Vec<Option<Reason>> =
-            (0..n).map(|row| vectors.iter_mut().find_map(|all| normalise_row(all, n, row))).collect();
+        let mut faults = std::mem::take(&mut self.faults);
+        faults.resize(n, None);
+        for (row, fault) in faults.iter_mut().enumerate().filter(|(_, fault)| fault.is_none()) {
+            *fault = vectors.iter_mut().find_map(|all| normalise_row(all, n, row));
+        }
         if faults.iter().all(Option::is_none) {
             return;
         }
@@ -130,6 +179,7 @@ mod tests {
             sha256: ["a", "b", "c", "d"].map(str::to_owned).into(),
             vectors: vec![vec![3.0, 4.0, 0.0, 0.0, 1.0, 0.0, 0.0, 2.0], vec![-2.0, 1.0, f32::NAN, 4.0]],
             drops: vec![Reason::Broken],
+            ..Embedded::default()
         };
         done.keep_usable();
         assert_eq!(done.ids, [ImageId::new(1, 0, 0), ImageId::new(1, 0, 3)]);

@@ -172,12 +172,7 @@ impl Stage for Ingest {
     fn check(&mut self, scope: &mut Scope) {
         for name in self.sources.clone().unwrap_or_default() {
             if !scope.catalog.sources.contains_key(&name) {
-                let known: Vec<_> = scope.catalog.sources.keys().cloned().collect();
-                scope.fault(
-                    "sources",
-                    format!("there is no source {name:?}"),
-                    format!("sources are: {}", known.join(", ")),
-                );
+                scope.unknown_source("sources", &name);
             }
         }
         let rows = self.shard_rows;
