@@ -8,6 +8,7 @@ mod bench;
 mod calibrate;
 mod doctor;
 mod estimate;
+mod evidence;
 mod example;
 mod forecast;
 mod plan;
@@ -35,7 +36,7 @@ use crate::pipeline::check::{self, Pipeline};
 use crate::pipeline::engine::Engine;
 use crate::pipeline::engine::slurm::Slurm;
 use crate::pipeline::reference;
-use crate::pipeline::runner;
+use crate::pipeline::runner::{self, Event};
 use crate::stages::StageKind;
 
 /// What ends a command early.
@@ -216,7 +217,14 @@ fn run_steps(pipeline: &Pipeline, steps: &[usize], run: &RunArgs) -> Result<(), 
         engine,
         wait: std::env::var_os("SLURM_RESTART_COUNT").is_some(),
         replace: run.replace,
-        tell: &|event| progress.tell(&event),
+        tell: &|event| {
+            progress.tell(&event);
+            if let Event::StepEnds(summary, true) = event
+                && let Some(warning) = evidence::missing(pipeline, summary)
+            {
+                progress.tell(&Event::Warning(warning));
+            }
+        },
     };
     let result = runner::run(pipeline, steps, &options);
     progress.clear();
