@@ -87,6 +87,13 @@ fn the_numbers_add_up_and_do_not_depend_on_threads() {
         assert!((number(row, "recall") - number(lowest, "recall")).abs() < 1e-12);
     }
 
+    // A lower threshold drops more.
+    let drops: Vec<f64> = thresholds.iter().map(|row| number(row, "drops")).collect();
+    assert!(
+        drops.is_sorted_by(|a, b| a >= b) && drops[0] > 0.9 * references && drops[100] < 0.1 * references,
+        "{drops:?}"
+    );
+
     // The tables say the same, and name the pairs.
     assert_eq!(rows(&one.join("thresholds.parquet")).len(), 101);
     let table = rows(&one.join("copies.parquet"));
@@ -190,4 +197,57 @@ fn the_table_marks_the_step_and_names_what_comes_next() {
     let survivors = serde_json::from_slice::<Value>(&summary).expect("JSON")["rows_out"].as_u64().expect("a number");
     let first = table.lines().next().expect("a line");
     assert!(first.contains(&format!("with {survivors} images")), "{survivors}: {first}");
+}
+
+#[test]
+fn copies_are_compared_with_what_the_step_compares() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let work = folder.path().join("work");
+    let set = ["--set", "dedup.sources=[\"web\"]"];
+    run(&strs(&on_example("run", &work, &[&["--to", "dedup"], &set[..]].concat())));
+    let count = |step: &str, key: &str| {
+        let summary = std::fs::read(work.join(step).join("summary.json")).expect("a summary");
+        serde_json::from_slice::<Value>(&summary).expect("JSON")["counters"][key].as_f64().expect("a count")
+    };
+    let apart = count("dedup", "not_compared");
+    let found = calibrated(&work, "4", &set);
+    let all = number(&calibrated(&work, "4", &[]), "references");
+    assert!(apart > 50.0 && (number(&found, "references") + apart - all).abs() < 0.5, "{apart} of {all}");
+
+    // Copies of reference images are compared with the pool.
+    let args = ["clean", "--images", "4", "--json", "--quiet"];
+    let clean: Value =
+        serde_json::from_str(&run(&strs(&on_example("calibrate", &work, &[&args[..], &set].concat())))).expect("JSON");
+    let dropped = count("dedup", "components");
+    assert!(number(&clean, "references") < all && dropped > 0.0, "{clean}");
+    let ids: HashSet<String> =
+        rows(&work.join("_calibrate/clean/copies.parquet")).iter().map(|row| cell(row, "id").to_owned()).collect();
+    let held: HashSet<String> = common::table(&work.join("ingest"))
+        .iter()
+        .filter(|row| cell(row, "source") == "holdout")
+        .map(|row| cell(row, "id").to_owned())
+        .collect();
+    assert!(ids.len() == 4 && ids.is_subset(&held), "{ids:?}");
+}
+
+#[test]
+fn a_step_that_drops_much_asks_for_a_calibration() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let work = folder.path().join("work");
+    let says = |threshold: &str| {
+        let set = format!("dedup.threshold={threshold}");
+        let low = ["--to", "dedup", "--set", "dedup.edge_floor=0.3", "--set", &set];
+        let output = output(&strs(&on_example("run", &work, &low)));
+        assert!(output.status.success());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let low = says("0.4");
+    assert!(low.contains("no calibration backs the threshold of 0.4: lvd calibrate"), "{low}");
+    assert!(low.contains("components hold more than 20 images"), "{low}");
+    assert!(low.contains("linked to the one that stays by a chain alone"), "{low}");
+    run(&strs(&on_example("calibrate", &work, &["dedup", "--images", "8"])));
+    let lower = says("0.39");
+    assert!(lower.contains("the calibration gives the threshold of 0.39 a precision of 0."), "{lower}");
+    let backed = says("0.8");
+    assert!(!backed.contains("calibration"), "{backed}");
 }

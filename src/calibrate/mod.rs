@@ -1,7 +1,7 @@
 //! Calibrate: evidence for a dedup threshold, on the user's own images and with the user's own encoder.
 //!
-//! A sample of the pool is edited as people edit pictures, embedded as the embed stage would, and each copy is compared with the
-//! whole pool. Only its own original is a right answer. What nobody knows is kept apart: where two originals look so alike that
+//! A sample of the pool, or of the step's reference images, is edited as people edit pictures, embedded as the embed stage would, and each
+//! copy is compared with all images of the pool that the step compares. Only its own original is a right answer. What nobody knows is kept apart: where two originals look so alike that
 //! they may be copies of each other, a copy of one that finds the other is *undecided*, neither right nor wrong.
 //!
 //! Memory: for each sampled image a vector of each edit and two more in fp32 (twice while they are gathered), 17 KiB of small pictures, and about 100 bytes a
@@ -10,6 +10,7 @@
 
 mod alike;
 mod copies;
+mod drops;
 mod outcome;
 mod pairs;
 mod pictures;
@@ -17,6 +18,7 @@ mod sample;
 mod score;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 pub use alike::AlikeRow;
 pub use outcome::{Calibration, CopyRow, EditRow, Suggestion, ThresholdRow};
@@ -28,10 +30,11 @@ use crate::error::{Error, Result};
 use crate::io::vectors::Vectors;
 use crate::io::work_folder::WorkFolder;
 use crate::ops::dot::dot;
-use crate::stages::catalog::{Catalog, Role};
+use crate::ops::whiten::Whitening;
+use crate::stages::catalog::Catalog;
 use crate::stages::dedup::{self, Dedup};
 use crate::stages::known::Table;
-use crate::stages::pool::{self, VectorShard};
+use crate::stages::pool::VectorShard;
 use crate::stages::task::{Place, Task};
 
 /// Cosine of a stored vector and one that the model gives now, below which they are not of the same model.
@@ -75,10 +78,15 @@ pub enum Event {
     Ends,
 }
 
-/// The shards that the step would search, and where the images lie.
+/// What the step would search, and where the images lie.
 struct Pool<'a> {
+    /// The images of the pool that the step compares.
     shards: Vec<VectorShard>,
+    /// Those of which copies are looked for: the same, or the reference sources.
+    originals: Vec<VectorShard>,
     images: &'a Table,
+    /// Fitted on what the step fits it on.
+    whitening: Option<Arc<Whitening>>,
 }
 
 impl Inputs<'_> {
@@ -87,14 +95,20 @@ impl Inputs<'_> {
         self.tables.get(name).ok_or_else(|| Error::usage(format!("table {name:?} is not there"), hint))
     }
 
-    fn pool(&self) -> Result<Pool<'_>> {
-        let vectors = self.table(self.dedup.vectors.name())?;
-        let selection = match self.dedup.pool.name() {
-            "" => None,
-            name => Some(self.table(name)?),
-        };
-        let shards = pool::shards(vectors, selection, |shard| self.catalog.role_of(shard) == Some(Role::Pool));
-        Ok(Pool { shards, images: self.table(self.dedup.images.name())? })
+    /// As the step itself would take it together.
+    fn pool(&self, task: &Task) -> Result<Pool<'_>> {
+        let shards = self.dedup.shards(self.catalog, self.tables)?;
+        let fit = || dedup::fit_whitening(&shards, self.catalog.seed, task);
+        let whitening = self.dedup.whiten.then(fit).transpose()?;
+        let mut pool = [shards.fresh, shards.old].concat();
+        pool.sort_by_key(VectorShard::shard);
+        let originals = if self.is_relative() { shards.references } else { pool.clone() };
+        Ok(Pool { shards: pool, originals, images: self.table(self.dedup.images.name())?, whitening })
+    }
+
+    /// Whether the step looks for copies of reference images.
+    fn is_relative(&self) -> bool {
+        !self.dedup.references.is_empty()
     }
 
     /// The threshold of the step, left out or not.
@@ -107,27 +121,30 @@ impl Inputs<'_> {
 /// Draws, edits, embeds, compares and counts. The same pool, settings and seed give the same numbers on any number of threads.
 pub fn run(inputs: &Inputs, settings: &Settings, tell: &(dyn Fn(Event) + Sync)) -> Result<Calibration> {
     check(settings)?;
-    let mut pool = inputs.pool()?;
     // It reads parts by the names in manifests, and publishes nothing.
     let unused = || inputs.work.root().to_path_buf();
     let (work, copies) = (inputs.work.clone(), unused());
     let place = Place { work, copies, step: inputs.step.into(), number: 0, aside: unused(), checkpoint: unused() };
     let task = Task::new(inputs.catalog, place, inputs.threads, &|_| ());
-    let sample = Sample::draw(&pool.shards, settings.images, inputs.catalog.seed, &task)?;
-    let mut originals = sample.vectors(&pool.shards, &task)?;
+    let mut pool = inputs.pool(&task)?;
+    let sample = Sample::draw(&pool.originals, settings.images, inputs.catalog.seed, &task)?;
+    let mut originals = sample.vectors(&pool.originals, &task)?;
     let mut copies = copies::embed(inputs, &pool, &sample, originals.dimension, tell)?;
     same_model(&originals, &copies.again)?;
-    if inputs.dedup.whiten {
-        let whitening = dedup::fit_whitening(&pool.shards, inputs.catalog.seed, &task)?;
+    if let Some(whitening) = pool.whitening.take() {
         whitening.apply(&mut originals.values);
         whitening.apply(&mut copies.values);
         pool.shards = pool.shards.iter().map(|shard| shard.whitened(Some(&whitening))).collect();
     }
     let alike = alike::find(inputs, &pool, &sample, &originals, &task, tell)?;
+    // Normalised scores are no cosines that a step could link by.
+    let step = (inputs.threshold(), inputs.is_relative());
+    let count = || drops::count(&pool, (&sample, &originals), step, &task, tell);
+    let drops = (!settings.normalise).then(count).transpose()?;
     let question = Question { sample: &sample, originals: &originals, copies: &copies, alike: &alike };
     let rules = Rules { threshold: inputs.threshold(), seed: inputs.catalog.seed, normalise: settings.normalise };
     let scored = score::score(&question, &rules, &pool.shards, &task, tell)?;
-    Ok(outcome::sum_up(inputs, settings, &question, &scored))
+    Ok(outcome::sum_up(inputs, settings, &question, &scored, drops.as_ref()))
 }
 
 /// Finds what is wrong with the settings.

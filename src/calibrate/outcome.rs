@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::calibrate::alike::AlikeRow;
+use crate::calibrate::drops::Drops;
 use crate::calibrate::score::{Normalised, Question, Scored, hundredths};
 use crate::calibrate::{Inputs, Settings};
 use crate::error::Result;
@@ -15,8 +16,8 @@ use crate::ops::ranking::{Curve, Found, Tally};
 use crate::table;
 use crate::types::ImageId;
 
-/// The precisions for which a threshold is suggested.
-const WANTED: [f64; 2] = [0.9, 0.99];
+/// The precisions for which thresholds are shown; the first is the one to go by.
+const WANTED: [f64; 2] = [0.99, 0.9];
 
 table! {
     /// What a threshold finds: pairs of an edited copy and an image of the pool whose score is at or over it.
@@ -35,6 +36,8 @@ table! {
         pub wrong: u64,
         /// Pairs of a copy and an image that looks like its original, or like what a collage is pasted on.
         pub undecided: u64,
+        /// Images of the pool that the step would drop, about; null for normalised scores.
+        pub drops: Option<u64>,
     }
 }
 
@@ -77,10 +80,20 @@ table! {
 pub struct Suggestion {
     /// The precision asked for.
     pub precision: f64,
+    /// Images of the pool that would go at the threshold to go by, about.
+    pub drops: Option<u64>,
     /// With undecided pairs left out: threshold and recall.
     pub lowest: Option<(f64, f64)>,
     /// Were all undecided pairs wrong.
     pub cautious: Option<(f64, f64)>,
+}
+
+impl Suggestion {
+    /// The threshold to go by: the cautious one, or the lowest where there is none.
+    #[must_use]
+    pub fn threshold(&self) -> Option<f64> {
+        self.cautious.or(self.lowest).map(|(threshold, _)| threshold)
+    }
 }
 
 /// The evidence for a threshold.
@@ -90,10 +103,12 @@ pub struct Calibration {
     pub step: String,
     /// The vectors it compares.
     pub vectors: String,
+    /// Whether it whitens them.
+    pub whiten: bool,
     /// Its threshold.
     pub threshold: f64,
     /// The threshold of the recall by edit: the step's; of normalised scores, which the step knows nothing of, the one suggested
-    /// for a precision of 0.9, if any.
+    /// for a precision of 0.99, if any.
     pub edits_at: Option<f64>,
     /// Images drawn.
     pub images: u64,
@@ -113,14 +128,20 @@ pub struct Calibration {
     pub thresholds: Vec<ThresholdRow>,
     /// By edit.
     pub edits: Vec<EditRow>,
-    /// For 0.9 and 0.99.
+    /// For precisions of 0.99 and 0.9.
     pub suggestions: Vec<Suggestion>,
     /// Every copy.
     pub rows: Vec<CopyRow>,
 }
 
 /// Adds up what was counted.
-pub fn sum_up(inputs: &Inputs, settings: &Settings, question: &Question, scored: &Scored) -> Calibration {
+pub fn sum_up(
+    inputs: &Inputs,
+    settings: &Settings,
+    question: &Question,
+    scored: &Scored,
+    drops: Option<&Drops>,
+) -> Calibration {
     let Scored { right, bounds, wrong, undecided, .. } = scored;
     let all = right.len() as u64;
     let mut none_right: Tally = wrong.clone();
@@ -136,6 +157,7 @@ pub fn sum_up(inputs: &Inputs, settings: &Settings, question: &Question, scored:
             right: found.right,
             wrong: found.wrong,
             undecided: at_least.wrong - found.wrong,
+            drops: drops.map(|drops| drops.at(threshold)),
         }
     };
     let grid: Vec<f32> = hundredths().filter(|&at| settings.normalise || at >= 0.0).collect();
@@ -146,11 +168,9 @@ pub fn sum_up(inputs: &Inputs, settings: &Settings, question: &Question, scored:
     };
     let suggest = |precision| {
         let shown = |found: Option<(f32, f64)>| found.map(|(at, recall)| (decimal(at), recall));
-        Suggestion {
-            precision,
-            lowest: shown(lowest(&curve, precision)),
-            cautious: shown(lowest(&cautious, precision)),
-        }
+        let (lowest, cautious) = (lowest(&curve, precision), lowest(&cautious, precision));
+        let drops = drops.zip(cautious.or(lowest)).map(|(drops, (threshold, _))| drops.at(threshold));
+        Suggestion { precision, drops, lowest: shown(lowest), cautious: shown(cautious) }
     };
     let edits_at = if settings.normalise {
         lowest(&curve, WANTED[0]).map(|(threshold, _)| threshold)
@@ -164,6 +184,7 @@ pub fn sum_up(inputs: &Inputs, settings: &Settings, question: &Question, scored:
     Calibration {
         step: inputs.step.into(),
         vectors: inputs.dedup.vectors.name().into(),
+        whiten: inputs.dedup.whiten,
         threshold: decimal(inputs.threshold()),
         edits_at: edits_at.map(decimal),
         images: question.sample.ids.len() as u64,
@@ -227,6 +248,7 @@ impl Calibration {
                 "right": row.right,
                 "wrong": row.wrong,
                 "undecided": row.undecided,
+                "drops": row.drops,
             })
         };
         let edit = |row: &EditRow| {
@@ -242,10 +264,19 @@ impl Calibration {
         let pair = |found: Option<(f64, f64)>| {
             found.map(|(threshold, recall)| json!({"threshold": threshold, "recall": recall}))
         };
-        let suggestion = |known: &Suggestion| json!({"precision": known.precision, "lowest": pair(known.lowest), "cautious": pair(known.cautious)});
+        let suggestion = |known: &Suggestion| {
+            json!({
+                "precision": known.precision,
+                "lowest": pair(known.lowest),
+                "cautious": pair(known.cautious),
+                "threshold": known.threshold(),
+                "drops": known.drops,
+            })
+        };
         json!({
             "step": self.step,
             "vectors": self.vectors,
+            "whiten": self.whiten,
             "threshold": self.threshold,
             "images": self.images,
             "copies": self.copies,

@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::calibrate::score::Question;
 use crate::io::vectors::Vectors;
 use crate::native::blas;
+use crate::ops::dot;
 use crate::ops::edits::Edit;
 use crate::types::ImageId;
 
@@ -61,6 +62,8 @@ impl Block {
                 let undecided = undecided[made.original - self.originals.start].of(made.edit);
                 for (at, (&id, &similarity)) in ids.iter().zip(row).enumerate() {
                     if id != original {
+                        let exact = || dot::similarity(question.vector(copy), &references[at * d..][..d]);
+                        let similarity = if similarity < dot::WITH_ITSELF { similarity } else { exact() };
                         each(copy, id, similarity, if undecided[at] { Pair::Undecided } else { Pair::Wrong });
                     }
                 }

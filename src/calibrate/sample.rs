@@ -19,6 +19,8 @@ pub struct Sample {
     pub ids: Vec<ImageId>,
     /// For each, the place in `ids` of the image that its collages are pasted on: always another one.
     pub host: Vec<usize>,
+    /// How many images it was drawn from.
+    pub population: u64,
 }
 
 impl Sample {
@@ -26,8 +28,10 @@ impl Sample {
     pub fn draw(shards: &[VectorShard], n: usize, seed: u64, task: &Task) -> Result<Self> {
         let draw = Draw::new(seed, "calibrate");
         let mut lowest: BinaryHeap<(u64, ImageId)> = BinaryHeap::with_capacity(n + 1);
+        let mut population = 0;
         for shard in shards {
             for id in shard.ids(task)? {
+                population += 1;
                 lowest.push((draw.bits(id.0), id));
                 if lowest.len() > n {
                     lowest.pop();
@@ -35,11 +39,11 @@ impl Sample {
             }
         }
         if lowest.len() < 2 {
-            let message = format!("the pool holds {} images with vectors, too few to calibrate", lowest.len());
+            let message = format!("{} images with vectors are too few to calibrate", lowest.len());
             return Err(Error::usage(message, "look at the reports of the steps before"));
         }
         let drawn: Vec<ImageId> = lowest.into_sorted_vec().into_iter().map(|(_, id)| id).collect();
-        Ok(Self::of(&drawn, seed))
+        Ok(Self { population, ..Self::of(&drawn, seed) })
     }
 
     /// A sample of these images, in the order they were drawn.
@@ -54,7 +58,7 @@ impl Sample {
             if host == place { hosts[(first + 1) % hosts.len()] } else { host }
         };
         let host = ids.iter().enumerate().map(host_of).collect();
-        Self { ids, host }
+        Self { ids, host, population: drawn.len() as u64 }
     }
 
     /// The places in `ids` of all hosts.

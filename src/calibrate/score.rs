@@ -12,7 +12,7 @@ use crate::calibrate::pairs::{Block, Pair};
 use crate::calibrate::sample::Sample;
 use crate::error::Result;
 use crate::io::vectors::Vectors;
-use crate::ops::dot::dot;
+use crate::ops::dot::similarity;
 use crate::ops::hash::Draw;
 use crate::ops::ranking::{Bounds, Curve, Tally};
 use crate::ops::top_k::TopK;
@@ -164,7 +164,7 @@ impl Search<'_> {
         let made = self.question.copies.made.iter().zip(offsets).enumerate();
         let right: Vec<f32> = made
             .map(|(copy, (made, offset))| {
-                dot(self.question.vector(copy), self.question.originals.row(made.original)) - offset
+                similarity(self.question.vector(copy), self.question.originals.row(made.original)) - offset
             })
             .collect();
         let bounds = Bounds::new(right.iter().copied().chain(hundredths()).chain([self.rules.threshold]).collect());
@@ -228,7 +228,7 @@ impl Scored {
 }
 
 impl Question<'_> {
-    fn vector(&self, copy: usize) -> &[f32] {
+    pub(super) fn vector(&self, copy: usize) -> &[f32] {
         let d = self.originals.dimension;
         &self.copies.values[copy * d..(copy + 1) * d]
     }
@@ -267,7 +267,7 @@ mod tests {
     use super::*;
     use crate::calibrate::alike::AlikeRow;
     use crate::calibrate::copies::Copy;
-    use crate::ops::dot::normalise;
+    use crate::ops::dot::{dot, normalise};
     use crate::ops::edits::Edit;
 
     fn units(n: usize, d: usize, seed: u64) -> Vec<f32> {
@@ -287,7 +287,7 @@ mod tests {
         // The sample is every 30th image of the pool; the host of each is the one before.
         let places: Vec<usize> = (0..n).map(|place| 30 * place).collect();
         let host = (0..n).map(|place| (place + n - 1) % n).collect();
-        let sample = Sample { ids: places.iter().map(|&row| ids[row]).collect(), host };
+        let sample = Sample { ids: places.iter().map(|&row| ids[row]).collect(), host, population: pool.into() };
         let values = places.iter().flat_map(|&row| base.row(row).to_vec()).collect();
         let originals = Vectors { ids: sample.ids.clone(), values, dimension: d };
         let pair = |place: usize, row: usize| AlikeRow {

@@ -151,10 +151,12 @@ fn text(found: &Calibration) -> String {
                 thousands(row.right),
                 thousands(row.wrong),
                 thousands(row.undecided),
+                row.drops.map_or("-".into(), thousands),
             ]
         })
         .collect();
-    let header = ["", ">threshold", ">recall", ">precision", ">at least", ">pairs", ">right", ">wrong", ">undecided"];
+    let header =
+        ["", ">threshold", ">recall", ">precision", ">at least", ">pairs", ">right", ">wrong", ">undecided", ">drops"];
     text.push_str(&columns(&header, &rows));
     let _ = write!(text, "\nmicro-AP {} (at least {})", share(found.micro_ap), share(found.micro_ap_at_least));
     if let Some(with) = found.normalised {
@@ -163,7 +165,7 @@ fn text(found: &Calibration) -> String {
     text.push_str("\n\n");
     let rows: Vec<Vec<String>> = found.suggestions.iter().map(suggestion).collect();
     text.push_str(&columns(
-        &[">precision", ">lowest threshold", ">recall", ">if all undecided are wrong", ">recall"],
+        &[">precision", ">lowest threshold", ">recall", ">if all undecided are wrong", ">recall", ">drops"],
         &rows,
     ));
     text.push_str(&by_edit(found));
@@ -178,6 +180,7 @@ fn suggestion(known: &Suggestion) -> Vec<String> {
     let mut row = vec![format!(">= {}", known.precision)];
     row.extend(cells(known.lowest));
     row.extend(cells(known.cautious));
+    row.push(known.drops.map_or("-".into(), thousands));
     row
 }
 
@@ -202,7 +205,7 @@ fn by_edit(found: &Calibration) -> String {
     }
     match found.edits_at {
         Some(threshold) => format!("\nRecall by edit at {threshold}\n\n{}", columns(&header, &rows)),
-        None => "\nNo threshold has a precision of 0.9: recall by edit is not shown.\n".into(),
+        None => "\nNo threshold has a precision of 0.99: recall by edit is not shown.\n".into(),
     }
 }
 
@@ -210,10 +213,20 @@ fn where_next(folder: &Path, found: &Calibration, file: &str) -> String {
     let folder = folder.display();
     let mut text =
         format!("\nIn {folder}: thresholds.parquet, edits.parquet, copies.parquet, alike.parquet, summary.json\n");
-    let suggested = found.suggestions.first().and_then(|known| known.lowest).filter(|_| found.normalised.is_none());
-    if let Some((threshold, _)) = suggested {
-        let _ = writeln!(text, "next: lvd plan {file} --set {}.threshold={threshold}", found.step);
-    }
+    let Some(best) = found.suggestions.first().filter(|_| found.normalised.is_none()) else { return text };
+    let _ = match best.threshold() {
+        Some(threshold) => writeln!(text, "next: lvd plan {file} --set {}.threshold={threshold}", found.step),
+        None if found.whiten => writeln!(
+            text,
+            "no threshold has a precision of {}: look at the wrong pairs in copies.parquet, or use an encoder for copies",
+            best.precision
+        ),
+        None => writeln!(
+            text,
+            "no threshold has a precision of {}; next: lvd calibrate {file} {} --set {}.whiten=true",
+            best.precision, found.step, found.step
+        ),
+    };
     text
 }
 

@@ -9,6 +9,7 @@ mod bench;
 mod calibrate;
 mod doctor;
 mod estimate;
+mod evidence;
 mod example;
 mod forecast;
 mod plan;
@@ -42,7 +43,7 @@ use crate::pipeline::engine::Engine;
 use crate::pipeline::engine::slurm::Slurm;
 use crate::pipeline::models;
 use crate::pipeline::reference;
-use crate::pipeline::runner;
+use crate::pipeline::runner::{self, Event};
 use crate::stages::StageKind;
 
 /// The most threads that can be asked for where there are not as many processors. More would be mistyped, and each takes memory.
@@ -253,7 +254,14 @@ fn run_steps(pipeline: &Pipeline, steps: &[usize], run: &RunArgs) -> Result<(), 
         engine,
         wait: std::env::var_os("SLURM_RESTART_COUNT").is_some(),
         replace: run.replace,
-        tell: &|event| progress.tell(&event),
+        tell: &|event| {
+            progress.tell(&event);
+            if let Event::StepEnds(summary, true) = event
+                && let Some(warning) = evidence::missing(pipeline, summary)
+            {
+                progress.tell(&Event::Warning(warning));
+            }
+        },
     };
     let result = signals::heard(
         &[],

@@ -52,6 +52,20 @@ wide! {
     }
 }
 
+/// What the product of a vector with itself is at least, of unit norm but for its numbers being in half precision.
+pub const WITH_ITSELF: f32 = 0.998;
+
+/// The cosine of two such vectors: their product, but 1 for equal ones, and less than 1 for all others.
+#[must_use]
+pub fn similarity(a: &[f32], b: &[f32]) -> f32 {
+    const BELOW_ONE: f32 = 1.0f32.next_down();
+    match dot(a, b) {
+        product if product < WITH_ITSELF => product,
+        _ if a == b => 1.0,
+        product => product.min(BELOW_ONE),
+    }
+}
+
 /// The cosine of two vectors of any norm; 0 when one of them is zero.
 #[must_use]
 pub fn cosine(a: &[f32], b: &[f32]) -> f32 {
@@ -130,6 +144,25 @@ mod tests {
         }
         assert!((cosine(&[2.0, 0.0], &[5.0, 5.0]) - 0.5f32.sqrt()).abs() < 1e-7);
         assert_eq!(cosine(&[0.0], &[1.0]), 0.0);
+    }
+
+    #[test]
+    fn only_equal_vectors_have_a_similarity_of_one() {
+        for length in [2, 20, 64, 384, 512, 3072] {
+            let (mut least, mut most) = (1.0f32, 1.0f32);
+            for seed in 0..200 {
+                let mut one = vector(length, seed);
+                normalise(&mut one);
+                let one = to_f32(&to_f16(&one));
+                (least, most) = (least.min(dot(&one, &one)), most.max(dot(&one, &one)));
+                assert_eq!(similarity(&one, &one), 1.0);
+                let mut other = one.clone();
+                other[0] = to_f32(&[f16::from_f32(one[0] * 1.001)])[0];
+                assert_eq!(similarity(&one, &other) < 1.0, one != other, "{length} {seed}");
+            }
+            assert!(least < 1.0 && most > 1.0 && least > WITH_ITSELF, "{length}: {least} {most}");
+        }
+        assert_eq!(similarity(&[0.6, 0.8], &[0.8, 0.6]), dot(&[0.6, 0.8], &[0.8, 0.6]));
     }
 
     #[test]

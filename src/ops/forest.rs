@@ -2,10 +2,14 @@
 //!
 //! Its pairs over any threshold have the same components as all pairs over that threshold, and it is smaller than the number of nodes.
 
+use std::cmp::Ordering;
+use std::collections::HashMap;
+
 use rayon::prelude::*;
 
 use super::near_pairs::Pair;
 use super::union_find::UnionFind;
+use crate::types::ImageId;
 
 /// For each pair whether it belongs to the forest. Of equal similarities the pair of lower ids comes first. Cost: a sort.
 #[must_use]
@@ -15,11 +19,7 @@ pub fn spanning_forest(pairs: &[Pair]) -> Vec<bool> {
     nodes.dedup();
     let number = |id| u32::try_from(nodes.binary_search(&id).unwrap_or(0)).expect("fewer than 2^32 nodes");
     let mut order: Vec<usize> = (0..pairs.len()).collect();
-    order.par_sort_unstable_by(|&a, &b| {
-        let ends = |pair: &Pair| (pair.id.min(pair.neighbour), pair.id.max(pair.neighbour));
-        let (a, b) = ((&pairs[a], a), (&pairs[b], b));
-        b.0.similarity.total_cmp(&a.0.similarity).then(ends(a.0).cmp(&ends(b.0))).then(a.1.cmp(&b.1))
-    });
+    order.par_sort_unstable_by(|&a, &b| by_similarity(&pairs[a], &pairs[b]).then(a.cmp(&b)));
     let mut trees = UnionFind::new(u32::try_from(nodes.len()).expect("fewer than 2^32 nodes"));
     let mut chosen = vec![false; pairs.len()];
     for index in order {
@@ -32,11 +32,39 @@ pub fn spanning_forest(pairs: &[Pair]) -> Vec<bool> {
     chosen
 }
 
+/// The pairs of the forest, highest similarity first, whatever the order they come in. On one thread, for whoever has other work to share out.
+#[must_use]
+pub fn thinned(mut pairs: Vec<Pair>) -> Vec<Pair> {
+    pairs.sort_unstable_by(by_similarity);
+    let mut numbers: HashMap<ImageId, u32> = HashMap::new();
+    let mut number = |id| {
+        let next = u32::try_from(numbers.len()).expect("fewer than 2^32 nodes");
+        *numbers.entry(id).or_insert(next)
+    };
+    let ends: Vec<(u32, u32)> = pairs.iter().map(|pair| (number(pair.id), number(pair.neighbour))).collect();
+    let mut trees = UnionFind::new(u32::try_from(numbers.len()).expect("fewer than 2^32 nodes"));
+    let mut ends = ends.into_iter();
+    pairs.retain(|_| {
+        ends.next().is_some_and(|(a, b)| {
+            let apart = trees.find(a) != trees.find(b);
+            if apart {
+                trees.union(a, b);
+            }
+            apart
+        })
+    });
+    pairs
+}
+
+fn by_similarity(a: &Pair, b: &Pair) -> Ordering {
+    let ends = |pair: &Pair| (pair.id.min(pair.neighbour), pair.id.max(pair.neighbour));
+    b.similarity.total_cmp(&a.similarity).then_with(|| ends(a).cmp(&ends(b)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ops::hash::Draw;
-    use crate::types::ImageId;
 
     #[test]
     fn the_forest_has_the_components_of_all_pairs_at_every_threshold() {
@@ -62,5 +90,11 @@ mod tests {
             assert_eq!(components(&|i| chosen[i]), components(&|_| true), "{threshold}");
         }
         assert!(chosen.iter().filter(|&&chosen| chosen).count() < 80);
+        let mut expected: Vec<&Pair> =
+            pairs.iter().zip(&chosen).filter(|(_, chosen)| **chosen).map(|(p, _)| p).collect();
+        expected.sort_by(|a, b| by_similarity(a, b));
+        let thin = thinned(pairs.clone());
+        let same = |(a, b): (&Pair, &&Pair)| by_similarity(a, b).is_eq();
+        assert!(thin.len() == expected.len() && thin.iter().zip(&expected).all(same), "{thin:?}");
     }
 }

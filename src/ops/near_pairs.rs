@@ -1,24 +1,27 @@
 //! All pairs of near vectors in cells that know of each other: codes propose, fixed-order products decide, each row keeps its
-//! k nearest.
+//! k nearest, and what finds no room there leaves a spanning forest ([`lost`]).
 //!
 //! What is found does not depend on threads: the k nearest of a row among all that it is compared with are a set with one
 //! answer, whatever the order. A pair of cells is scored once, for both ends. Crowds of equal vectors, and of near copies
 //! ([`clumps`]), are compared with others as one row.
 
 mod clumps;
+mod lost;
 mod rows;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use rayon::prelude::*;
 
 use self::clumps::{Clump, Meeting};
+use self::lost::Losses;
+pub use self::lost::Lost;
 use self::rows::{Sorted, apart, cells, distinct, hang, hang_equals, prepare, union};
-use super::dot::dot;
+use super::dot::{WITH_ITSELF, similarity};
 use super::rotate::Rotation;
 use super::top_k::TopK;
 use crate::native::codes::{Codes, Depth};
@@ -66,9 +69,11 @@ pub struct Block {
     homes: Vec<u32>,
     /// The rows that probe each cell.
     probes: Probes,
-    /// The cosine that each row's neighbours must reach: the floor, or that of its k-th so far; for leaders of clumps far less.
+    /// The product that each row's neighbours must reach: that of the floor; for leaders of clumps far less.
     floors: Vec<f32>,
     tops: Vec<Mutex<TopK>>,
+    /// Where pairs go for which they have no room.
+    lost: Arc<Lost>,
     /// By leader.
     clumps: Vec<Clump>,
     /// Rows that were left out, with the row they are equal to, or its leader.
@@ -173,12 +178,13 @@ enum Seen {
 
 impl Block {
     /// Prepares rows of width `d`, in any number of parts. With a rotation, cells are compared by sketches where these are less work, of
-    /// the turned vectors, which miss one pair in hundreds just at the floor; without, every pair is found.
+    /// the turned vectors, which miss one pair in hundreds just at the floor; without, every pair is found. Blocks that are compared with
+    /// each other share what is `lost`.
     ///
     /// # Panics
     /// When the columns have different lengths.
     #[must_use]
-    pub fn new(parts: &[CellRows], d: usize, near: Near, rotation: Option<&Rotation>) -> Self {
+    pub fn new(parts: &[CellRows], d: usize, near: Near, rotation: Option<&Rotation>, lost: &Arc<Lost>) -> Self {
         let mut rows: Vec<Sorted> = Vec::with_capacity(parts.iter().map(|part| part.ids.len()).sum());
         for part in parts {
             let n = part.ids.len();
@@ -189,7 +195,7 @@ impl Block {
             rows.par_extend((0..n).into_par_iter().map(|row| Sorted::new(part, row, d)));
         }
         rows.par_iter_mut().enumerate().for_each(|(place, row)| row.place = row_number(place));
-        let (mut kept, mut equals) = distinct(rows, d, near.floor);
+        let (mut kept, mut equals) = distinct(rows);
         let mut cells = cells(&kept);
         let (mut halves, mut codes) = prepare(&kept, d, &cells, rotation);
         let fresh: Vec<Range<usize>> = cells.iter().map(|cell| cell.rows.start..cell.fresh).collect();
@@ -208,7 +214,7 @@ impl Block {
         let leads = |row| clumps.binary_search_by_key(&row_number(row), |clump| clump.leader).ok();
         let targets = |row: usize| leads(row).map_or(kept[row].probes, |clump| &unions[clump][..]);
         let probes = Probes::new((0..ordinary).map(targets));
-        let mut floors = vec![near.floor; kept.len()];
+        let mut floors = vec![near.floor.min(WITH_ITSELF); kept.len()];
         for clump in &clumps {
             // A scan takes the lower of two floors: that of the larger clump allows for two such clumps.
             floors[clump.leader as usize] = clumps::reach(near.floor, 2.0 * clump.radius);
@@ -224,6 +230,7 @@ impl Block {
             probes,
             floors,
             tops: kept.iter().map(|_| Mutex::new(TopK::new(near.k))).collect(),
+            lost: Arc::clone(lost),
             clumps,
             equals,
             stars,
@@ -231,8 +238,8 @@ impl Block {
     }
 
     /// Compares the rows of this block with each other. Returns how many products were computed.
-    pub fn within(&mut self) -> u64 {
-        let this = &*self;
+    pub fn within(&self) -> u64 {
+        let this = self;
         let between = |cell: &Cell| {
             let fresh: Vec<u32> = (cell.rows.start..cell.fresh).map(row_number).collect();
             let depth = this.depth(cell, this, cell);
@@ -243,14 +250,12 @@ impl Block {
             own.chain(this.pieces(this.probing(cell.number), this, cell, Seen::ProbingBefore)).collect()
         };
         let pieces: Vec<Vec<Piece>> = self.cells.par_iter().map(between).collect();
-        let products = compare(&pieces);
-        self.raise();
-        products
+        compare(&pieces)
     }
 
     /// Compares the rows of this block with those of another, which holds later cells, or later rows of this one's last.
-    pub fn with(&mut self, other: &mut Self) -> u64 {
-        let (here, there) = (&*self, &*other);
+    pub fn with(&self, other: &Self) -> u64 {
+        let (here, there) = (self, other);
         let forth = here.cells.par_iter().map(|cell| there.pieces(there.probing(cell.number), here, cell, Seen::Never));
         let back = there.cells.par_iter().map(|cell| {
             // A cell that was cut: all its rows are compared.
@@ -261,25 +266,19 @@ impl Block {
             pieces
         });
         let pieces: Vec<Vec<Piece>> = forth.chain(back).collect();
-        let products = compare(&pieces);
-        self.raise();
-        other.raise();
-        products
+        compare(&pieces)
     }
 
     /// Compares rows that probe cells of this block with these cells. They are at home in cells that are held elsewhere, where rows of
     /// this block that probe those come by: of the two ends' ways to meet, the one into the earlier cell counts.
-    pub fn visited(&mut self, visitors: &mut Self) -> u64 {
-        let (here, there) = (&*self, &*visitors);
+    pub fn visited(&self, visitors: &Self) -> u64 {
+        let (here, there) = (self, visitors);
         let pieces: Vec<Vec<Piece>> = here
             .cells
             .par_iter()
             .map(|cell| there.pieces(there.probing(cell.number), here, cell, Seen::ProbingBeforeCell))
             .collect();
-        let products = compare(&pieces);
-        self.raise();
-        visitors.raise();
-        products
+        compare(&pieces)
     }
 
     /// How many distinct vectors there are.
@@ -301,39 +300,25 @@ impl Block {
     }
 
     /// The pairs that rows of this block keep: both ends of a pair may.
-    pub fn into_pairs(mut self) -> impl Iterator<Item = Pair> {
-        let (equals, stars) = (std::mem::take(&mut self.equals), std::mem::take(&mut self.stars));
-        equals.into_iter().chain(stars).chain(self.into_found())
-    }
-
-    /// The same without those between equal vectors, and between members of clumps and their leaders.
-    pub fn into_found(self) -> impl Iterator<Item = Pair> {
-        self.ids.into_iter().zip(self.tops).flat_map(|(id, top)| {
+    pub fn into_pairs(self) -> impl Iterator<Item = Pair> {
+        let found = self.ids.into_iter().zip(self.tops).flat_map(|(id, top)| {
             let top = top.into_inner().unwrap_or_else(PoisonError::into_inner).into_sorted();
             top.into_iter().map(move |near| Pair { id, neighbour: near.id, similarity: near.similarity, star: false })
-        })
-    }
-
-    /// Raises the floors of rows that have k neighbours: later scans let less through. Leaders look for others than themselves.
-    fn raise(&mut self) {
-        let mut leaders = self.clumps.iter().map(|clump| clump.leader as usize).peekable();
-        for (row, (floor, top)) in self.floors.iter_mut().zip(&mut self.tops).enumerate() {
-            if leaders.next_if_eq(&row).is_some() {
-                continue;
-            }
-            if let Some(least) = top.get_mut().unwrap_or_else(PoisonError::into_inner).least() {
-                *floor = floor.max(least);
-            }
-        }
+        });
+        self.equals.into_iter().chain(self.stars).chain(found)
     }
 
     fn vector(&self, row: usize, to: &mut [f32]) {
         self.halves[row * self.d..(row + 1) * self.d].convert_to_f32_slice(to);
     }
 
-    fn offer(&self, row: usize, id: ImageId, similarity: f32) {
+    fn offer(&self, row: usize, id: ImageId, similarity: f32, losses: &mut Losses) {
         let mut top = self.tops[row].lock().unwrap_or_else(PoisonError::into_inner);
-        top.push(Neighbour { similarity, id });
+        let out = top.push(Neighbour { similarity, id });
+        drop(top);
+        if let Some(out) = out {
+            losses.add(self.ids[row], out.id, out.similarity);
+        }
     }
 
     /// The clump that a row leads.
@@ -428,14 +413,15 @@ fn compare(pieces: &[Vec<Piece>]) -> u64 {
 impl Piece<'_> {
     fn compare(&self) -> u64 {
         let mut meetings = Vec::new();
+        let mut losses = Losses::to(&self.queries.lost);
         match &self.rows {
             Rows::Range(rows) => {
-                self.scan(&self.base.codes, (rows.clone(), &self.base.floors), |row| row, &mut meetings);
+                self.scan(&self.base.codes, (rows.clone(), &self.base.floors), |row| row, &mut meetings, &mut losses);
             }
             Rows::Some(rows) => {
                 let floors: Vec<f32> = rows.iter().map(|&row| self.base.floors[row as usize]).collect();
                 let codes = self.base.codes.of_rows(rows);
-                self.scan(&codes, (0..rows.len(), &floors), |row| rows[row] as usize, &mut meetings);
+                self.scan(&codes, (0..rows.len(), &floors), |row| rows[row] as usize, &mut meetings, &mut losses);
             }
         }
         (self.chosen.len() * self.rows.len()) as u64 + clumps::settle(self.queries, self.base, meetings)
@@ -448,6 +434,7 @@ impl Piece<'_> {
         (rows, floors): (Range<usize>, &[f32]),
         number: impl Fn(usize) -> usize,
         meetings: &mut Vec<Meeting>,
+        losses: &mut Losses,
     ) {
         let d = self.queries.d;
         let (mut query, mut row) = (vec![0.0; d], vec![0.0; d]);
@@ -463,10 +450,10 @@ impl Piece<'_> {
                 current = q;
             }
             self.base.vector(r, &mut row);
-            let similarity = dot(&query, &row);
+            let similarity = similarity(&query, &row);
             if similarity >= near.floor {
-                self.queries.offer(q as usize, self.base.ids[r], similarity);
-                self.base.offer(r, self.queries.ids[q as usize], similarity);
+                self.queries.offer(q as usize, self.base.ids[r], similarity, losses);
+                self.base.offer(r, self.queries.ids[q as usize], similarity, losses);
             }
             if similarity < near.clump && self.is_led(q, r) {
                 meetings.push(Meeting { query: q, row: row_number(r), similarity });

@@ -86,6 +86,12 @@ impl Tally {
         self.counts.iter_mut().zip(&other.counts).for_each(|(sum, count)| *sum += count);
     }
 
+    /// Scores that have at least so many bounds at or below them.
+    #[must_use]
+    pub fn at_or_over(&self, bounds: usize) -> u64 {
+        self.counts[bounds..].iter().sum()
+    }
+
     /// Place i: scores at or over bound i.
     fn at_least(&self) -> Vec<u64> {
         let mut sum = 0;

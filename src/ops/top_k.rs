@@ -16,13 +16,15 @@ impl TopK {
         Self { k, best: Vec::new() }
     }
 
-    /// Takes `neighbour` in, if it is among the k best.
-    pub fn push(&mut self, neighbour: Neighbour) {
+    /// Takes `neighbour` in, if it is among the k best. Returns the one for which there is no room, which may be this one.
+    pub fn push(&mut self, neighbour: Neighbour) -> Option<Neighbour> {
         let place = self.best.partition_point(|known| *known < neighbour);
-        if place < self.k {
-            self.best.truncate(self.k - 1);
-            self.best.insert(place, neighbour);
+        if place >= self.k {
+            return Some(neighbour);
         }
+        let out = if self.best.len() == self.k { self.best.pop() } else { None };
+        self.best.insert(place, neighbour);
+        out
     }
 
     /// The similarity of the k-th best; `None` while there are fewer.
@@ -59,12 +61,11 @@ mod tests {
             .collect();
         for k in [1, 5, 64, 400] {
             let mut top = TopK::new(k);
-            for &neighbour in &all {
-                top.push(neighbour);
-            }
+            let mut out: Vec<Neighbour> = all.iter().filter_map(|&neighbour| top.push(neighbour)).collect();
             let mut sorted = all.clone();
             sorted.sort();
-            sorted.truncate(k);
+            out.sort();
+            assert_eq!(out, sorted.split_off(k.min(300)), "nothing is lost unsaid");
             assert_eq!(top.into_sorted(), sorted);
         }
     }

@@ -159,7 +159,11 @@ fn read(
                     .extend(scope.faults.into_iter().map(|fault| source.fault(&fault.key, fault.message, fault.hint)));
                 above.insert(
                     name.clone(),
-                    Above { kind: stage.kind(), tables: tables(settings, &catalog, stage.kind()) },
+                    Above {
+                        kind: stage.kind(),
+                        tables: tables(settings, &catalog, stage.kind()),
+                        compares: stage.compares().map(<[String]>::to_vec),
+                    },
                 );
                 steps.push(Step { name: name.clone(), stage, settings: settings.clone() });
             }

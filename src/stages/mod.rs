@@ -173,6 +173,10 @@ pub trait Stage: Any + Send + Sync {
     fn inputs(&self) -> Vec<String>;
     /// Its phases, in order; known after [`Stage::check`].
     fn phases(&self) -> &[Phase];
+    /// The pool sources that it compares, where it lets others pass as they are; none: all.
+    fn compares(&self) -> Option<&[String]> {
+        None
+    }
     /// The share of rows that may be dropped in costly phases before the step is called failed.
     fn max_failed_share(&self) -> Option<f64> {
         None

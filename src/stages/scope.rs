@@ -41,6 +41,8 @@ pub struct Above {
     pub kind: StageKind,
     /// The embedders of an embed step.
     pub tables: Vec<String>,
+    /// The pool sources that a dedup step compares; none: all.
+    pub compares: Option<Vec<String>>,
 }
 
 /// The surroundings of the step that is being checked.
@@ -152,15 +154,15 @@ impl Scope<'_> {
         }
     }
 
-    /// Checks that every name in `names` is a source with this role.
-    pub fn require_sources(&mut self, names: &[String], role: Role, key: &str) {
+    /// Checks that every name in `names` is a source with one of these roles.
+    pub fn require_sources(&mut self, names: &[String], roles: &[Role], key: &str) {
         for name in names {
             match self.catalog.sources.get(name) {
-                Some(entry) if entry.role == role => {}
+                Some(entry) if roles.contains(&entry.role) => {}
                 Some(entry) => {
-                    let message =
-                        format!("source {name:?} is a {} source, expected {}", entry.role.name(), role.name());
-                    self.fault(key, message, format!("set `role = \"{}\"` in [sources.{name}]", role.name()));
+                    let wanted = roles.iter().map(|role| role.name()).collect::<Vec<_>>().join(" or ");
+                    let message = format!("source {name:?} is a {} source, expected {wanted}", entry.role.name());
+                    self.fault(key, message, format!("set `role = \"{}\"` in [sources.{name}]", roles[0].name()));
                 }
                 None => self.unknown_source(key, name),
             }

@@ -11,9 +11,10 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 use rayon::prelude::*;
 
+use super::lost::Losses;
 use super::{Block, Near, PIECE, row_number};
 use crate::native::codes::Codes;
-use crate::ops::dot::dot;
+use crate::ops::dot::{WITH_ITSELF, similarity};
 use crate::ops::hash::Draw;
 
 /// Rows that are tried as leaders at a time.
@@ -144,7 +145,7 @@ impl Search<'_> {
             self.vector(tried[best] as usize, &mut leader);
             let cosine = |&row: &usize| {
                 self.vector(row, &mut other);
-                Some((row, dot(&leader, &other))).filter(|&(_, similarity)| similarity >= self.near.clump)
+                Some((row, similarity(&leader, &other))).filter(|&(_, similarity)| similarity >= self.near.clump)
             };
             let mut members: Vec<(usize, f32)> = around[best].iter().filter_map(cosine).collect();
             if members.len() < least {
@@ -203,10 +204,11 @@ fn one_sided(of: &Block, others: &Block, met: &[(u32, u32, f32)]) -> u64 {
         |&(_, _, similarity): &(u32, u32, f32)| Nearest { similarity: similarity.max(of.near.floor), row: None };
     let mut nearest: Vec<Nearest> = met.iter().map(start).collect();
     let products = look(of, &clump.members, others, &chosen, &mut nearest);
+    let mut losses = Losses::to(&of.lost);
     for (&other, nearest) in chosen.iter().zip(nearest) {
         if let Some(member) = nearest.row {
-            of.offer(member, others.ids[other as usize], nearest.similarity);
-            others.offer(other as usize, of.ids[member], nearest.similarity);
+            of.offer(member, others.ids[other as usize], nearest.similarity, &mut losses);
+            others.offer(other as usize, of.ids[member], nearest.similarity, &mut losses);
         }
     }
     products
@@ -236,8 +238,9 @@ fn two_sided((a, one): (&Block, &Clump), (b, other): (&Block, &Clump), similarit
         }
     }
     if let Some((x, y)) = pair {
-        a.offer(x, b.ids[y], similarity);
-        b.offer(y, a.ids[x], similarity);
+        let mut losses = Losses::to(&a.lost);
+        a.offer(x, b.ids[y], similarity, &mut losses);
+        b.offer(y, a.ids[x], similarity, &mut losses);
     }
     products
 }
@@ -254,7 +257,7 @@ fn look(of: &Block, members: &Range<usize>, others: &Block, chosen: &[u32], near
         }
         let rows = start..members.end.min(start + step);
         let some: Vec<u32> = open.iter().map(|&place| chosen[place]).collect();
-        let floors: Vec<f32> = open.iter().map(|&place| nearest[place].similarity).collect();
+        let floors: Vec<f32> = open.iter().map(|&place| nearest[place].similarity.min(WITH_ITSELF)).collect();
         let mut current = usize::MAX;
         of.codes.scan_from(&others.codes, (&some, &floors), rows.clone(), &mut |place, row| {
             if current != place {
@@ -262,7 +265,7 @@ fn look(of: &Block, members: &Range<usize>, others: &Block, chosen: &[u32], near
                 current = place;
             }
             of.vector(row, &mut vector);
-            let (similarity, known) = (dot(&query, &vector), &mut nearest[open[place]]);
+            let (similarity, known) = (similarity(&query, &vector), &mut nearest[open[place]]);
             let first = known.row.is_none_or(|known| of.ids[row] < of.ids[known]);
             if similarity.total_cmp(&known.similarity).then(first.cmp(&false)).is_gt() {
                 *known = Nearest { similarity, row: Some(row) };

@@ -7,7 +7,6 @@ use rayon::prelude::*;
 use super::clumps::{self, Clump, Found};
 use super::{Cell, Pair, row_number};
 use crate::native::codes::Codes;
-use crate::ops::dot::dot;
 use crate::ops::rotate::Rotation;
 use crate::types::{CellRows, ImageId};
 
@@ -41,22 +40,17 @@ impl<'a> Sorted<'a> {
 }
 
 /// The rows without those that are equal to an earlier one of their cell, and pairs of these with it. Ordered by cell, settled rows last.
-pub(super) fn distinct(mut rows: Vec<Sorted<'_>>, d: usize, floor: f32) -> (Vec<Sorted<'_>>, Vec<Pair>) {
+pub(super) fn distinct(mut rows: Vec<Sorted<'_>>) -> (Vec<Sorted<'_>>, Vec<Pair>) {
     // Equal vectors side by side, the first of those that are not settled first.
     rows.par_sort_unstable_by_key(|row| (row.cell, row.head, row.settled, row.place));
     let (mut kept, mut equals) = (Vec::with_capacity(rows.len()), Vec::new());
-    let mut vector = vec![0.0; d];
     for same in rows.chunk_by(|a, b| (a.cell, a.head) == (b.cell, b.head)) {
         let first = kept.len();
         for &row in same {
             match kept[first..].iter().find(|earlier: &&Sorted| bits(earlier.vector) == bits(row.vector)) {
                 None => kept.push(row),
                 Some(earlier) => {
-                    row.vector.convert_to_f32_slice(&mut vector);
-                    let similarity = dot(&vector, &vector);
-                    if similarity >= floor {
-                        equals.push(Pair { id: row.id, neighbour: earlier.id, similarity, star: true });
-                    }
+                    equals.push(Pair { id: row.id, neighbour: earlier.id, similarity: 1.0, star: true });
                 }
             }
         }

@@ -69,7 +69,7 @@ fn oracle(rows: &CellRows) -> BTreeSet<(ImageId, ImageId)> {
             let met = rows.cells[a] == rows.cells[b]
                 || probes(a).contains(&rows.cells[b])
                 || probes(b).contains(&rows.cells[a]);
-            let similarity = dot(&vector(a), &vector(b));
+            let similarity = similarity(&vector(a), &vector(b));
             if met && !(rows.settled[a] && rows.settled[b]) && similarity >= NEAR.floor {
                 tops.entry(a).or_default().push((similarity, rows.ids[b]));
             }
@@ -81,6 +81,10 @@ fn oracle(rows: &CellRows) -> BTreeSet<(ImageId, ImageId)> {
         found.extend(top.into_iter().map(|(_, id)| (id.min(rows.ids[row]), id.max(rows.ids[row]))));
     }
     found
+}
+
+fn block(rows: &CellRows) -> Block {
+    Block::new(std::slice::from_ref(rows), D, NEAR, None, &Arc::default())
 }
 
 fn found(blocks: Vec<Block>) -> BTreeSet<(ImageId, ImageId)> {
@@ -97,7 +101,7 @@ fn a_block_finds_the_nearest_of_every_row_among_the_cells_it_meets() {
         let rows = take(&rows(400, cells, seed), |_| true);
         let expected = oracle(&rows);
         assert!(expected.len() > 300, "{} pairs", expected.len());
-        let mut block = Block::new(std::slice::from_ref(&rows), D, NEAR, None);
+        let block = block(&rows);
         block.within();
         assert_eq!(found(vec![block]), expected, "seed {seed}");
     }
@@ -113,7 +117,7 @@ fn two_cells_that_probe_each_other_compare_a_pair_once() {
     rows.settled = vec![false; 200];
     let distinct = take(&rows, |row| row % 9 != 0);
     let expected = oracle(&distinct);
-    let mut block = Block::new(std::slice::from_ref(&distinct), D, NEAR, None);
+    let block = block(&distinct);
     let size = |cell: u32| distinct.cells.iter().filter(|&&home| home == cell).count();
     let probes = |row: usize| distinct.probe_starts[row] < distinct.probe_starts[row + 1];
     let probing = |cell: u32| (0..distinct.ids.len()).filter(|&row| distinct.cells[row] == cell && probes(row)).count();
@@ -139,13 +143,11 @@ fn several_blocks(mut rows: CellRows) {
     // The second cut goes through a cell.
     let halves =
         [take(&rows, |row| row < 100), take(&rows, |row| (100..150).contains(&row)), take(&rows, |row| row >= 150)];
-    let mut blocks: Vec<Block> =
-        halves.iter().map(|rows| Block::new(std::slice::from_ref(rows), D, NEAR, None)).collect();
+    let blocks: Vec<Block> = halves.iter().map(block).collect();
     for i in 0..3 {
-        let (left, right) = blocks.split_at_mut(i + 1);
-        left[i].within();
-        for other in right {
-            left[i].with(other);
+        blocks[i].within();
+        for other in &blocks[i + 1..] {
+            blocks[i].with(other);
         }
     }
     assert_eq!(found(blocks), expected);
@@ -162,14 +164,14 @@ fn groups_of_cells_find_apart_with_their_visitors_what_one_finds() {
         let probes = |row: usize| &rows.probes[rows.probe_starts[row]..rows.probe_starts[row + 1]];
         let home = |row: usize| group.contains(&rows.cells[row]);
         let comes = |row: usize| !home(row) && probes(row).iter().any(|probe| group.contains(probe));
-        let block = |wanted: &dyn Fn(usize) -> bool| Block::new(&[take(&rows, wanted)], D, NEAR, None);
-        let mut held = block(&home);
+        let block = |wanted: &dyn Fn(usize) -> bool| block(&take(&rows, wanted));
+        let held = block(&home);
         held.within();
         let mut found = Vec::new();
         for parity in 0..2 {
-            let mut visitors = block(&|row| comes(row) && row % 2 == parity);
-            held.visited(&mut visitors);
-            found.extend(visitors.into_found());
+            let visitors = block(&|row| comes(row) && row % 2 == parity);
+            held.visited(&visitors);
+            found.extend(visitors.into_pairs());
         }
         found.extend(held.into_pairs());
         for Pair { id, neighbour, similarity, .. } in found {
@@ -198,7 +200,7 @@ fn a_block_of_one_vector_many_times_is_compared_in_no_time() {
         probe_starts: vec![0; n + 1],
         probes: Vec::new(),
     };
-    let mut block = Block::new(&[rows], D, NEAR, None);
+    let block = block(&rows);
     assert_eq!((block.rows(), block.within()), (1, 0));
     assert_eq!(block.into_pairs().filter(|pair| pair.neighbour == ImageId(0)).count(), n - 1);
 }

@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::ops::histogram::Histogram;
 use crate::stages::dedup::links::{self, Numbering};
-use crate::stages::dedup::rank;
 use crate::stages::dedup::{Keep, Linkage, Nodes};
-use crate::stages::known::Table;
+use crate::stages::dedup::{doubts, rank};
+use crate::stages::known::{Part, Table};
+use crate::stages::pool::VectorShard;
 use crate::stages::task::Task;
 use crate::table;
 use crate::types::{ImageId, Reason};
@@ -34,6 +35,9 @@ table! {
 #[derive(Serialize, Deserialize)]
 pub struct Common {
     pub nodes: Nodes,
+    /// Shards of the pool that were not compared, and stay.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub apart: Vec<VectorShard>,
     /// Sizes of the images, or their distances to centroids.
     pub ranked_by: Table,
     pub edges: Table,
@@ -41,6 +45,13 @@ pub struct Common {
     pub threshold: f32,
     pub linkage: Linkage,
     pub keep: Keep,
+    /// Neighbours that a list of the nearest has room for.
+    pub neighbours: usize,
+    /// How the vectors are whitened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whitening: Option<Part>,
+    /// Vectors that are held at a time.
+    pub held_rows: u64,
 }
 
 /// Decides about every pool image.
@@ -50,6 +61,7 @@ pub fn run(common: &Common, task: &mut Task) -> Result<()> {
     let sizes = links::sizes(common, &numbering, &mut links, task)?;
     let ranks = rank::ranks(common, &numbering, |node| sizes.contains_key(&links.find(node)), task)?;
     let gone = links::decide(common, &numbering, &mut links, &ranks, task)?;
+    doubts::look(common, &numbering, &sizes, &gone, task)?;
     let mut histogram = Histogram::powers_of_two(24);
     for &size in sizes.values() {
         histogram.add(f64::from(size));
@@ -97,7 +109,29 @@ pub fn run(common: &Common, task: &mut Task) -> Result<()> {
         let written = writer.finish()?;
         task.publish(written, "", Some(shard))?;
     }
+    stay_apart(common, task)?;
     task.count("dropped_by_chain", chained);
     task.outcome.histograms.insert("dropped_similarity".into(), similarities);
+    Ok(())
+}
+
+/// Lets the images stay that were not compared.
+fn stay_apart(common: &Common, task: &mut Task) -> Result<()> {
+    for shard in &common.apart {
+        let source = task.catalog.source_of(shard.shard()).map_or("?", |(name, _)| name).to_owned();
+        let mut writer = task.rows("groups")?;
+        let ids = shard.ids(task)?;
+        let kept = ids.len() as u64;
+        for id in ids {
+            writer.push(Group { id, component: id, size: 1, representative: None, similarity: None, kept: true })?;
+        }
+        task.outcome.rows_in += kept;
+        task.outcome.rows_out += kept;
+        task.count(&format!("kept: {source}"), kept);
+        task.count("not_compared", kept);
+        (task.progress)(shard.rows_at_most());
+        let written = writer.finish()?;
+        task.publish(written, "", Some(shard.shard()))?;
+    }
     Ok(())
 }

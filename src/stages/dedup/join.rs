@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -13,7 +14,7 @@ use crate::io::row::RowWriter;
 use crate::io::runs::Run;
 use crate::ops::forest::spanning_forest;
 use crate::ops::histogram::Histogram;
-use crate::ops::near_pairs::{Block, Near, Pair};
+use crate::ops::near_pairs::{Block, Lost, Near, Pair};
 use crate::ops::rotate::Rotation;
 use crate::stages::known::Part;
 use crate::stages::task::Task;
@@ -29,7 +30,8 @@ const WINDOWS: usize = 8;
 const VISITING: usize = 1 << 25;
 
 table! {
-    /// A near pair, written once from each end that has the other among its nearest; from the later end once more for each task.
+    /// A near pair, written once from each end that has the other among its nearest; from the later end once more for each task. And pairs for
+    /// which the lists of the nearest have no room, as far as components hang on them.
     pub struct Edge {
         /// The image whose neighbour it is.
         pub id: ImageId,
@@ -73,6 +75,7 @@ struct Looking {
     d: usize,
     near: Near,
     rotation: Option<Rotation>,
+    lost: Arc<Lost>,
 }
 
 /// Joins the regions in `group`.
@@ -85,7 +88,7 @@ pub fn run(group: &Range<u32>, common: &Common, task: &mut Task) -> Result<()> {
     let near = Near { k: common.neighbours, floor: common.floor, clump: common.clump };
     // One cell: every pair is wanted, and none may be missed.
     let rotation = (common.regions.last() > Some(&1)).then(|| Rotation::new(d, ROTATION));
-    let looking = Looking { d, near, rotation };
+    let looking = Looking { d, near, rotation, lost: Arc::default() };
     let mut slices = Vec::new();
     for region in group.clone() {
         slices.extend(cut(&runs, common.cells_of(region), BLOCK_ROWS)?);
@@ -104,12 +107,12 @@ pub fn run(group: &Range<u32>, common: &Common, task: &mut Task) -> Result<()> {
         let (from, mut rows) = (first, 0);
         let mut next = Some(load(&runs, &slices[first]));
         while let Some(parts) = next {
-            let mut block = looking.block(&parts?);
+            let block = looking.block(&parts?);
             rows += slices[first].len();
             first += 1;
             let compare = || -> u64 {
                 let products = block.within();
-                products + held.iter_mut().map(|earlier| earlier.with(&mut block)).sum::<u64>()
+                products + held.iter().map(|earlier| earlier.with(&block)).sum::<u64>()
             };
             let another = slices.get(first).filter(|slice| rows + slice.len() <= common.held_rows);
             let (compared, read) = readers.meanwhile(compare, || another.map(|slice| load(&runs, slice)));
@@ -121,14 +124,15 @@ pub fn run(group: &Range<u32>, common: &Common, task: &mut Task) -> Result<()> {
         let mut others = Others { runs: &runs, d, cells, later: &slices[first..], windows: &windows };
         let mut next = others.next();
         while let Some(other) = next {
-            let mut other = other?.prepare(&looking);
-            let compare = || -> u64 { held.iter_mut().map(|held| other.meet(held)).sum() };
+            let other = other?.prepare(&looking);
+            let compare = || -> u64 { held.iter().map(|held| other.meet(held)).sum() };
             let (compared, read) = readers.meanwhile(compare, || others.next());
             products += compared;
             visitors += other.visitors();
             next = read;
-            // Its equal vectors and its clumps are the affair of the task that holds it.
-            out.write(other.into_block().into_found())?;
+            // What hangs here may hang elsewhere, or not at all, where it is held.
+            out.write(other.into_block().into_pairs())?;
+            out.write(looking.lost.take().into_iter())?;
         }
         for block in held {
             equal += block.left_out();
@@ -136,6 +140,7 @@ pub fn run(group: &Range<u32>, common: &Common, task: &mut Task) -> Result<()> {
             (clumps, in_clumps) = (clumps + some, in_clumps + members);
             out.write(block.into_pairs())?;
         }
+        out.write(looking.lost.take().into_iter())?;
         (task.progress)(rows);
         task.outcome.rows_in += rows;
     }
@@ -201,7 +206,7 @@ impl Other<Vec<CellRows>> {
 }
 
 impl Other<Block> {
-    fn meet(&mut self, held: &mut Block) -> u64 {
+    fn meet(&self, held: &Block) -> u64 {
         match self {
             Self::Later(block) => held.with(block),
             Self::Visitors(block) => held.visited(block),
@@ -321,6 +326,6 @@ fn read(runs: &[Run], slice: &Slice, wanted: impl Fn(&[u32]) -> bool + Sync) -> 
 
 impl Looking {
     fn block(&self, rows: &[CellRows]) -> Block {
-        Block::new(rows, self.d, self.near, self.rotation.as_ref())
+        Block::new(rows, self.d, self.near, self.rotation.as_ref(), &self.lost)
     }
 }

@@ -1,12 +1,15 @@
 //! The images as nodes of a graph, and who of them goes.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 
 use crate::error::{Error, Result};
+use crate::ops::dot::{to_f16, to_f32};
 use crate::ops::union_find::UnionFind;
 use crate::stages::dedup::components::Common;
+use crate::stages::dedup::greedy::{self, Image, Link, Question};
 use crate::stages::dedup::rank::Rank;
-use crate::stages::dedup::{Edge, Linkage};
+use crate::stages::dedup::{Edge, Linkage, whiten};
 use crate::stages::task::Task;
 use crate::types::{ImageId, ShardId};
 
@@ -37,6 +40,12 @@ impl Numbering {
     /// The node of an image that takes part.
     pub fn of(&self, id: ImageId) -> Option<u32> {
         Some(self.bases.get(&id.shard())? + id.row())
+    }
+
+    /// The nodes of a shard.
+    fn of_shard(&self, shard: ShardId) -> Range<u32> {
+        let Some(&base) = self.bases.get(&shard) else { return 0..0 };
+        base..self.shards.range(base + 1..).next().map_or(self.end, |(&next, _)| next)
     }
 
     /// The image of a node.
@@ -87,11 +96,11 @@ pub fn decide(
     numbering: &Numbering,
     links: &mut UnionFind,
     ranks: &HashMap<u32, Rank>,
-    task: &Task,
+    task: &mut Task,
 ) -> Result<HashMap<u32, Gone>> {
     match common.linkage {
         Linkage::Component => decide_by_component(common, numbering, links, ranks, task),
-        Linkage::Representative | Linkage::Earlier => decide_by_links(common, numbering, ranks, task),
+        Linkage::Representative | Linkage::Earlier => decide_by_links(common, numbering, links, ranks, task),
     }
 }
 
@@ -132,100 +141,61 @@ fn decide_by_component(
 fn decide_by_links(
     common: &Common,
     numbering: &Numbering,
+    links: &mut UnionFind,
     ranks: &HashMap<u32, Rank>,
-    task: &Task,
+    task: &mut Task,
 ) -> Result<HashMap<u32, Gone>> {
-    let mut order: Vec<u32> = ranks.keys().copied().collect();
-    order.sort_unstable_by_key(|node| ranks[node]);
-    let places: HashMap<u32, u32> = order.iter().copied().zip(0..).collect();
-    let mut links: Vec<Link> = Vec::new();
-    over_threshold(common, numbering, task, |edge, a, b| {
-        if let (Some(&a), Some(&b)) = (places.get(&a), places.get(&b)) {
-            let hub = edge.star.then_some(b);
-            links.push(Link { lower: a.max(b), higher: a.min(b), similarity: edge.similarity, hub });
+    let mut order: Vec<(u32, Rank, u32)> = ranks.iter().map(|(&node, &rank)| (links.find(node), rank, node)).collect();
+    order.sort_unstable();
+    let image = |&(root, rank, node): &(u32, Rank, u32)| Image { node, root, settled: rank.settled() };
+    let images: Vec<Image> = order.iter().map(image).collect();
+    let places: HashMap<u32, u32> = images.iter().map(|image| image.node).zip(0..).collect();
+    let mut known: Vec<Link> = Vec::new();
+    over_threshold(common, numbering, task, |edge, from, to| {
+        if let (Some(&from), Some(&to)) = (places.get(&from), places.get(&to)) {
+            known.push(Link { from, to, similarity: edge.similarity, star: edge.star });
         }
     })?;
-    let settled = order.iter().take_while(|node| ranks[node].settled()).count();
-    let gone = stand_ins(links, common.threshold, common.linkage == Linkage::Earlier, settled);
-    let node = |place: u32| order[place as usize];
-    Ok(gone.into_iter().map(|(place, gone)| (node(place), Gone { instead: node(gone.instead), ..gone })).collect())
-}
-
-/// A pair over the threshold, by the places of the images in the order of their ranks.
-#[derive(Clone, Copy, Debug)]
-struct Link {
-    lower: u32,
-    higher: u32,
-    similarity: f32,
-    /// The one of the two on which the other hangs, as many may: no links among these were looked for.
-    hub: Option<u32>,
-}
-
-/// Who goes, in whose place, all by places. Those that are `settled`, the first ones, stay. Images that have links to one hub, or to two that are
-/// linked, are linked as well if the angles together are no more than the threshold's: of those that may stand for others, a hub has to know
-/// only the nearest.
-fn stand_ins(mut links: Vec<Link>, threshold: f32, by_any: bool, settled: usize) -> HashMap<u32, Gone> {
-    let angle = |cosine: f32| f64::from(cosine).clamp(-1.0, 1.0).acos();
-    let hubs: HashSet<u32> = links.iter().filter_map(|link| link.hub).collect();
-    // (image, hub, their angle)
-    let mut ties: Vec<(u32, u32, f64)> = hubs.iter().map(|&hub| (hub, hub, 0.0)).collect();
-    for link in &links {
-        let ends = [(link.lower, link.higher), (link.higher, link.lower)].into_iter();
-        ties.extend(ends.filter(|(_, hub)| hubs.contains(hub)).map(|(end, hub)| (end, hub, angle(link.similarity))));
-    }
-    ties.sort_unstable_by(|a, b| (a.0, a.1).cmp(&(b.0, b.1)).then(a.2.total_cmp(&b.2)));
-    links.sort_unstable_by(|a, b| {
-        a.lower.cmp(&b.lower).then(b.similarity.total_cmp(&a.similarity)).then(a.higher.cmp(&b.higher))
-    });
-    let mut images: Vec<u32> = links.iter().map(|link| link.lower).chain(ties.iter().map(|tie| tie.0)).collect();
-    images.sort_unstable();
-    images.dedup();
-    let all_ties = &ties[..];
-    // From a hub to the hubs that it has links to.
-    let roads = |hub: u32| {
-        let from = all_ties.partition_point(|tie| tie.0 < hub);
-        all_ties[from..].iter().take_while(move |tie| tie.0 == hub)
+    let question = Question {
+        images: &images,
+        threshold: common.threshold,
+        neighbours: common.neighbours,
+        by_any: common.linkage == Linkage::Earlier,
+        held_rows: usize::try_from(common.held_rows).unwrap_or(usize::MAX),
     };
-    // The nearest to each hub that counts so far, and its angle.
-    let mut nearest: HashMap<u32, (f64, u32)> = HashMap::new();
-    let mut gone: HashMap<u32, Gone> = HashMap::new();
-    let (mut links, mut ties) = (&links[..], all_ties);
-    for image in images {
-        let (own, later) = links.split_at(links.partition_point(|link| link.lower <= image));
-        let (at_hubs, rest) = ties.split_at(ties.partition_point(|tie| tie.0 <= image));
-        (links, ties) = (later, rest);
-        if image as usize >= settled {
-            let direct = own.iter().find(|link| by_any || !gone.contains_key(&link.higher));
-            let direct = direct.map(|link| Gone { instead: link.higher, similarity: Some(link.similarity) });
-            let known = at_hubs.iter().filter_map(|(_, hub, own)| nearest.get(hub).map(|&(its, at)| (own + its, at)));
-            let by_hub = || {
-                let (angles, instead) = known.min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)))?;
-                (angles <= angle(threshold)).then_some(Gone { instead, similarity: None })
-            };
-            if let Some(goes) = direct.or_else(by_hub) {
-                gone.insert(image, goes);
-            }
+    let mut read = |wanted: &dyn Fn(u32) -> bool, each: &mut dyn FnMut(u32, &[f32])| {
+        read_vectors(common, numbering, wanted, each, task)
+    };
+    let (gone, compared) = greedy::decide(&question, known, &mut read)?;
+    task.count("compared_again", compared);
+    let node = |place: u32| images[place as usize].node;
+    let gone = images.iter().zip(gone).filter_map(|(image, gone)| Some((image.node, gone?)));
+    Ok(gone.map(|(image, gone)| (image, Gone { instead: node(gone.instead), ..gone })).collect())
+}
+
+/// Reads the vectors of some nodes of the pool as the join compared them.
+pub fn read_vectors(
+    common: &Common,
+    numbering: &Numbering,
+    wanted: &dyn Fn(u32) -> bool,
+    each: &mut dyn FnMut(u32, &[f32]),
+    task: &Task,
+) -> Result<()> {
+    let whitening = whiten::read(common.whitening.as_ref(), task)?;
+    for member in &common.nodes.pool {
+        if !numbering.of_shard(member.shard.shard()).any(wanted) {
+            continue;
         }
-        if by_any || !gone.contains_key(&image) {
-            for &(_, hub, angle) in at_hubs {
-                if note(&mut nearest, hub, (angle, image)) {
-                    for (_, other, between) in roads(hub) {
-                        note(&mut nearest, *other, (angle + between, image));
-                    }
+        for block in member.shard.whitened(whitening.as_ref()).blocks(task)? {
+            let block = block?;
+            for (row, &id) in block.ids.iter().enumerate() {
+                if let Some(node) = numbering.of(id).filter(|&node| wanted(node)) {
+                    each(node, &to_f32(&to_f16(block.row(row))));
                 }
             }
         }
     }
-    gone
-}
-
-/// Remembers who is near a hub, if nobody known is as near.
-fn note(nearest: &mut HashMap<u32, (f64, u32)>, hub: u32, (angle, image): (f64, u32)) -> bool {
-    let known = nearest.get(&hub).is_some_and(|known| known.0 <= angle);
-    if !known {
-        nearest.insert(hub, (angle, image));
-    }
-    !known
+    Ok(())
 }
 
 fn each_edge(common: &Common, numbering: &Numbering, task: &Task, mut each: impl FnMut(&Edge, u32, u32)) -> Result<()> {
@@ -248,76 +218,4 @@ fn over_threshold(
             each(edge, a, b);
         }
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ops::hash::Draw;
-
-    /// Hangs `members` on `hub`, by angles in degrees.
-    fn star(hub: u32, members: &[(u32, f32)]) -> Vec<Link> {
-        let link = |&(member, degrees): &(u32, f32)| Link {
-            lower: hub.max(member),
-            higher: hub.min(member),
-            similarity: degrees.to_radians().cos(),
-            hub: Some(hub),
-        };
-        members.iter().map(link).collect()
-    }
-
-    #[test]
-    fn one_of_those_that_hang_on_an_image_stays_whatever_its_rank() {
-        let draw = Draw::new(1, "stars");
-        #[expect(clippy::cast_possible_truncation, reason = "random numbers")]
-        let degrees = |i: u32| 22.0 * draw.unit(u64::from(i)) as f32;
-        for hub in [0, 7, 499] {
-            // Near copies, and vectors that are equal to the hub.
-            let members: Vec<(u32, f32)> = (0..500).filter(|&i| i != hub).map(|i| (i, degrees(i))).collect();
-            let equal: Vec<(u32, f32)> = members.iter().map(|&(i, _)| (i, 0.0)).collect();
-            for (members, by_any) in [(&members, false), (&members, true), (&equal, false), (&equal, true)] {
-                let gone = stand_ins(star(hub, members), 0.7, by_any, 0);
-                assert!((1..500).all(|image| gone.contains_key(&image)) && !gone.contains_key(&0), "{hub} {by_any}");
-                assert!(by_any || gone.values().all(|gone| gone.instead == 0));
-                assert!(gone.iter().all(|(&image, gone)| gone.instead < image));
-                assert_eq!(gone[&9].similarity.is_some(), hub == 0 || (by_any && hub == 7), "{hub} {by_any}");
-            }
-        }
-    }
-
-    #[test]
-    fn what_is_too_far_from_those_that_stay_stays_too() {
-        // All hang on 2; 45.6 degrees are a cosine of 0.7.
-        let links = star(2, &[(0, 20.0), (1, 30.0), (3, 24.0), (4, 40.0)]);
-        let gone = stand_ins(links.clone(), 0.7, false, 0);
-        let mut who: Vec<(u32, u32)> = gone.iter().map(|(&image, gone)| (image, gone.instead)).collect();
-        who.sort_unstable();
-        assert_eq!(who, [(2, 0), (3, 0)], "1 and 4 may be far from 0");
-        // 4 is linked to 2, which goes.
-        assert!(stand_ins(links.clone(), 0.7, true, 0).contains_key(&4));
-        // A settled image stays, near or not.
-        assert!(!stand_ins(links, 0.7, false, 4).contains_key(&3));
-    }
-
-    #[test]
-    fn one_of_two_stars_whose_hubs_are_linked_stays() {
-        let mut links = star(5, &[(0, 10.0), (4, 12.0)]);
-        links.extend(star(6, &[(1, 12.0), (2, 12.0), (3, 30.0)]));
-        links.push(Link { lower: 6, higher: 5, similarity: 10.0f32.to_radians().cos(), hub: None });
-        for by_any in [false, true] {
-            let gone = stand_ins(links.clone(), 0.7, by_any, 0);
-            let stays: Vec<u32> = (0..7).filter(|image| !gone.contains_key(image)).collect();
-            assert_eq!(stays, if by_any { vec![0] } else { vec![0, 3] }, "{by_any}");
-        }
-    }
-
-    #[test]
-    fn an_image_outside_goes_for_one_that_hangs_if_it_is_certainly_near() {
-        let outside = |degrees: f32| {
-            let mut links = star(1, &[(0, 10.0), (2, 10.0)]);
-            links.push(Link { lower: 3, higher: 1, similarity: degrees.to_radians().cos(), hub: None });
-            stand_ins(links, 0.7, false, 0).get(&3).map(|gone| gone.instead)
-        };
-        assert_eq!((outside(35.0), outside(36.0)), (Some(0), None));
-    }
 }

@@ -5,6 +5,8 @@
 //! threshold and chooses who stays (`DINOv2`, arXiv 2304.07193, appendix A). Small pools are one cell.
 
 mod components;
+mod doubts;
+mod greedy;
 mod join;
 mod links;
 mod moving;
@@ -13,6 +15,7 @@ mod train;
 mod tune;
 mod whiten;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
@@ -21,12 +24,12 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::ops::whiten::Whitening;
-use crate::stages::catalog::Role;
+use crate::stages::catalog::{Catalog, Role};
 use crate::stages::cost::{Cost, Scale, Work, number, short};
 use crate::stages::known::{Known, Table};
 use crate::stages::pool::{self, VectorShard};
 use crate::stages::scope::{Input, Scope};
-use crate::stages::task::Task;
+use crate::stages::task::{Outcome, Task};
 use crate::stages::{Order, Phase, PhasePlan, Stage, StageKind, from_value, no_such_phase};
 
 pub use components::Group;
@@ -35,7 +38,8 @@ pub use join::Edge;
 /// The share of all pairs that cells let through on hard data (docs/dedup.md).
 const PAIRS_COMPARED: f64 = 0.03;
 const PHASES: &[Phase] = &[
-    Phase::helping("whiten").scratch(),
+    // What is compared again by another threshold is whitened again.
+    Phase::helping("whiten"),
     Phase::helping("train").scratch(),
     Phase::helping("tune").scratch().two_at_once(),
     Phase::helping("move").scratch().two_at_once(),
@@ -62,12 +66,16 @@ pub struct Dedup {
     pub images: Input,
     /// The dedup step whose survivors are the pool. Left out: the last one above; `none`: the whole pool.
     pub pool: Input,
-    /// The pool sources to compare. Left out: all.
+    /// The pool sources to compare. Those of the others stay as they are. Left out: all.
     pub sources: Option<Vec<String>>,
     /// An earlier dedup step, over some of the sources. Its survivors stay and are not compared with each other again, only with
-    /// images that it did not know; what it dropped stays out. This is how a pool grows without being joined anew.
+    /// images that it did not compare; what it dropped stays out. This is how a pool grows without being joined anew.
     pub settled: Input,
-    /// Reference sources. Given: components that hold one of their images are dropped, and nothing else.
+    /// The sources that the step in `settled` compares; none: all.
+    #[serde(skip)]
+    settled_sources: Option<Vec<String>>,
+    /// Reference or seed sources. Given: components that hold one of their images are dropped, and nothing else. With seed sources, images of
+    /// the pool go that are copies of seeds, which are in the data set anyway.
     pub references: Vec<String>,
     /// Cosine from which two images are linked, 0 to 1. Raising it keeps more. Left out: 0.6, or 0.45 with `references`, the
     /// published values for SSCD; any other encoder needs its own: see `lvd calibrate`.
@@ -78,7 +86,7 @@ pub struct Dedup {
     pub keep: Keep,
     /// The cluster step whose distances `keep` looks at. Left out: the only one above.
     pub clusters: Input,
-    /// Whiten the vectors before they are compared: fitted on 65,536 of them, so that directions in which all images vary count no more than those
+    /// Whiten the vectors before they are compared: fitted on 65,536 of them (of fewer, on all), so that directions in which all images vary count no more than those
     /// that tell two of them apart. For encoders that were not made for copies, such as classifiers (docs/dedup.md). Cosines get smaller, so
     /// the threshold has to be chosen anew: `lvd calibrate` whitens as well.
     pub whiten: bool,
@@ -137,6 +145,7 @@ impl Default for Dedup {
             pool: Input::default(),
             sources: None,
             settled: Input::default(),
+            settled_sources: None,
             references: Vec::new(),
             threshold: None,
             linkage: Linkage::default(),
@@ -159,6 +168,18 @@ struct Member {
     shard: VectorShard,
     /// Its images are not compared with each other, and stay.
     settled: bool,
+}
+
+/// The shards that a step looks at, each with the part that says which of its images count.
+pub struct Shards {
+    /// Of the pool, to be compared.
+    pub fresh: Vec<VectorShard>,
+    /// Of the pool, to be compared with those only.
+    pub old: Vec<VectorShard>,
+    /// Of the pool, not to be compared.
+    pub apart: Vec<VectorShard>,
+    /// Of the reference sources.
+    pub references: Vec<VectorShard>,
 }
 
 /// The images that are linked.
@@ -225,38 +246,65 @@ impl Dedup {
         matches!(self.keep, Keep::Farthest | Keep::Closest)
     }
 
-    /// The shards to link: the pool, and the references.
-    fn nodes(&self, known: &Known) -> Result<Nodes> {
-        let vectors = known.table(self.vectors.name())?;
-        let table =
-            |input: &Input| if input.name().is_empty() { Ok(None) } else { known.table(input.name()).map(Some) };
-        let (selection, settled) = (table(&self.pool)?, table(&self.settled)?);
-        let is_pool = |shard| {
-            let name = known.catalog.source_of(shard).map(|(name, _)| name);
-            let wanted =
-                self.sources.as_ref().is_none_or(|sources| name.is_some_and(|n| sources.iter().any(|s| s == n)));
-            wanted && known.catalog.role_of(shard) == Some(Role::Pool)
+    /// The shards that the step looks at: those to link, and those that it leaves as they are.
+    ///
+    /// # Errors
+    /// When a reference source has no vectors: nothing would be compared with it.
+    pub fn shards(&self, catalog: &Catalog, tables: &BTreeMap<String, Table>) -> Result<Shards> {
+        let known = |name: &str| {
+            tables.get(name).ok_or_else(|| Error::usage(format!("table {name:?} is missing"), "run its step first"))
         };
-        let is_settled = |shard| settled.is_some_and(|table| table.of_shard(shard).is_some());
-        let fresh = pool::shards(vectors, selection, |shard| is_pool(shard) && !is_settled(shard));
-        let old = pool::shards(vectors, settled, |shard| is_pool(shard) && is_settled(shard));
-        let references = pool::shards(vectors, None, |shard| {
-            known.catalog.source_of(shard).is_some_and(|(name, _)| self.references.iter().any(|wanted| wanted == name))
-        });
+        let table = |input: &Input| Some(input.name()).filter(|name| !name.is_empty()).map(known).transpose();
+        let (vectors, selection, settled) = (known(self.vectors.name())?, table(&self.pool)?, table(&self.settled)?);
+        let source = |shard| catalog.source_of(shard).map(|(name, _)| name);
+        let among = |sources: &Option<Vec<String>>, shard| {
+            sources
+                .as_ref()
+                .is_none_or(|sources| source(shard).is_some_and(|name| sources.iter().any(|one| one == name)))
+        };
+        let is_pool = |shard| catalog.role_of(shard) == Some(Role::Pool);
+        let is_old =
+            |shard| among(&self.settled_sources, shard) && settled.is_some_and(|table| table.of_shard(shard).is_some());
+        let mut fresh = pool::shards(vectors, selection, |shard| is_pool(shard) && !is_old(shard));
+        let mut old = pool::shards(vectors, settled, |shard| is_pool(shard) && is_old(shard));
+        let mut apart: Vec<VectorShard> = Vec::new();
+        for shards in [&mut fresh, &mut old] {
+            apart.extend(shards.extract_if(.., |shard| !among(&self.sources, shard.shard())));
+        }
+        apart.sort_by_key(VectorShard::shard);
+        let mut references = Vec::new();
+        for name in &self.references {
+            let of_it = pool::shards(vectors, None, |shard| source(shard) == Some(name.as_str()));
+            if of_it.iter().all(|shard| shard.rows_at_most() == 0) {
+                let message = format!("reference source {name:?} has no vector in {:?}", self.vectors.name());
+                let hint = "`lvd report FILE ingest` says what became of its images; or take it out of `references`";
+                return Err(Error::usage(message, hint));
+            }
+            references.extend(of_it);
+        }
+        references.sort_by_key(VectorShard::shard);
+        Ok(Shards { fresh, old, apart, references })
+    }
+
+    fn nodes(&self, shards: Shards) -> Nodes {
         let members =
             |shards: Vec<VectorShard>, settled| shards.into_iter().map(move |shard| Member { shard, settled });
-        let mut pool: Vec<Member> = members(fresh, false).chain(members(old, true)).collect();
+        let mut pool: Vec<Member> = members(shards.fresh, false).chain(members(shards.old, true)).collect();
         pool.sort_by_key(|member| member.shard.shard());
-        Ok(Nodes { pool, references: members(references, false).collect() })
+        Nodes { pool, references: members(shards.references, false).collect() }
     }
 
     fn plan_train(&self, nodes: &Nodes, known: &Known) -> Result<PhasePlan> {
-        let rows = nodes.rows_at_most();
-        let members = nodes.all().cloned().collect();
-        let (cell_images, floor, seed) = (self.cell_images, self.floor(), known.catalog.seed);
-        let queries = train::QUERIES;
-        let whitening = whitening(known);
-        PhasePlan::new(train::Common { members, whitening, rows, cell_images, floor, queries, seed }, [()])
+        let common = train::Common {
+            members: nodes.all().cloned().collect(),
+            whitening: whitening(known),
+            exact_up_to: self.exact_up_to,
+            cell_images: self.cell_images,
+            floor: self.floor(),
+            queries: train::QUERIES,
+            seed: known.catalog.seed,
+        };
+        PhasePlan::new(common, [()])
     }
 
     fn plan_tune(&self, nodes: &Nodes, known: &Known) -> Result<PhasePlan> {
@@ -284,16 +332,15 @@ impl Dedup {
     fn plan_join(&self, known: &Known) -> Result<PhasePlan> {
         let regions = regions(known)?;
         let mut sizes = vec![0u64; regions.len() - 1];
-        let (mut dimension, mut probes) = (0, 0);
+        let mut probes = 0;
         for outcome in known.outcomes("move") {
             let rows: Vec<u64> = note(&outcome.notes, "rows_by_region")?.unwrap_or_default();
             sizes.iter_mut().zip(rows).for_each(|(size, rows)| *size += rows);
-            dimension = note::<u64>(&outcome.notes, "dimension")?.unwrap_or(dimension);
             probes += outcome.counters.get("probes").copied().unwrap_or(0);
         }
         // A vector in half precision and twice as codes, its probes, and what else is known of it.
-        let a_row = 4 * dimension + 4 * probes / sizes.iter().sum::<u64>().max(1) + 120;
-        let held_rows = u64::from(self.memory_mib) * (1 << 20) / a_row;
+        let a_row = 4 * dimension(known)? + 4 * probes / sizes.iter().sum::<u64>().max(1) + 120;
+        let held_rows = self.held_rows(a_row);
         let mut groups: Vec<(u64, std::ops::Range<u32>)> = Vec::new();
         for (region, rows) in (0u32..).zip(sizes) {
             match groups.last_mut().filter(|(held, _)| held + rows <= held_rows) {
@@ -310,26 +357,35 @@ impl Dedup {
         PhasePlan::new(join::Common { runs, regions, neighbours, floor, clump: self.clump(), held_rows }, groups)
     }
 
-    fn plan_components(&self, nodes: Nodes, known: &Known) -> Result<PhasePlan> {
+    /// As many rows of so many bytes as `memory_mib` holds.
+    fn held_rows(&self, a_row: u64) -> u64 {
+        u64::from(self.memory_mib) * (1 << 20) / a_row
+    }
+
+    fn plan_components(&self, nodes: Nodes, apart: Vec<VectorShard>, known: &Known) -> Result<PhasePlan> {
         let ranked_by = if self.ranks_by_clusters() { self.clusters.name() } else { self.images.name() };
         let common = components::Common {
             nodes,
+            apart,
             ranked_by: known.table(ranked_by)?.clone(),
             edges: known.made("join", "edges"),
             relative: !self.references.is_empty(),
             threshold: self.threshold(),
             linkage: self.linkage,
             keep: self.keep,
+            neighbours: self.neighbours as usize,
+            whitening: whitening(known),
+            held_rows: self.held_rows(8 * dimension(known)? + 100),
         };
         PhasePlan::new(common, [()])
     }
 }
 
-/// The whitening that a step with these settings would fit on `shards`.
-pub fn fit_whitening(shards: &[VectorShard], seed: u64, task: &Task) -> Result<Arc<Whitening>> {
-    let members: Vec<Member> = shards.iter().map(|shard| Member { shard: shard.clone(), settled: false }).collect();
-    let rows = members.iter().map(|member| member.shard.rows_at_most()).sum();
-    whiten::fit(&members, rows, seed, task).map(|(.., whitening)| Arc::new(whitening))
+/// The whitening that a step fits on these shards.
+pub fn fit_whitening(shards: &Shards, seed: u64, task: &Task) -> Result<Arc<Whitening>> {
+    let all = shards.fresh.iter().chain(&shards.old).chain(&shards.references);
+    let members: Vec<Member> = all.map(|shard| Member { shard: shard.clone(), settled: false }).collect();
+    whiten::fit(&members, seed, task).map(|(.., whitening)| Arc::new(whitening))
 }
 
 /// What `whiten` fitted, if it did.
@@ -341,6 +397,12 @@ fn whitening(known: &Known) -> Option<crate::stages::known::Part> {
 fn regions(known: &Known) -> Result<Vec<u32>> {
     let trained = known.outcomes("train").first();
     Ok(trained.map(|outcome| note(&outcome.notes, "regions")).transpose()?.flatten().unwrap_or_else(|| vec![0, 1]))
+}
+
+/// Numbers a vector; 0 where there are no vectors.
+fn dimension(known: &Known) -> Result<u64> {
+    let of = |outcome: &Outcome| note(&outcome.notes, "dimension").transpose();
+    known.outcomes("move").iter().find_map(of).transpose().map(Option::unwrap_or_default)
 }
 
 fn note<T: serde::de::DeserializeOwned>(
@@ -368,16 +430,13 @@ impl Stage for Dedup {
         if self.ranks_by_clusters() {
             scope.wire(&mut self.clusters, StageKind::Cluster, "clusters");
         }
-        scope.require_sources(&self.references.clone(), Role::Reference, "references");
-        scope.require_sources(&self.sources.clone().unwrap_or_default(), Role::Pool, "sources");
+        scope.require_sources(&self.references, &[Role::Reference, Role::Seed], "references");
+        scope.require_sources(self.sources.as_deref().unwrap_or_default(), &[Role::Pool], "sources");
+        self.settled_sources = scope.above.get(self.settled.name()).and_then(|above| above.compares.clone());
         let relative = !self.references.is_empty();
         let settles = !self.settled.name().is_empty();
         let message = "survivors of an earlier step stay, and components with a reference go";
         scope.require(!(relative && settles), "settled", message, "use a dedup step for each");
-        if settles && self.pool.name() == self.settled.name() {
-            // Its own table knows nothing of the new sources.
-            self.pool = Input::default();
-        }
         let message = "components with a reference go whole";
         let plain = self.linkage == Linkage::Component && self.keep == Keep::Largest;
         scope.require(!relative || plain, "linkage", message, "leave `linkage` and `keep` out, or `references`");
@@ -413,9 +472,17 @@ impl Stage for Dedup {
         PHASES
     }
 
+    fn compares(&self) -> Option<&[String]> {
+        self.sources.as_deref()
+    }
+
     fn costs(&self, scale: &Scale) -> Vec<Cost> {
         let d = scale.dims(self.vectors.name());
-        let references: f64 = self.references.iter().filter_map(|name| scale.references.get(name)).sum();
+        let references: f64 = self
+            .references
+            .iter()
+            .filter_map(|name| scale.references.get(name).or_else(|| scale.seeds.get(name)))
+            .sum();
         let (n, shards) = (scale.pool + references, scale.pool / 10_000.0);
         // Pairs of the pool are compared once; those within the references not at all.
         let pairs = if self.references.is_empty() { n * n / 2.0 } else { scale.pool * references };
@@ -502,20 +569,22 @@ impl Stage for Dedup {
     }
 
     fn plan(&self, phase: &str, known: &Known) -> Result<PhasePlan> {
-        let nodes = self.nodes(known)?;
+        let mut shards = self.shards(known.catalog, known.inputs)?;
+        let apart = std::mem::take(&mut shards.apart);
+        let nodes = self.nodes(shards);
         let exact = nodes.rows_at_most() <= self.exact_up_to;
         match phase {
             "whiten" if !self.whiten => Ok(PhasePlan::empty()),
             "whiten" => {
-                let (rows, members) = (nodes.rows_at_most(), nodes.all().cloned().collect());
-                PhasePlan::new(whiten::Common { members, rows, seed: known.catalog.seed }, [()])
+                let members = nodes.all().cloned().collect();
+                PhasePlan::new(whiten::Common { members, seed: known.catalog.seed }, [()])
             }
             "train" | "tune" if exact => Ok(PhasePlan::empty()),
             "train" => self.plan_train(&nodes, known),
             "tune" => self.plan_tune(&nodes, known),
             "move" => self.plan_move(&nodes, known),
             "join" => self.plan_join(known),
-            "components" => self.plan_components(nodes, known),
+            "components" => self.plan_components(nodes, apart, known),
             _ => Err(no_such_phase(phase)),
         }
     }

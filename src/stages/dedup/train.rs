@@ -34,8 +34,8 @@ pub struct Common {
     /// How the vectors are whitened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub whitening: Option<Part>,
-    /// At most this many, the exact number of vectors is not known yet.
-    pub rows: u64,
+    /// Vectors up to which there is one cell.
+    pub exact_up_to: u64,
     pub cell_images: u32,
     pub floor: f32,
     /// Images by which recall is measured, about.
@@ -43,19 +43,31 @@ pub struct Common {
     pub seed: u64,
 }
 
+impl Common {
+    /// How many cells there are for so many vectors: as many comparisons with centroids as, about, with the vectors of the cells that are
+    /// probed.
+    fn cells(&self, rows: u64) -> u64 {
+        if rows <= self.exact_up_to {
+            return 1;
+        }
+        let balanced = (CELLS_A_ROOT * rows.isqrt()).max(rows / CELL_ROWS_AT_MOST);
+        (rows / u64::from(self.cell_images)).min(balanced).clamp(1, CELLS_AT_MOST)
+    }
+}
+
 /// Trains the cells.
 pub fn run(common: &Common, task: &mut Task) -> Result<()> {
-    // As many comparisons with centroids as, about, with the vectors of the cells that are probed.
-    let balanced = (CELLS_A_ROOT * common.rows.isqrt()).max(common.rows / CELL_ROWS_AT_MOST);
-    let wanted = (common.rows / u64::from(common.cell_images)).min(balanced).clamp(1, CELLS_AT_MOST);
     let (training, drawing) = (Draw::new(common.seed, "dedup/train"), Draw::new(common.seed, "dedup/queries"));
-    #[expect(clippy::cast_precision_loss, reason = "shares need no more")]
-    let share = |rows: u64| rows as f64 / common.rows.max(1) as f64;
-    let wanted_of = |member: &Member, id: ImageId| {
-        let is = |draw: Draw, rows| draw.unit(id.0) < share(rows);
-        [is(training, wanted * TRAINING_ROWS), !member.settled && is(drawing, common.queries)]
-    };
-    let (rows, [mut sample, mut queries]) = draw(&common.members, &wanted_of, task)?;
+    let at_most: u64 = common.members.iter().map(|member| member.shard.rows_at_most()).sum();
+    let all = |_: &Member| true;
+    let fresh = |member: &Member| !member.settled;
+    let kinds: [Kind; 2] = [(training, common.cells(at_most) * TRAINING_ROWS, &all), (drawing, common.queries, &fresh)];
+    let (rows, [training, drawing]) = lowest(&common.members, kinds, task)?;
+    // What was dropped before makes fewer cells.
+    let wanted = common.cells(rows);
+    let training = training.of_lowest(wanted * TRAINING_ROWS);
+    let wanted_of = |member: &Member, id: ImageId| [training.holds(id), fresh(member) && drawing.holds(id)];
+    let [mut sample, mut queries] = draw(&common.members, &wanted_of, task)?;
     if let Some(whitening) = whiten::read(common.whitening.as_ref(), task)? {
         // They are few of those that were read.
         whitening.apply(&mut sample.values);
@@ -74,7 +86,7 @@ pub fn run(common: &Common, task: &mut Task) -> Result<()> {
     for (name, value) in facts {
         task.outcome.facts.insert(name.into(), value.into());
     }
-    let regions = regions(&shares, common.rows);
+    let regions = regions(&shares, rows);
     task.outcome.notes.insert("regions".into(), serde_json::json!(regions));
 
     let mut writer = task.rows("planted")?;
@@ -95,18 +107,63 @@ pub fn run(common: &Common, task: &mut Task) -> Result<()> {
     task.publish(written, "cells", None)
 }
 
+/// Images with the lowest random numbers.
+pub struct Lowest {
+    draw: Draw,
+    /// Ascending.
+    keys: Vec<(u64, ImageId)>,
+}
+
+/// A draw, how many images it takes at most, and of which shards.
+pub type Kind<'a> = (Draw, u64, &'a (dyn Fn(&Member) -> bool + Sync));
+
+impl Lowest {
+    /// Those `n` of them with the lowest.
+    pub fn of_lowest(mut self, n: u64) -> Self {
+        self.keys.truncate(usize::try_from(n).unwrap_or(usize::MAX));
+        self
+    }
+
+    /// Whether an image of those that were looked at is one of them.
+    pub fn holds(&self, id: ImageId) -> bool {
+        self.keys.last().is_some_and(|&last| (self.draw.bits(id.0), id) <= last)
+    }
+}
+
+/// Draws exactly so many images of each kind, or all there are; and counts the images. Reads ids alone.
+pub fn lowest<const N: usize>(members: &[Member], kinds: [Kind; N], task: &Task) -> Result<(u64, [Lowest; N])> {
+    let mut rows = 0;
+    let mut drawn = kinds.map(|(draw, ..)| Lowest { draw, keys: Vec::new() });
+    let thin = |keys: &mut Vec<(u64, ImageId)>, n: u64| {
+        let n = usize::try_from(n).unwrap_or(usize::MAX);
+        if keys.len() > n {
+            keys.select_nth_unstable(n);
+            keys.truncate(n);
+        }
+    };
+    for some in members.chunks(rayon::current_num_threads()) {
+        let ids = some.par_iter().map(|member| member.shard.ids(task)).collect::<Result<Vec<_>>>()?;
+        rows += ids.iter().map(|ids| ids.len() as u64).sum::<u64>();
+        for (Lowest { draw, keys }, (_, n, of)) in drawn.iter_mut().zip(kinds) {
+            let wanted = some.iter().zip(&ids).filter(|(member, _)| of(member));
+            keys.extend(wanted.flat_map(|(_, ids)| ids).map(|&id| (draw.bits(id.0), id)));
+            thin(keys, n);
+        }
+    }
+    drawn.iter_mut().for_each(|drawn| drawn.keys.sort_unstable());
+    Ok((rows, drawn))
+}
+
 /// Reads all vectors of `members`, as many shards at once as there are threads, and takes those into each sample that are wanted in it.
-/// Returns how many were read.
 pub fn draw<const N: usize>(
     members: &[Member],
     wanted: &(dyn Fn(&Member, ImageId) -> [bool; N] + Sync),
     task: &Task,
-) -> Result<(u64, [Vectors; N])> {
-    let of = |member: &Member| -> Result<(u64, [Vectors; N])> {
-        let (mut rows, mut samples) = (0, std::array::from_fn(|_| Vectors::default()));
+) -> Result<[Vectors; N]> {
+    let of = |member: &Member| -> Result<[Vectors; N]> {
+        let mut samples = std::array::from_fn(|_| Vectors::default());
         for block in member.shard.blocks(task)? {
             let block = block?;
-            rows += block.ids.len() as u64;
             (task.progress)(block.ids.len() as u64);
             for (row, &id) in block.ids.iter().enumerate() {
                 for (taken, to) in wanted(member, id).into_iter().zip(&mut samples) {
@@ -118,18 +175,17 @@ pub fn draw<const N: usize>(
                 }
             }
         }
-        Ok((rows, samples))
+        Ok(samples)
     };
-    let (mut rows, mut samples) = (0, std::array::from_fn(|_| Vectors::default()));
+    let mut samples = std::array::from_fn(|_| Vectors::default());
     for members in members.chunks(rayon::current_num_threads()) {
-        for (read, drawn) in members.par_iter().map(of).collect::<Result<Vec<_>>>()? {
-            rows += read;
+        for drawn in members.par_iter().map(of).collect::<Result<Vec<_>>>()? {
             for (to, from) in samples.iter_mut().zip(drawn).filter(|(_, from)| !from.ids.is_empty()) {
                 to.extend(from);
             }
         }
     }
-    Ok((rows, samples))
+    Ok(samples)
 }
 
 /// The cells that [`run`] wrote.

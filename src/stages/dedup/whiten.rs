@@ -12,20 +12,18 @@ use crate::stages::dedup::{Member, train};
 use crate::stages::known::Part;
 use crate::stages::task::Task;
 
-/// Vectors it is fitted on, about.
+/// Vectors it is fitted on, at most.
 const SAMPLE: u64 = 65_536;
 
 #[derive(Serialize, Deserialize)]
 pub struct Common {
     pub members: Vec<Member>,
-    /// At most this many, the exact number of vectors is not known yet.
-    pub rows: u64,
     pub seed: u64,
 }
 
 /// Fits it and writes it down.
 pub fn run(common: &Common, task: &mut Task) -> Result<()> {
-    let (rows, fitted_on, whitening) = fit(&common.members, common.rows, common.seed, task)?;
+    let (rows, fitted_on, whitening) = fit(&common.members, common.seed, task)?;
     (task.outcome.rows_in, task.outcome.rows_out) = (rows, rows);
     task.outcome.facts.insert("whitened_on".into(), fitted_on.into());
     let d = whitening.dimension();
@@ -35,15 +33,14 @@ pub fn run(common: &Common, task: &mut Task) -> Result<()> {
 }
 
 /// The whitening of some vectors, how many there are, and on how many of them it was fitted.
-pub fn fit(members: &[Member], rows: u64, seed: u64, task: &Task) -> Result<(u64, usize, Whitening)> {
-    let drawing = Draw::new(seed, "dedup/whiten");
-    #[expect(clippy::cast_precision_loss, reason = "shares need no more")]
-    let share = SAMPLE as f64 / rows.max(1) as f64;
-    let (read, [sample]) = train::draw(members, &|_, id| [drawing.unit(id.0) < share], task)?;
+pub fn fit(members: &[Member], seed: u64, task: &Task) -> Result<(u64, usize, Whitening)> {
+    let all = |_: &Member| true;
+    let (rows, [drawn]) = train::lowest(members, [(Draw::new(seed, "dedup/whiten"), SAMPLE, &all)], task)?;
+    let [sample] = train::draw(members, &|_, id| [drawn.holds(id)], task)?;
     if sample.ids.is_empty() {
         return Err(Error::usage("there is no vector to compare", "look at the reports of the steps before"));
     }
-    Ok((read, sample.ids.len(), Whitening::fit(&sample.values, sample.dimension)))
+    Ok((rows, sample.ids.len(), Whitening::fit(&sample.values, sample.dimension)))
 }
 
 /// The whitening that [`run`] wrote, if it is to be used.

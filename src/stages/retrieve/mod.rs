@@ -266,7 +266,7 @@ impl Stage for Retrieve {
         }
         scope.require(!self.sets.is_empty(), "sets", "no seed set to serve", "add a [steps.NAME.sets.SOURCE] table");
         let names: Vec<String> = self.sets.keys().cloned().collect();
-        scope.require_sources(&names, Role::Seed, "sets");
+        scope.require_sources(&names, &[Role::Seed], "sets");
         let pool = scope.images_at_most(Role::Pool);
         for (name, rule) in &self.sets {
             let key = |field: &str| format!("sets.{name}.{field}");

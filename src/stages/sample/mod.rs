@@ -216,9 +216,9 @@ impl Stage for Sample {
         scope.wire_optional(&mut self.pool, StageKind::Dedup, "pool");
         scope.wire_optional(&mut self.retrieve, StageKind::Retrieve, "retrieve");
         scope.wire_optional(&mut self.cluster, StageKind::Cluster, "cluster");
-        scope.require_sources(&self.seeds.clone().unwrap_or_default(), Role::Seed, "seeds");
+        scope.require_sources(&self.seeds.clone().unwrap_or_default(), &[Role::Seed], "seeds");
         let with_quotas: Vec<String> = self.quotas.keys().cloned().collect();
-        scope.require_sources(&with_quotas, Role::Pool, "quotas");
+        scope.require_sources(&with_quotas, &[Role::Pool], "quotas");
         scope.require(self.per_cluster != Some(0), "per_cluster", "no image a cluster", "use at least 1");
         self.target = scope.scaled(self.target);
         self.per_cluster = self.per_cluster.map(|most| scope.scaled(most));

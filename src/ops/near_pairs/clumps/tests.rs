@@ -1,11 +1,12 @@
 //! Crowds of near copies against brute force: the same components at every threshold.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::super::Pair;
 use super::super::tests::{D, take};
 use super::*;
-use crate::ops::dot::{normalise, to_f16, to_f32};
+use crate::ops::dot::{dot, normalise, to_f16, to_f32};
 use crate::ops::hash::Draw;
 use crate::ops::union_find::UnionFind;
 use crate::types::{CellRows, ImageId};
@@ -110,7 +111,7 @@ fn pairs(rows: &CellRows, met_only: bool) -> Vec<(usize, usize, f32)> {
             let met = rows.cells[a] == rows.cells[b]
                 || probes(a).contains(&rows.cells[b])
                 || probes(b).contains(&rows.cells[a]);
-            let similarity = dot(&vectors[a * D..][..D], &vectors[b * D..][..D]);
+            let similarity = similarity(&vectors[a * D..][..D], &vectors[b * D..][..D]);
             if (met || !met_only) && !(rows.settled[a] && rows.settled[b]) && similarity >= NEAR.floor {
                 pairs.push((number(rows.ids[a]), number(rows.ids[b]), similarity));
             }
@@ -138,27 +139,28 @@ fn plain(pairs: impl Iterator<Item = Pair>) -> Vec<(usize, usize, f32)> {
 
 /// What one block finds.
 fn whole(rows: &CellRows) -> Vec<(usize, usize, f32)> {
-    let mut block = Block::new(std::slice::from_ref(rows), D, NEAR, None);
+    let lost = Arc::default();
+    let block = Block::new(std::slice::from_ref(rows), D, NEAR, None, &lost);
     let (clumps, members) = block.clumped();
     assert!(clumps >= 3 && members > 300, "{clumps} clumps of {members}");
     block.within();
-    plain(block.into_pairs())
+    plain(block.into_pairs().chain(lost.take()))
 }
 
 /// What three blocks find, cut through crowds.
 fn cut(rows: &CellRows) -> Vec<(usize, usize, f32)> {
     let n = rows.ids.len();
-    let part = |from: usize, to: usize| Block::new(&[take(rows, |row| (from..to).contains(&row))], D, NEAR, None);
-    let mut blocks = [part(0, n / 5), part(n / 5, n / 2), part(n / 2, n)];
+    let lost = Arc::default();
+    let part = |from, to| Block::new(&[take(rows, |row| (from..to).contains(&row))], D, NEAR, None, &lost);
+    let blocks = [part(0, n / 5), part(n / 5, n / 2), part(n / 2, n)];
     assert!(blocks.iter().all(|block| block.clumped().0 > 0));
     for i in 0..3 {
-        let (left, right) = blocks.split_at_mut(i + 1);
-        left[i].within();
-        for other in right {
-            left[i].with(other);
+        blocks[i].within();
+        for other in &blocks[i + 1..] {
+            blocks[i].with(other);
         }
     }
-    blocks.into_iter().flat_map(|block| plain(block.into_pairs())).collect()
+    plain(blocks.into_iter().flat_map(Block::into_pairs).chain(lost.take()))
 }
 
 /// What groups of cells find with their visitors.
@@ -168,15 +170,16 @@ fn grouped(rows: &CellRows) -> Vec<(usize, usize, f32)> {
         let probes = |row: usize| &rows.probes[rows.probe_starts[row]..rows.probe_starts[row + 1]];
         let home = |row: usize| group.contains(&rows.cells[row]);
         let comes = |row: usize| !home(row) && probes(row).iter().any(|probe| group.contains(probe));
-        let block = |wanted: &dyn Fn(usize) -> bool| Block::new(&[take(rows, wanted)], D, NEAR, None);
-        let mut held = block(&home);
+        let lost = Arc::default();
+        let block = |wanted: &dyn Fn(usize) -> bool| Block::new(&[take(rows, wanted)], D, NEAR, None, &lost);
+        let held = block(&home);
         held.within();
         for part in 0..2 {
-            let mut visitors = block(&|row| comes(row) && (row % 5 == 0) == (part == 0));
-            held.visited(&mut visitors);
-            pairs.extend(plain(visitors.into_found()));
+            let visitors = block(&|row| comes(row) && (row % 5 == 0) == (part == 0));
+            held.visited(&visitors);
+            pairs.extend(plain(visitors.into_pairs().chain(lost.take())));
         }
-        pairs.extend(plain(held.into_pairs()));
+        pairs.extend(plain(held.into_pairs().chain(lost.take())));
     }
     pairs
 }
@@ -238,11 +241,12 @@ fn a_crowd_costs_little_more_than_reading_it() {
         let far = if i < N { 8.0 } else { 30.0 + 40.0 * scene.number() };
         scene.add(&turn(&centre, &to, far), 0, false);
     }
-    let mut block = Block::new(std::slice::from_ref(&scene.rows), D, NEAR, None);
+    let lost = Arc::default();
+    let block = Block::new(std::slice::from_ref(&scene.rows), D, NEAR, None, &lost);
     assert_eq!(block.clumped(), (1, N as u64 - 1));
     let products = block.within();
     assert!(products < 300 * N as u64, "{products} products");
-    let found = plain(block.into_pairs());
+    let found = plain(block.into_pairs().chain(lost.take()));
     let joined = components(N + 200, &found, 0.9);
     assert!(joined[..N].iter().all(|&root| root == 0));
 }
