@@ -150,7 +150,7 @@ impl Project {
     fn vectors(&self) -> Vec<Vec<f32>> {
         let mut vectors = Vec::new();
         for part in parquet_files(&self.path("work/embed/m")) {
-            for block in lvd::io::vectors::read(&part).expect("a part") {
+            for block in lvd::io::vectors::read(&(&part).into()).expect("a part") {
                 let block = block.expect("vectors");
                 vectors.extend(block.values.chunks(block.dimension).map(<[f32]>::to_vec));
             }

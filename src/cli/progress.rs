@@ -38,7 +38,7 @@ impl Progress {
             }
             Event::TaskDone => self.with_bar(|bar| bar.inc(1)),
             Event::PhaseEnds => self.clear(),
-            Event::Warning(text) => self.say(&format!("warning: {text}")),
+            Event::Warning(text) => self.warn(text),
             Event::Note(text) => self.with_or_without_bar(text),
             Event::StepBegins(_) => {}
         }
@@ -90,6 +90,15 @@ impl Progress {
     pub fn clear(&self) {
         if let Some(bar) = self.bar.lock().unwrap_or_else(PoisonError::into_inner).take() {
             bar.finish_and_clear();
+        }
+    }
+
+    /// Said to those as well who want to hear nothing else.
+    fn warn(&self, text: &str) {
+        let text = format!("warning: {text}");
+        match self.bar.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            Some(bar) => bar.println(text),
+            None => say!("{text}"),
         }
     }
 

@@ -264,7 +264,7 @@ mod tests {
         }
         assert_eq!(writer.finish()?.rows, sizes.len() as u64);
         let mut next = 0;
-        read_files(&path)?
+        read_files(&Stored::from(&path))?
             .map(|group| {
                 let lengths = group?.into_iter().map(|file| {
                     assert_eq!(file.id, ImageId::new(0, 0, next));

@@ -151,7 +151,7 @@ mod tests {
         let written = writer.finish()?;
         assert_eq!(written.rows, 2);
         assert_eq!(written.sha256, part::sha256(&std::fs::read(&path).map_err(Error::io(&path))?));
-        let back: Vec<Vectors> = read(&path)?.collect::<Result<_>>()?;
+        let back: Vec<Vectors> = read(&Stored::from(&path))?.collect::<Result<_>>()?;
         assert_eq!(back.len(), 1);
         assert_eq!((back[0].dimension, &back[0].ids), (3, &ids));
         assert_eq!(back[0].row(1), [0.0, 0.25, -1.0]);
