@@ -105,7 +105,7 @@ impl Net {
 /// Weights without a pattern, in about -1 to 1.
 fn weights(seed: u32) -> Vec<f32> {
     let level = |i: u32| ((i + 1) * seed).wrapping_mul(2_654_435_761).to_be_bytes()[0];
-    (0..VALUES as u32 * 16).map(|i| f32::from(level(i)) / 127.5 - 1.0).collect()
+    (0..16 * 3 * SIDE * SIDE).map(|i| f32::from(level(i)) / 127.5 - 1.0).collect()
 }
 
 /// A folder with pictures and a pipeline file.

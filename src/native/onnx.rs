@@ -196,7 +196,7 @@ impl Session {
                 .commit_from_file(path)
         };
         let inner = open().map_err(|error| match provider {
-            Provider::Cpu => Error::data(path, format!("not a model that can be run: {error}")),
+            Provider::Cpu => Error::data(path, format!("not a model that can be run: {}", error.to_string().trim())),
             _ => native(&error),
         })?;
         let inputs: Vec<_> = inner.inputs().iter().map(Port::new).collect();
@@ -384,7 +384,7 @@ fn list(ports: &[Port]) -> String {
 }
 
 fn native(error: &ort::Error) -> Error {
-    Error::Native { library: "ONNX Runtime", message: error.to_string() }
+    Error::Native { library: "ONNX Runtime", message: error.to_string().trim().to_owned() }
 }
 
 #[cfg(test)]

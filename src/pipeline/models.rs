@@ -23,7 +23,9 @@ type Batches = BTreeMap<String, usize>;
 #[must_use]
 pub fn faults(catalog: &Catalog, steps: &[Step], store: &Store, source: &Source) -> Vec<Error> {
     let mut batches: Batches = catalog.embedders.keys().map(|name| (name.clone(), 1)).collect();
-    steps.iter().for_each(|step| add(step, catalog, &mut batches));
+    for step in steps {
+        add(step, catalog, &mut batches);
+    }
     look(catalog, &batches, store, source, false)
 }
 

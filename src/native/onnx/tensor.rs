@@ -54,7 +54,7 @@ impl Intake {
         clippy::cast_sign_loss,
         reason = "levels; `as` keeps them from 0 to 255"
     )]
-    pub fn tensor<'a>(self, batch: &'a [f32], shape: [usize; 4]) -> ort::Result<SessionInputValue<'a>> {
+    pub fn tensor(self, batch: &[f32], shape: [usize; 4]) -> ort::Result<SessionInputValue<'_>> {
         let pixels = if self.channels_last { Cow::Owned(channels_last(batch, shape)) } else { Cow::Borrowed(batch) };
         let shape = self.shape(shape);
         Ok(match (self.element, pixels) {
@@ -81,9 +81,12 @@ fn channels_last(batch: &[f32], [_, channels, height, width]: [usize; 4]) -> Vec
         .collect()
 }
 
+/// An answer: the length of each side, and its numbers, row-major.
+pub type Numbers<'a> = (Vec<usize>, Cow<'a, [f32]>);
+
 /// The sizes and the numbers of an answer; `None` for one that holds no floats.
 #[expect(clippy::cast_possible_truncation, reason = "vectors are kept in half precision")]
-pub fn numbers(answer: &DynValue) -> ort::Result<Option<(Vec<usize>, Cow<'_, [f32]>)>> {
+pub fn numbers(answer: &DynValue) -> ort::Result<Option<Numbers<'_>>> {
     let sizes = |shape: &[i64]| shape.iter().map(|&size| usize::try_from(size).unwrap_or(0)).collect();
     Ok(match answer.dtype().tensor_type() {
         Some(TensorElementType::Float32) => {

@@ -88,26 +88,21 @@ impl<'a> Worker<'a> {
                     let shape = [pixels.len() / values, 3, side, side];
                     answer(session, pixels, shape, embedder.output.as_deref(), fit.dimension)
                 };
-                let vectors = &mut done.vectors[index];
                 let pixels = &self.pixels[index][..run * values];
-                match ask(pixels)? {
-                    Ok(batch) => vectors.extend(&batch[..images * fit.dimension]),
+                let (vectors, failures) = match ask(pixels)? {
+                    Ok(vectors) => (vectors, Vec::new()),
                     // One image is to blame, as a rule: the others go on without it.
                     Err(_) => {
-                        for (row, pixels) in pixels.chunks_exact(values).take(images).enumerate() {
-                            let full = if self.sessions.wants_full_batches() { run } else { 1 };
-                            match ask(&pixels.repeat(full))? {
-                                Ok(batch) => vectors.extend(&batch[..fit.dimension]),
-                                Err(message) => {
-                                    vectors.extend(std::iter::repeat_n(0.0, fit.dimension));
-                                    done.faults[first + row] = Some(Reason::ModelFailed);
-                                    let id = done.ids[first + row].0;
-                                    done.failure
-                                        .get_or_insert(format!("embedder {:?}, image {id}: {message}", embedder.name));
-                                }
-                            }
-                        }
+                        let copies = if self.sessions.wants_full_batches() { run } else { 1 };
+                        let images = pixels.chunks_exact(values).take(images);
+                        one_by_one(images, copies, fit.dimension, &mut ask)?
                     }
+                };
+                done.vectors[index].extend(&vectors[..images * fit.dimension]);
+                for (row, message) in failures {
+                    done.faults[first + row] = Some(Reason::ModelFailed);
+                    let id = done.ids[first + row].0;
+                    done.failure.get_or_insert(format!("embedder {:?}, image {id}: {message}", embedder.name));
                 }
             }
             Ok(())
@@ -115,14 +110,37 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// The vectors of a batch, or why the model has none for these pictures; an error where the pictures are not to blame.
+/// The vectors of a batch, or why the model has none for these pictures.
+type Answer = std::result::Result<Vec<f32>, String>;
+
+/// Runs the images of a batch each alone, as `copies` of it. Their vectors (zeros, where the model fails) and the failures.
+fn one_by_one<'a>(
+    images: impl Iterator<Item = &'a [f32]>,
+    copies: usize,
+    dimension: usize,
+    ask: &mut dyn FnMut(&[f32]) -> Result<Answer>,
+) -> Result<(Vec<f32>, Vec<(usize, String)>)> {
+    let (mut vectors, mut failures) = (Vec::new(), Vec::new());
+    for (row, pixels) in images.enumerate() {
+        match ask(&pixels.repeat(copies))? {
+            Ok(answer) => vectors.extend(&answer[..dimension]),
+            Err(message) => {
+                vectors.resize(vectors.len() + dimension, 0.0);
+                failures.push((row, message));
+            }
+        }
+    }
+    Ok((vectors, failures))
+}
+
+/// Runs a batch; an error where the pictures are not to blame.
 fn answer(
     session: &mut Session,
     pixels: &[f32],
     shape: [usize; 4],
     output: Option<&str>,
     dimension: usize,
-) -> Result<std::result::Result<Vec<f32>, String>> {
+) -> Result<Answer> {
     match session.run(pixels, shape, output) {
         Ok(vectors) if vectors.dimension == dimension => Ok(Ok(vectors.values)),
         Ok(vectors) => Ok(Err(format!("a vector of {} numbers instead of {dimension}", vectors.dimension))),
