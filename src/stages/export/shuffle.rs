@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::interleave_record_batch;
@@ -280,7 +281,7 @@ mod tests {
         check(&[], &[]);
         check(&[1], &[1]);
         // Ten groups of a hundred rows: what is left below 1 GiB is less than a group may have.
-        check(&[1_000_000; 2500], &[1000, 1000, 500]);
+        check(&vec![1_000_000; 2500], &[1000, 1000, 500]);
         // Eight groups of six.
         check(&[21 << 20; 100], &[48, 48, 4]);
         check(&[2_000_000_000; 3], &[1, 1, 1]);
