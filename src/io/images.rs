@@ -37,7 +37,8 @@ table! {
         pub source: String,
         /// The id in hexadecimal: a name for files made of this image.
         pub key: String,
-        /// Where it came from: a URL, a path in the source's folder, `0:file.parquet#row`, or `0:file.tar#offset+size:member`.
+        /// Where it came from: a URL, a path in the source's folder, `0:file.parquet#row`, or `0:file.tar#offset+size:member`. Of a URL,
+        /// `user:password@` is left out, and `***` stands for values of signatures, tokens and keys in its query.
         pub url: String,
         /// The caption that came with it.
         pub caption: Option<String>,
@@ -73,7 +74,7 @@ table! {
         pub id: ImageId,
         /// Name of the source.
         pub source: String,
-        /// Where it should have come from.
+        /// Where it should have come from, without the secrets of a URL.
         pub url: String,
         /// The caption that came with it.
         pub caption: Option<String>,
@@ -135,7 +136,9 @@ impl ImageWriter {
     fn flush(&mut self) -> Result<()> {
         let (metas, files): (Vec<_>, Vec<_>) = std::mem::take(&mut self.pending).into_iter().unzip();
         let mut bytes = BinaryBuilder::with_capacity(files.len(), files.iter().map(Vec::len).sum());
-        files.into_iter().for_each(|file| bytes.append_value(file));
+        for file in files {
+            bytes.append_value(file);
+        }
         let names: Vec<_> = metas.iter().map(|meta| format!("{}.{}", meta.key, meta.format)).collect();
         let image = StructArray::new(
             struct_fields(),

@@ -191,8 +191,8 @@ pub fn summarise(pipeline: &Pipeline, step: &Step, phases: &[(Phase, Planned, Ve
             let share = share(rows_in.saturating_sub(rows_out), rows_in);
             summary.failed_share = Some(summary.failed_share.map_or(share, |known| known.max(share)));
             for outcome in markers.iter().map(|marker| &marker.outcome) {
-                let shard = outcome.shard.or(outcome.parts.first().and_then(|part| part.shard));
-                if let Some((source, _)) = shard.and_then(|shard| pipeline.catalog.source_of(shard)) {
+                let images = outcome.shard.or(outcome.parts.first().and_then(|part| part.shard));
+                if let Some((source, _)) = images.and_then(|shard| pipeline.catalog.source_of(shard)) {
                     summary.sources.entry(source.to_owned()).or_default().add(outcome);
                 }
             }

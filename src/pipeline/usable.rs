@@ -10,6 +10,7 @@ use crate::stages::catalog::{Catalog, Role};
 ///
 /// Nothing is compared with a reference set, and nothing retrieved for a seed set, of which no image is left: whatever share may
 /// fail, that is a fault. A pool may fail whole where `most` is 1.
+#[must_use]
 pub fn fault(summary: &Summary, catalog: &Catalog, most: Option<f64>) -> Option<String> {
     let most = most?;
     let empty = summary.sources.iter().find_map(|(name, count)| {
@@ -37,6 +38,7 @@ fn most_often(count: &SourceCount) -> String {
 }
 
 /// The command that shows why, and where each row says so.
+#[must_use]
 pub fn where_to_look(pipeline: &Pipeline, step: &Step) -> String {
     let report = format!("lvd report {} {}", pipeline.path.display(), step.name);
     match step.stage.kind() {

@@ -22,10 +22,11 @@ pub(super) fn keys(object: &[u8]) -> std::result::Result<Vec<String>, String> {
     Ok(object.into_keys().collect())
 }
 
-/// What is wrong, without a place: a line number would be that in the object, not that in the file.
+/// What is wrong, without a place, since the line would be that in the object, and without values, which may be secret.
 fn fact(error: &serde_json::Error) -> String {
     let text = error.to_string();
-    text.rsplit_once(" at line ").map_or(text.clone(), |(fact, _)| fact.to_owned())
+    let fact = text.rsplit_once(" at line ").map_or(&*text, |(fact, _)| fact);
+    fact.split(['"', '`']).next().unwrap_or_default().trim_end().to_owned()
 }
 
 fn pick_strictly<const N: usize>(

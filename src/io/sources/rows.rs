@@ -100,8 +100,8 @@ mod tests {
     #[test]
     fn a_url_that_cannot_be_used_says_why() {
         assert_eq!(listed(b" http://a/1 "), "http://a/1");
-        assert_eq!(listed(&[b'x'; MAX_URL_BYTES]).len(), MAX_URL_BYTES);
-        assert_eq!(listed(&[b'x'; 65_537]), "(unusable) line 7: a URL of 65537 bytes, more than 65536");
+        assert_eq!(listed(&vec![b'x'; MAX_URL_BYTES]).len(), MAX_URL_BYTES);
+        assert_eq!(listed(&vec![b'x'; 65_537]), "(unusable) line 7: a URL of 65537 bytes, more than 65536");
         for url in [&b"http://a/\xff"[..], "http://a/\u{fffd}".as_bytes()] {
             assert_eq!(listed(url), "(unusable) line 7: the URL is no UTF-8");
         }
@@ -119,6 +119,6 @@ mod tests {
         let cut = notes.caption(Some(odd.as_bytes())).unwrap_or_default();
         assert_eq!((cut.len(), notes.captions_cut), (MAX_CAPTION_BYTES - 1, 1));
         assert!(odd.starts_with(&cut));
-        assert_eq!(notes.caption(Some(&[0x80; 70_000])).map(|caption| caption.len()), Some(MAX_CAPTION_BYTES - 1));
+        assert_eq!(notes.caption(Some(&vec![0x80; 70_000])).map(|caption| caption.len()), Some(MAX_CAPTION_BYTES - 1));
     }
 }

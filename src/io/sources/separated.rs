@@ -1,4 +1,4 @@
-//! CSV and TSV, record by record, as pandas, DuckDB and pyarrow write them: a field may be quoted, a quote in it is doubled.
+//! CSV and TSV, record by record, as pandas, `DuckDB` and pyarrow write them: a field may be quoted, a quote in it is doubled.
 //!
 //! Read by a parser of our own, since a stray quote swallows the lines up to the next one, or to the end of the file, and
 //! has to be found. Like those three it is lenient with quotes that do not begin a field, with line ends (LF, CR LF, CR) and
@@ -84,7 +84,7 @@ fn rows_in(field: &[u8], delimiter: u8, place: usize, url: usize, columns: usize
         };
         let mut fields = line.split(|&byte| byte == delimiter);
         let is_url = |field: &[u8]| [&b"http://"[..], b"https://"].iter().any(|scheme| field.starts_with(scheme));
-        line.iter().filter(|&&byte| byte == delimiter).count() + 1 == to.saturating_sub(from)
+        fields.clone().count() == to.saturating_sub(from)
             && (*number > 0 || url > place)
             && url.checked_sub(from).and_then(|nth| fields.nth(nth)).is_some_and(is_url)
     };

@@ -64,8 +64,8 @@ pub(super) fn list(
         }
         match suffix.as_slice() {
             b"txt" if caption_key.is_none() => sample.text = text(entry),
-            b"json" => match json_text(entry, caption_key.unwrap_or(DEFAULT_CAPTION)) {
-                Some(caption) => sample.json = caption,
+            b"json" => match json_of(entry, caption_key.unwrap_or(DEFAULT_CAPTION)) {
+                Some([caption]) => sample.json = caption.map(String::into_bytes),
                 None => notes.captions_lost += 1,
             },
             suffix if is_image(suffix) => {
@@ -151,11 +151,10 @@ fn text(entry: &mut Entry<File>) -> Option<Vec<u8>> {
     (!text.is_empty()).then(|| text.to_vec())
 }
 
-/// The text of a key in a member that is a JSON object, if it has one; `None` where it is no object.
-fn json_text(entry: &mut Entry<File>, key: &str) -> Option<Option<Vec<u8>>> {
+/// The text of a key in a member that is a JSON object; `None` where it is no object.
+fn json_of(entry: &mut Entry<File>, key: &str) -> Option<[Option<String>; 1]> {
     let bytes = if entry.size() > MAX_JSON { None } else { read(entry, MAX_JSON) }?;
-    let [text] = json::pick(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes), [key]).ok()?;
-    Some(text.map(String::into_bytes))
+    json::pick(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes), [key]).ok()
 }
 
 fn read(entry: &mut Entry<File>, at_most: u64) -> Option<Vec<u8>> {

@@ -209,8 +209,8 @@ fn long_rows_cost_themselves_alone() -> Done {
     ] {
         let list = format!("{head}http://a/1\n{middle}\nhttp://a/2\n");
         let number = 2 + u64::from(!head.is_empty());
-        let lost = unusable(&format!("line {number}: longer than 16 MiB"));
-        check_list(name, list.as_bytes(), &[row("http://a/1", None), lost, row("http://a/2", None)])?;
+        let wrong = unusable(&format!("line {number}: longer than 16 MiB"));
+        check_list(name, list.as_bytes(), &[row("http://a/1", None), wrong, row("http://a/2", None)])?;
     }
     Ok(())
 }
@@ -235,8 +235,8 @@ fn an_endless_json_line_is_one_malformed_row() -> Done {
     let mut list = b"{\"url\":\"http://a/1\"}\n".to_vec();
     list.resize(list.len() + (17 << 20), b' ');
     list.extend_from_slice(b"\n{\"url\":\"http://a/2\"}\n");
-    let lost = unusable("line 2: longer than 16 MiB");
-    check_list("l.jsonl", &list, &[row("http://a/1", None), lost, row("http://a/2", None)])
+    let wrong = unusable("line 2: longer than 16 MiB");
+    check_list("l.jsonl", &list, &[row("http://a/1", None), wrong, row("http://a/2", None)])
 }
 
 #[test]
@@ -261,7 +261,7 @@ fn a_text_that_is_repeated_is_held_once() -> Done {
 fn texts_are_found_behind_nested_columns_and_across_pages() -> Done {
     let dir = tempdir()?;
     let path = dir.path().join("l.parquet");
-    let bytes = [Some(b"x".as_slice()); 5000];
+    let bytes = vec![Some(b"x".as_slice()); 5000];
     let texts: Vec<String> = (0..5000).map(|n| format!("http://a/{n}")).collect();
     let some: Vec<Option<&str>> = texts.iter().map(|text| Some(text.as_str())).collect();
     let captions: Vec<Option<&str>> = (0..5000).map(|n| (n % 3 == 0).then_some("c")).collect();

@@ -44,8 +44,8 @@ fn foreign(first: &[u8]) -> Option<(String, String)> {
         return Some((format!("{kind}, not text"), "name the file by what it is, or set `format`".into()));
     }
     // Half of the bytes of UTF-16 are zero where the text is ASCII, as URLs are.
-    let zeros = first.iter().filter(|&&byte| byte == 0).count();
-    if WIDE.iter().any(|mark| first.starts_with(mark)) || zeros > first.len() / 4 {
+    let pieces = first.split(|&byte| byte == 0).count();
+    if WIDE.iter().any(|mark| first.starts_with(mark)) || pieces > first.len() / 4 + 1 {
         return Some(("UTF-16 or binary, not UTF-8 text".into(), "convert it with `iconv -f UTF-16 -t UTF-8`".into()));
     }
     None

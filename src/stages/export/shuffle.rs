@@ -281,7 +281,7 @@ mod tests {
         check(&[], &[]);
         check(&[1], &[1]);
         // Ten groups of a hundred rows: what is left below 1 GiB is less than a group may have.
-        check(&[1_000_000; 2500], &[1000, 1000, 500]);
+        check(&vec![1_000_000; 2500], &[1000, 1000, 500]);
         // Eight groups of six.
         check(&[21 << 20; 100], &[48, 48, 4]);
         check(&[2_000_000_000; 3], &[1, 1, 1]);
