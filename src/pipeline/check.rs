@@ -1,6 +1,6 @@
 //! From a pipeline file to a pipeline that can run, or to everything that is wrong with it.
 
-use std::collections::BTreeMap;
+use std::any::Any;
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
@@ -64,7 +64,6 @@ pub fn load(path: &Path, overrides: &[String], work: Option<&str>) -> std::resul
         faults.push(source.fault(&["scale".into()], format!("a scale of {}", file.scale), "use 1, or less".into()));
     }
     let mut catalog = Catalog { seed: file.seed, ..Catalog::default() };
-    let mut at_most: BTreeMap<&'static str, u64> = BTreeMap::new();
     if file.sources.is_empty() {
         faults.push(source.fault(
             &["sources".into()],
@@ -83,13 +82,11 @@ pub fn load(path: &Path, overrides: &[String], work: Option<&str>) -> std::resul
         });
         match counted {
             Ok((images, rows)) => {
-                *at_most.entry(settings.role.name()).or_default() += rows;
                 sizes.insert(name.clone(), rows);
                 catalog.sources.insert(name.clone(), SourceEntry::new(numbers[name], settings.role, images));
             }
             Err((message, hint)) => match (settings.images, image_source(settings, base)) {
                 (Some(rows), Ok(images)) => {
-                    *at_most.entry(settings.role.name()).or_default() += rows;
                     sizes.insert(name.clone(), rows);
                     catalog.sources.insert(name.clone(), SourceEntry::new(numbers[name], settings.role, images));
                     missing.push(source.fault(&keys, message, hint));
@@ -110,7 +107,7 @@ pub fn load(path: &Path, overrides: &[String], work: Option<&str>) -> std::resul
             Ok(mut stage) => {
                 let mut scope = Scope {
                     catalog: &catalog,
-                    at_most: &at_most,
+                    sizes: &sizes,
                     scale: file.scale,
                     above: &above,
                     step: name,
@@ -119,10 +116,8 @@ pub fn load(path: &Path, overrides: &[String], work: Option<&str>) -> std::resul
                 stage.check(&mut scope);
                 faults
                     .extend(scope.faults.into_iter().map(|fault| source.fault(&fault.key, fault.message, fault.hint)));
-                above.insert(
-                    name.clone(),
-                    Above { kind: stage.kind(), tables: tables(settings, &catalog, stage.kind()) },
-                );
+                let tables = tables(settings, &catalog, stage.kind());
+                above.insert(name.clone(), Above { kind: stage.kind(), tables, levels: levels(stage.as_ref()) });
                 steps.push(Step { name: name.clone(), stage, settings: settings.clone() });
             }
             Err(error) => faults.push(error),
@@ -250,6 +245,11 @@ fn tables(settings: &Table, catalog: &Catalog, kind: StageKind) -> Vec<String> {
         (StageKind::Embed, None) => catalog.embedders.keys().cloned().collect(),
         _ => Vec::new(),
     }
+}
+
+/// The levels of a cluster step.
+fn levels(stage: &dyn Any) -> usize {
+    stage.downcast_ref::<cluster::Cluster>().map_or(0, |cluster| cluster.clusters.len())
 }
 
 fn image_source(settings: &SourceSettings, base: &Path) -> std::result::Result<ImageSource, Complaint> {
