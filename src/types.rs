@@ -152,7 +152,7 @@ pub enum Reason {
     OverCap,
     /// Not among the seed sets, and not drawn.
     NotDrawn,
-    /// Retrieved, but the target size was met.
+    /// A seed or retrieved, but the target size was met.
     OverTarget,
 }
 

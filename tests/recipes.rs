@@ -5,7 +5,7 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use common::{cell, content, on_example, parquet_files, run, strs, table};
+use common::{cell, content, failure, on_example, parquet_files, run, strs, table};
 
 type Rows = Vec<Vec<(String, String)>>;
 
@@ -59,6 +59,121 @@ fn what_several_seeds_find_counts_as_it_is_asked_to() {
         .map(|row| number(row, "copies"))
         .sum();
     assert_eq!(copies, twice.iter().map(|row| number(row, "times")).sum::<u64>(), "and so in the data set");
+}
+
+/// A counter of a step.
+fn counter(work: &Path, step: &str, name: &str) -> Option<u64> {
+    let summary = std::fs::read(work.join(step).join("summary.json")).expect("a summary");
+    let summary: serde_json::Value = serde_json::from_slice(&summary).expect("JSON");
+    summary["counters"][name].as_u64()
+}
+
+#[test]
+fn a_seed_that_loses_its_neighbours_looks_as_far_as_it_has_to() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let work = folder.path().join("work");
+    // Every seed wants the same few: a list of four times k ends long before all have k.
+    let next = |k: u64| {
+        curated(&work, &["retrieve.collisions=next", &format!("retrieve.sets.sailing.k={k}")]);
+        let seeds = table(&work.join("ingest")).iter().filter(|row| cell(row, "source") == "sailing").count() as u64;
+        let sailing = of_set(&table(&work.join("retrieve")), "sailing");
+        assert_eq!(ids(&sailing).len(), sailing.len(), "an image once");
+        (seeds, sailing.len() as u64, counter(&work, "retrieve", "missing_for_sailing").expect("a count"))
+    };
+    let (seeds, found, missing) = next(8);
+    assert_eq!((found, missing), (8 * seeds, 0));
+    let pool = table(&work.join("clean")).iter().filter(|row| cell(row, "kept") == "true").count() as u64;
+    let k = pool / seeds + 1;
+    let (seeds, found, missing) = next(k);
+    assert_eq!(found + missing, k * seeds);
+    let copies = counter(&work, "retrieve", "copies_of_seeds").unwrap_or(0);
+    assert!(found <= pool && found + copies >= pool, "{found} of {pool}: the pool is exhausted");
+    let settings = ["retrieve", "--set", "retrieve.collisions=next", "--set", &format!("retrieve.sets.sailing.k={k}")];
+    let report = run(&strs(&on_example("report", &work, &settings)));
+    assert!(report.contains(&format!("{missing} fewer than {k} for each of its {seeds}")), "{report}");
+}
+
+#[test]
+fn a_seed_set_of_which_nothing_is_usable_is_an_error() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (work, junk) = (folder.path().join("work"), folder.path().join("junk"));
+    std::fs::create_dir(&junk).expect("a folder");
+    std::fs::write(junk.join("a.jpg"), "no picture").expect("a file");
+    let source = format!("sources.junk={{ role = \"seed\", folder = {junk:?} }}");
+    let all = ["--set", &source, "--set", "ingest.max_failed_share=1.0"];
+    for rule in ["method = \"sample\"", "method = \"cluster\""] {
+        let set = format!("retrieve.sets.junk={{ {rule} }}");
+        let (_, said) = failure(&strs(&on_example("run", &work, &[&all[..], &["--set", &set]].concat())));
+        assert!(said.contains("junk"), "{rule}: {said}");
+    }
+    let (_, said) = failure(&strs(&on_example("run", &work, &all)));
+    assert!(said.contains("junk"), "the sample would be without it: {said}");
+}
+
+#[test]
+fn training_images_are_exactly_as_many_as_asked_for_of_those_that_are_left() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let work = folder.path().join("work");
+    let clustered = |settings: &[&str]| {
+        // A low threshold leaves few of the pool.
+        let all = [&["--to", "cluster", "--set", "dedup.threshold=0.65"][..], settings].concat();
+        on_example("run", &work, &all)
+    };
+    let trained = |each: u32, clusters: &str, seed: u32| {
+        let settings = [format!("cluster.points_per_centroid={each}"), format!("cluster.clusters={clusters}")];
+        let seed = format!("seed={seed}");
+        run(&strs(&clustered(&["--set", &settings[0], "--set", &settings[1], "--set", &seed])));
+        counter(&work, "cluster", "training_images").expect("a count")
+    };
+    for seed in 0..4 {
+        assert_eq!(trained(1, "[20]", seed), 20, "never fewer than clusters");
+    }
+    assert_eq!(trained(3, "[20]", 1), 60);
+    let sources: BTreeMap<u64, String> =
+        table(&work.join("ingest")).iter().map(|row| (number(row, "id"), cell(row, "source").to_owned())).collect();
+    let left = table(&work.join("clean"))
+        .iter()
+        .filter(|row| cell(row, "kept") == "true")
+        .filter(|row| ["web", "news", "archive"].contains(&sources[&number(row, "id")].as_str()))
+        .count() as u64;
+    assert!(left < 300, "{left} of 400");
+    assert_eq!(trained(256, "[20]", 1), left, "all that are left");
+    assert_eq!(trained(1, &format!("[{left}]"), 1), left, "as many clusters as images");
+    let too_many = format!("cluster.clusters=[{}]", left + 1);
+    for spread in ["cluster.spread=0", "cluster.spread=2"] {
+        let (_, said) = failure(&strs(&clustered(&["--set", &too_many, "--set", spread])));
+        let expected = format!("{left} images are too few for {} clusters", left + 1);
+        assert!(said.contains(&expected) && said.contains("hint:"), "expected {expected:?} in {said}");
+    }
+    // Each split draws its own share.
+    let splits = ["--set", "cluster.splits=2", "--set", "cluster.points_per_centroid=2", "--set", "seed=1"];
+    run(&strs(&clustered(&[&splits[..], &["--set", "cluster.clusters=[20]"]].concat())));
+    assert_eq!(counter(&work, "cluster", "training_images"), Some(40));
+}
+
+#[test]
+fn a_target_below_the_seeds_is_kept_where_nothing_is_filled_up() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let work = folder.path().join("work");
+    curated(&work, &["sample.fill=false"]);
+    let whole = table(&work.join("sample"));
+    let seeds = whole.iter().filter(|row| cell(row, "why") == "seed").count() as u64;
+    let all = whole.len() as u64;
+    let of = |target: u64| {
+        curated(&work, &["sample.fill=false", &format!("sample.target={target}")]);
+        let rows = table(&work.join("sample"));
+        let of_why = |why: &str| rows.iter().filter(|row| cell(row, "why") == why).count() as u64;
+        (of_why("seed"), of_why("retrieved"), of_why("balanced"))
+    };
+    assert!(seeds > 10 && all > seeds + 5 && all < 200, "{seeds} of {all}");
+    assert_eq!(of(seeds + 5), (seeds, 5, 0), "seeds first");
+    assert_eq!(of(seeds - 10), (seeds - 10, 0, 0), "no more than the target");
+    assert_eq!(of(1), (1, 0, 0));
+    let report =
+        run(&strs(&on_example("report", &work, &["sample", "--set", "sample.fill=false", "--set", "sample.target=1"])));
+    assert!(report.contains(&format!("the seed sets hold {seeds} images, more than the target of 1")), "{report}");
+    let (_, said) = failure(&strs(&on_example("run", &work, &["--set", "sample.target=1"])));
+    assert!(said.contains("more than the target of 1") && said.contains("raise `target`"), "{said}");
 }
 
 #[test]
@@ -275,7 +390,11 @@ fn rounds_as_tasks_are_the_same_clustering() {
         (potential, rows, content)
     };
     // One part adds up in the order of one task, to the same bytes; empty clusters and norms included.
-    for more in [&[][..], &["cluster.spherical=true", "cluster.clusters=[90, 5]", "cluster.iterations=4"]] {
+    for more in [
+        &[][..],
+        &["cluster.spherical=true", "cluster.clusters=[90, 5]", "cluster.iterations=4"],
+        &["cluster.points_per_centroid=4"],
+    ] {
         let one = clustered("one", more);
         let part = clustered("part", &[&["cluster.spread=1"], more].concat());
         assert_eq!((one.0, &one.1), (part.0, &part.1), "{more:?}");

@@ -50,14 +50,16 @@ pub fn standings(pipeline: &Pipeline) -> Result<Vec<Standing>> {
         let unsettled = |name: &String| standings.iter().any(|known| known.step == *name && known.state != "done");
         let inputs = step.stage.inputs();
         let upstream = inputs.iter().map(|name| name.split('/').next().unwrap_or(name).to_owned()).find(unsettled);
-        standings.push(match (survey(pipeline, step)?, upstream) {
-            (Survey::Waiting { table }, _) => blank("waiting", format!("{table} is not there yet")),
+        standings.push(match (survey(pipeline, step), upstream) {
+            (Ok(Survey::Waiting { table }), _) => blank("waiting", format!("{table} is not there yet")),
+            // What it cannot be planned from may be what will change.
             (_, Some(upstream)) => blank("stale", format!("{upstream} will change")),
-            (Survey::Whole { phases }, None) => {
+            (Err(error), None) => return Err(error),
+            (Ok(Survey::Whole { phases }), None) => {
                 let tasks = phases.iter().map(|(_, planned, _)| planned.keys.len()).sum();
                 Standing { tasks, ..blank("done", String::new()) }
             }
-            (Survey::Open { phase, planned, done, damaged }, None) => {
+            (Ok(Survey::Open { phase, planned, done, damaged }), None) => {
                 let to_run = done.iter().filter(|marker| marker.is_none()).count();
                 let why = match damaged.into_iter().next() {
                     Some(damaged) => damaged,

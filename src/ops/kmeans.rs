@@ -215,11 +215,14 @@ fn lloyd(
 pub fn first_centroids(points: &dyn Points, params: &KMeans) -> Result<Vec<f32>> {
     let (n, d) = (points.count(), points.dimension());
     let each = if params.init == Init::Random { RANDOM_POINTS } else { START_POINTS };
-    let wanted = params.k.saturating_mul(each);
-    let draw = Draw::new(params.seed, "kmeans/start");
-    #[expect(clippy::cast_precision_loss, reason = "a share")]
-    let share = wanted as f64 / n as f64;
-    let some = points::gather(points, |row| n <= wanted || draw.unit(row as u64) < share)?;
+    let wanted = params.k.saturating_mul(each) as u64;
+    let every = |each: &mut dyn FnMut(u64)| {
+        (0..n as u64).for_each(each);
+        Ok(())
+    };
+    // Exactly as many: by chance there would be fewer than centroids now and then.
+    let (some, _) = Draw::new(params.seed, "kmeans/start").lowest(wanted, &every)?;
+    let some = points::gather(points, |row| some.has(row as u64))?;
     Ok(init::start(&some, d, params))
 }
 

@@ -1,6 +1,6 @@
 //! From a pipeline file to a pipeline that can run, or to everything that is wrong with it.
 
-use std::collections::BTreeMap;
+use std::any::Any;
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
@@ -98,7 +98,6 @@ fn read(
         faults.push(source.fault(&["scale".into()], format!("a scale of {}", file.scale), "use 1, or less".into()));
     }
     let mut catalog = Catalog { seed: file.seed, ..Catalog::default() };
-    let mut at_most: BTreeMap<&'static str, u64> = BTreeMap::new();
     if file.sources.is_empty() {
         faults.push(source.fault(
             &["sources".into()],
@@ -119,13 +118,11 @@ fn read(
         });
         match counted {
             Ok((images, rows)) => {
-                *at_most.entry(settings.role.name()).or_default() += rows;
                 sizes.insert(name.clone(), rows);
                 catalog.sources.insert(name.clone(), SourceEntry::new(numbers[name], settings.role, images));
             }
             Err((message, hint)) => match (settings.images, images()) {
                 (Some(rows), Ok(images)) => {
-                    *at_most.entry(settings.role.name()).or_default() += rows;
                     sizes.insert(name.clone(), rows);
                     catalog.sources.insert(name.clone(), SourceEntry::new(numbers[name], settings.role, images));
                     missing.push(source.fault(&keys, message, hint));
@@ -148,7 +145,7 @@ fn read(
             Ok(mut stage) => {
                 let mut scope = Scope {
                     catalog: &catalog,
-                    at_most: &at_most,
+                    sizes: &sizes,
                     scale: file.scale,
                     above: &above,
                     step: name,
@@ -157,14 +154,13 @@ fn read(
                 stage.check(&mut scope);
                 faults
                     .extend(scope.faults.into_iter().map(|fault| source.fault(&fault.key, fault.message, fault.hint)));
-                above.insert(
-                    name.clone(),
-                    Above {
-                        kind: stage.kind(),
-                        tables: tables(settings, &catalog, stage.kind()),
-                        compares: stage.compares().map(<[String]>::to_vec),
-                    },
-                );
+                let found = Above {
+                    kind: stage.kind(),
+                    tables: tables(settings, &catalog, stage.kind()),
+                    levels: levels(stage.as_ref()),
+                    compares: stage.compares().map(<[String]>::to_vec),
+                };
+                above.insert(name.clone(), found);
                 steps.push(Step { name: name.clone(), stage, settings: settings.clone() });
             }
             Err(error) => faults.push(error),
@@ -307,6 +303,11 @@ fn tables(settings: &Table, catalog: &Catalog, kind: StageKind) -> Vec<String> {
         (StageKind::Embed, None) => catalog.embedders.keys().cloned().collect(),
         _ => Vec::new(),
     }
+}
+
+/// The levels of a cluster step.
+fn levels(stage: &dyn Any) -> usize {
+    stage.downcast_ref::<cluster::Cluster>().map_or(0, |cluster| cluster.clusters.len())
 }
 
 /// A source that gives no image.

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::io::vectors::{self, Vectors};
+use crate::ops::hash::{Draw, Lowest};
 use crate::ops::whiten::Whitening;
 use crate::stages::known::{Part, Table};
 use crate::stages::task::Task;
@@ -55,6 +57,18 @@ pub fn shards(vectors: &Table, selection: Option<&Table>, wanted: impl Fn(ShardI
             Some(VectorShard { vectors: part.clone(), selection, whitening: None })
         })
         .collect()
+}
+
+/// Draws `wanted` of the images of `shards` that count, or all where there are no more; and how many count. By ids alone: no vector is
+/// read. Memory: the ids of as many shards as there are threads.
+pub fn lowest(shards: &[VectorShard], draw: Draw, wanted: u64, task: &Task) -> Result<(Lowest, u64)> {
+    draw.lowest(wanted, &|each| {
+        for some in shards.chunks(rayon::current_num_threads()) {
+            let ids = some.par_iter().map(|shard| shard.ids(task)).collect::<Result<Vec<_>>>()?;
+            ids.into_iter().flatten().for_each(|id| each(id.0));
+        }
+        Ok(())
+    })
 }
 
 impl VectorShard {

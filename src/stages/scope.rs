@@ -1,8 +1,10 @@
 //! What a step's settings are checked against before anything runs: the catalog, the steps above it, and how many images
 //! there can be at most. Faults are collected, not thrown, so that a user sees all of them at once.
 
-use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
 
+use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -43,18 +45,20 @@ pub struct Above {
     pub tables: Vec<String>,
     /// The pool sources that a dedup step compares; none: all.
     pub compares: Option<Vec<String>>,
+    /// The levels of a cluster step.
+    pub levels: usize,
 }
 
 /// The surroundings of the step that is being checked.
 pub struct Scope<'a> {
     /// Sources and embedders.
     pub catalog: &'a Catalog,
-    /// How many rows the sources of a role can give at most.
-    pub at_most: &'a BTreeMap<&'static str, u64>,
+    /// How many rows each source can give at most.
+    pub sizes: &'a IndexMap<String, u64>,
     /// What numbers of images and clusters are multiplied by.
     pub scale: f64,
     /// The steps above, by name, in order.
-    pub above: &'a indexmap::IndexMap<String, Above>,
+    pub above: &'a IndexMap<String, Above>,
     /// The step itself.
     pub step: &'a str,
     /// What is wrong so far.
@@ -94,10 +98,30 @@ impl Scope<'_> {
         }
     }
 
+    /// Notes a fault unless a fraction lies in `range`, where NaN never is: `nan` and `inf` are numbers of TOML. `what` goes before the number.
+    /// Every setting that is no whole number goes through here.
+    pub fn within<T: Into<f64> + Display + Copy>(
+        &mut self,
+        key: &str,
+        what: &str,
+        value: T,
+        range: RangeInclusive<f64>,
+    ) {
+        let hint = format!("use {} to {}", range.start(), range.end());
+        self.require(range.contains(&value.into()), key, format!("{what} {value}"), hint);
+    }
+
+    /// The images of a source, at most.
+    #[must_use]
+    pub fn images_of(&self, source: &str) -> u64 {
+        self.sizes.get(source).copied().unwrap_or(0)
+    }
+
     /// The images of a role, at most.
     #[must_use]
     pub fn images_at_most(&self, role: Role) -> u64 {
-        self.at_most.get(role.name()).copied().unwrap_or(0)
+        let of_role = self.catalog.sources.iter().filter(|(_, entry)| entry.role == role);
+        of_role.map(|(name, _)| self.images_of(name)).sum()
     }
 
     /// Points `input` at a step of `kind` above: the named one, or the only one.

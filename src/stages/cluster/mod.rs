@@ -11,7 +11,7 @@ mod training;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::stages::catalog::Role;
 use crate::stages::cost::{Cost, Scale, Work, short};
 use crate::stages::known::{Known, Part};
@@ -177,11 +177,13 @@ impl Cluster {
     fn plan_round(&self, phase: &str, known: &Known) -> Result<PhasePlan> {
         let knobs = to_value(Knobs { memory_mib: self.memory_mib })?;
         if phase == "first" {
+            let shards = self.shards(known, Role::Pool)?;
+            train::enough(at_most(&shards), self.clusters[0])?;
             let common = rounds::FirstCommon {
                 level: self.level(0),
                 points_per_centroid: self.points_per_centroid,
                 fitting: self.fitting(known),
-                shards: self.shards(known, Role::Pool)?,
+                shards,
             };
             return Ok(PhasePlan { knobs, ..PhasePlan::new(common, [()])? });
         }
@@ -214,7 +216,7 @@ impl Cluster {
             parts[number % self.spread as usize].shards.push(shard);
         }
         parts.retain(|part| !part.shards.is_empty());
-        let common = rounds::SumCommon { centroids: self.centroids_of(round - 1, known), share: self.share(known)? };
+        let common = rounds::SumCommon { centroids: self.centroids_of(round - 1, known), last: last_drawn(known)? };
         Ok(PhasePlan { knobs, ..PhasePlan::new(common, parts)? })
     }
 
@@ -228,12 +230,6 @@ impl Cluster {
         if outcomes.is_empty() { None } else { outcomes.iter().map(potential).sum() }
     }
 
-    /// The share of the pool that level 1 is trained on.
-    fn share(&self, known: &Known) -> Result<f64> {
-        let shards = self.shards(known, Role::Pool)?;
-        Ok(train::share(self.clusters[0], self.points_per_centroid, &shards))
-    }
-
     fn fitting(&self, known: &Known) -> Fitting {
         Fitting {
             iterations: self.iterations,
@@ -244,6 +240,17 @@ impl Cluster {
             seed: known.catalog.seed,
         }
     }
+}
+
+/// The images of some shards before a selection is looked at.
+fn at_most(shards: &[VectorShard]) -> u64 {
+    shards.iter().map(VectorShard::rows_at_most).sum()
+}
+
+/// Which images `first` has drawn.
+fn last_drawn(known: &Known) -> Result<u64> {
+    let noted = known.outcomes("first").first().and_then(|outcome| outcome.notes.get(rounds::LAST)?.as_u64());
+    noted.ok_or_else(|| Error::usage("first does not say what it drew", "run the step again"))
 }
 
 impl Stage for Cluster {
@@ -268,7 +275,8 @@ impl Stage for Cluster {
         scope.require(falling, "clusters", "levels must have ever fewer clusters, and at least 1", hint);
         let even = self.splits > 0 && self.clusters.first().is_none_or(|k| k.is_multiple_of(self.splits));
         scope.require(even, "splits", "level 1 cannot be split evenly", "use a divisor of the first of `clusters`");
-        let alone = self.splits == 1 && self.starts == 1 && self.level(0).resamplings == 0;
+        let resampled = self.resamplings.as_ref().and_then(|levels| levels.first()).is_some_and(|&runs| runs > 0);
+        let alone = self.splits == 1 && self.starts == 1 && !resampled;
         let hint = "leave `splits`, `starts` and the first of `resamplings` out";
         scope.require(
             self.spread == 0 || alone,
@@ -286,12 +294,7 @@ impl Stage for Cluster {
         );
         scope.require(self.iterations > 0, "iterations", "no round of k-means", "use at least 1");
         scope.require(self.starts > 0, "starts", "no run of k-means", "use at least 1");
-        scope.require(
-            (0.0..1.0).contains(&self.tolerance),
-            "tolerance",
-            "out of range",
-            "use 0 to 1, for instance 0.001",
-        );
+        scope.within("tolerance", "a share of", self.tolerance, 0.0..=1.0);
         scope.require(self.memory_mib > 0, "memory_mib", "no memory", "use at least 1");
         for (key, levels) in [("resamplings", &self.resamplings), ("resample_nearest", &self.resample_nearest)] {
             let (given, wanted) = (levels.as_ref().map(Vec::len), self.clusters.len());
@@ -377,11 +380,10 @@ impl Stage for Cluster {
                 for (number, shard) in self.shards(known, Role::Pool)?.into_iter().enumerate() {
                     splits[self.split(number)].shards.push(shard);
                 }
-                let common = TrainCommon {
-                    level: LevelPlan { clusters: self.clusters[0] / self.splits, ..self.level(0) },
-                    points_per_centroid: self.points_per_centroid,
-                    fitting: self.fitting(known),
-                };
+                let level = LevelPlan { clusters: self.clusters[0] / self.splits, ..self.level(0) };
+                splits.iter().try_for_each(|split| train::enough(at_most(&split.shards), level.clusters))?;
+                let common =
+                    TrainCommon { level, points_per_centroid: self.points_per_centroid, fitting: self.fitting(known) };
                 let plan = PhasePlan::new(common, splits)?;
                 Ok(PhasePlan { knobs: to_value(Knobs { memory_mib: self.memory_mib })?, ..plan })
             }

@@ -15,9 +15,9 @@ use crate::error::{Error, Result};
 use crate::io::checked::SMALL_BLOCK;
 use crate::io::part::{Sink, Written};
 use crate::ops::dot::normalise;
-use crate::ops::hash::Draw;
+use crate::ops::hash::{Draw, Lowest};
 use crate::ops::kmeans::{Sums, first_centroids, means, repair, sums};
-use crate::stages::cluster::train::{Fitting, LevelPlan, share};
+use crate::stages::cluster::train::{Fitting, LevelPlan, drawn};
 use crate::stages::cluster::training::{self, Sample};
 use crate::stages::known;
 use crate::stages::pool::VectorShard;
@@ -29,6 +29,9 @@ const PIECE: usize = 64 << 10;
 
 /// The most rounds.
 pub const MOST: u32 = 50;
+
+/// The note in which `first` says which images are drawn.
+pub const LAST: &str = "last_drawn";
 
 /// The names of the rounds' phases, `sum-01` and `mean-01` first.
 static NAMES: LazyLock<Vec<[&'static str; 2]>> = LazyLock::new(|| {
@@ -96,7 +99,8 @@ pub struct Centroids {
 #[derive(Serialize, Deserialize)]
 pub struct SumCommon {
     pub centroids: Centroids,
-    pub share: f64,
+    /// The highest bits of an image of the training sample.
+    pub last: u64,
 }
 
 /// A task of `sum-N`.
@@ -133,23 +137,21 @@ fn seed(fitting: &Fitting) -> u64 {
 /// Chooses the first centroids.
 fn first(common: &FirstCommon, memory: usize, task: &mut Task) -> Result<()> {
     let fitting = &common.fitting;
-    let share = share(common.level.clusters, common.points_per_centroid, &common.shards);
-    let (points, rows) = training::load(Sample { shards: &common.shards, draw: fitting.draw(), share }, memory, task)?;
-    if points.count() < common.level.clusters as usize {
-        let message = format!("{} images are too few for {} clusters", points.count(), common.level.clusters);
-        return Err(Error::usage(message, "lower the first of `clusters`"));
-    }
+    let drawn = drawn(common.level.clusters, common.points_per_centroid, fitting, &common.shards, task)?;
+    let (points, rows) = training::load(Sample { shards: &common.shards, drawn }, memory, task)?;
     let centroids = first_centroids(points.as_ref(), &fitting.params(common.level, seed(fitting), points.count()))?;
-    let (drawn, ones) = (points.count() as u64, vec![1; common.level.clusters as usize]);
+    let (images, ones) = (points.count() as u64, vec![1; common.level.clusters as usize]);
     drop(points);
     (task.outcome.rows_in, task.outcome.rows_out) = (rows, rows);
-    task.count("training_images", drawn);
+    task.count("training_images", images);
+    task.outcome.notes.insert(LAST.into(), drawn.last.into());
     publish_means(&centroids, &ones, task)
 }
 
 /// Assigns and adds up the vectors of some shards.
 fn add_up(spec: &Part, common: &SumCommon, memory: usize, task: &mut Task) -> Result<()> {
-    let sample = Sample { shards: &spec.shards, draw: common.centroids.fitting.draw(), share: common.share };
+    let drawn = Lowest::up_to(common.centroids.fitting.draw(), common.last);
+    let sample = Sample { shards: &spec.shards, drawn };
     let centroids = common.centroids.read(task)?;
     let d = centroids.len() / common.centroids.clusters as usize;
     // A few shards may have no training image.

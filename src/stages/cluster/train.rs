@@ -4,17 +4,17 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::io::centroids::Level;
 use crate::io::{centroids, checkpoint};
 use crate::native::exact::nearest;
-use crate::ops::hash::Draw;
+use crate::ops::hash::{Draw, Lowest};
 use crate::ops::kmeans::{Held, Init, KMeans, Points, State, Trained, fit};
 use crate::stages::cluster::Start;
 use crate::stages::cluster::rounds::Centroids;
 use crate::stages::cluster::training::{self, Sample};
 use crate::stages::known::Table;
-use crate::stages::pool::VectorShard;
+use crate::stages::pool::{self, VectorShard};
 use crate::stages::task::Task;
 
 /// Work that is not kept is less than this, or a round.
@@ -68,20 +68,36 @@ pub struct LevelsCommon {
     pub fitting: Fitting,
 }
 
-/// The share of the vectors that so many clusters are trained on.
-pub fn share(clusters: u32, points_per_centroid: u32, shards: &[VectorShard]) -> f64 {
-    let wanted = u64::from(clusters) * u64::from(points_per_centroid);
-    let at_most: u64 = shards.iter().map(VectorShard::rows_at_most).sum();
-    #[expect(clippy::cast_precision_loss, reason = "a share needs no more")]
-    let share = if wanted == 0 { 1.0 } else { wanted as f64 / at_most.max(1) as f64 };
-    share
+/// Draws the images that so many clusters are trained on, from those of `shards` that earlier steps have left.
+pub fn drawn(
+    clusters: u32,
+    points_per_centroid: u32,
+    fitting: &Fitting,
+    shards: &[VectorShard],
+    task: &Task,
+) -> Result<Lowest> {
+    let each = if points_per_centroid == 0 { u64::MAX } else { u64::from(points_per_centroid) };
+    let (drawn, images) = pool::lowest(shards, fitting.draw(), u64::from(clusters).saturating_mul(each), task)?;
+    enough(images, clusters)?;
+    Ok(drawn)
+}
+
+/// Whether there are as many images as clusters.
+pub fn enough(images: u64, clusters: u32) -> Result<()> {
+    if images >= u64::from(clusters) {
+        return Ok(());
+    }
+    Err(Error::usage(
+        format!("{images} images are too few for {clusters} clusters"),
+        "lower the first of `clusters` (or `splits`, if each is too small), or see what the steps before have dropped",
+    ))
 }
 
 /// Trains level 1 on one split and publishes its centroids.
 pub fn run(spec: &Split, common: &TrainCommon, memory: usize, task: &mut Task) -> Result<()> {
-    let share = share(common.level.clusters, common.points_per_centroid, &spec.shards);
-    let draw = common.fitting.draw();
-    let (points, rows) = training::load(Sample { shards: &spec.shards, draw, share }, memory, task)?;
+    let TrainCommon { level, points_per_centroid, fitting } = common;
+    let drawn = drawn(level.clusters, *points_per_centroid, fitting, &spec.shards, task)?;
+    let (points, rows) = training::load(Sample { shards: &spec.shards, drawn }, memory, task)?;
     let seed = Draw::new(common.fitting.seed, "cluster/split").bits(u64::from(spec.number));
     let trained = common.fitting.level(points.as_ref(), common.level, seed, "level-1", task)?;
     let (d, drawn) = (points.dimension(), points.count() as u64);

@@ -3,7 +3,7 @@
 use std::sync::mpsc::sync_channel;
 
 use crate::error::{Error, Result};
-use crate::ops::hash::Draw;
+use crate::ops::hash::Lowest;
 use crate::ops::kmeans::{Block, Held, Points};
 use crate::stages::pool::VectorShard;
 use crate::stages::task::Task;
@@ -17,8 +17,7 @@ const BLOCKS_AHEAD: usize = 2;
 #[derive(Clone, Copy)]
 pub struct Sample<'a> {
     pub shards: &'a [VectorShard],
-    pub draw: Draw,
-    pub share: f64,
+    pub drawn: Lowest,
 }
 
 /// The training vectors, and how many rows they were drawn from.
@@ -66,7 +65,7 @@ pub fn load_any<'a>(
 
 impl Sample<'_> {
     fn of<'b>(&'b self, ids: &'b [crate::types::ImageId]) -> impl Iterator<Item = usize> + 'b {
-        ids.iter().enumerate().filter(|(_, id)| self.draw.unit(id.0) < self.share).map(|(row, _)| row)
+        ids.iter().enumerate().filter(|(_, id)| self.drawn.has(id.0)).map(|(row, _)| row)
     }
 }
 
@@ -86,7 +85,7 @@ impl Read<'_> {
         for shard in self.sample.shards {
             for block in shard.blocks(self.task)? {
                 let block = block?;
-                if self.sample.share >= 1.0 && values.is_empty() {
+                if self.sample.drawn.last == u64::MAX && values.is_empty() {
                     // All of it: as it is.
                     if give(block.values) {
                         continue;
@@ -143,6 +142,7 @@ mod tests {
     use super::*;
     use crate::io::vectors::VectorWriter;
     use crate::io::work_folder::WorkFolder;
+    use crate::ops::hash::Draw;
     use crate::ops::kmeans::gather;
     use crate::stages::catalog::Catalog;
     use crate::stages::known::Part;
@@ -173,11 +173,14 @@ mod tests {
         let place =
             Place { work, copies: unused(), step: String::new(), number: 0, aside: unused(), checkpoint: unused() };
         let task = Task::new(&catalog, place, 1, &|_| ());
-        for share in [1.0, 0.7] {
-            let sample = Sample { shards: &shards, draw, share };
+        for wanted in [u64::MAX, 50_000] {
+            let (drawn, rows) = crate::stages::pool::lowest(&shards, draw, wanted, &task)?;
+            assert_eq!(rows, 70_001);
+            let sample = Sample { shards: &shards, drawn };
             let (held, rows) = load(sample, usize::MAX, &task)?;
             let (read, again) = load(sample, 1000, &task)?;
             assert_eq!((rows, again, held.count()), (70_001, 70_001, read.count()));
+            assert_eq!(held.count() as u64, wanted.min(70_001), "exactly as many as are wanted");
             assert!(gather(held.as_ref(), |_| true)? == gather(read.as_ref(), |_| true)?);
             let mut firsts = Vec::new();
             read.pass(&mut |block| {

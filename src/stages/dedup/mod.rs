@@ -448,14 +448,13 @@ impl Stage for Dedup {
             scope.fault("threshold", message, "set `threshold`: `lvd calibrate` measures it on your own images");
         }
         let (threshold, floor) = (self.threshold(), self.floor());
-        scope.require((0.0..=1.0).contains(&threshold), "threshold", format!("a cosine of {threshold}"), "use 0 to 1");
-        scope.require((-1.0..=1.0).contains(&floor), "edge_floor", format!("a cosine of {floor}"), "use -1 to 1");
+        scope.within("threshold", "a cosine of", threshold, 0.0..=1.0);
+        scope.within("edge_floor", "a cosine of", floor, -1.0..=1.0);
         let message = format!("edges below {floor} are not kept, so {threshold} cannot be applied");
         scope.require(threshold >= floor, "threshold", message, format!("lower `edge_floor` to {threshold} or less"));
         let k = self.neighbours;
         scope.require((1..=1024).contains(&k), "neighbours", format!("{k} neighbours"), "use 1 to 1024");
-        let recall = self.recall;
-        scope.require((0.5..=1.0).contains(&recall), "recall", format!("a recall of {recall}"), "use 0.5 to 1");
+        scope.within("recall", "a recall of", self.recall, 0.5..=1.0);
         let size = self.cell_images;
         scope.require(size >= 16, "cell_images", format!("{size} images a cell"), "use at least 16");
         let memory = self.memory_mib;

@@ -168,8 +168,7 @@ impl Stage for Embed {
         if let Some((_, name)) = doubled {
             scope.fault("embedders", format!("{name:?} is named twice"), "name each embedder once");
         }
-        let share = self.max_failed_share;
-        scope.require((0.0..=1.0).contains(&share), "max_failed_share", format!("a share of {share}"), "use 0 to 1");
+        scope.within("max_failed_share", "a share of", self.max_failed_share, 0.0..=1.0);
         let none = "nowhere to compute";
         scope.require(!self.providers.is_empty(), "providers", none, "leave it out, or name \"cpu\"");
         for provider in self.providers.iter().filter(|provider| !provider.built_in()) {
@@ -178,13 +177,7 @@ impl Stage for Embed {
         }
         let batch = self.batch_images();
         scope.require((1..=1024).contains(&batch), "batch_images", format!("{batch} images a batch"), "use 1 to 1024");
-        let times = self.scaled_decoding.unwrap_or(1.0);
-        scope.require(
-            (1.0..=16.0).contains(&times),
-            "scaled_decoding",
-            format!("{times} times the size"),
-            "use 1 to 16",
-        );
+        scope.within("scaled_decoding", "a multiple of", self.scaled_decoding.unwrap_or(1.0), 1.0..=16.0);
     }
 
     fn max_failed_share(&self) -> Option<f64> {

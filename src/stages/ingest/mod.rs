@@ -187,12 +187,11 @@ impl Stage for Ingest {
             format!("{} pixels are fewer than `min_side` {} squared", self.max_pixels, self.min_side),
             "raise `max_pixels` or lower `min_side`",
         );
-        let share = self.max_failed_share;
-        scope.require((0.0..=1.0).contains(&share), "max_failed_share", format!("a share of {share}"), "use 0 to 1");
+        scope.within("max_failed_share", "a share of", self.max_failed_share, 0.0..=1.0);
         let http = &self.http;
+        scope.within("http.timeout_s", "a number of seconds of", http.timeout_s, 0.001..=1e6);
+        scope.within("http.connect_timeout_s", "a number of seconds of", http.connect_timeout_s, 0.001..=1e6);
         for (key, fine) in [
-            ("http.timeout_s", http.timeout_s > 0.0 && http.timeout_s < 1e6),
-            ("http.connect_timeout_s", http.connect_timeout_s > 0.0 && http.connect_timeout_s < 1e6),
             ("http.concurrency", (1..=4096).contains(&http.concurrency)),
             ("http.ahead_bytes", http.ahead_bytes > 0),
             ("http.per_host", http.per_host > 0),

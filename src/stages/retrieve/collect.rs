@@ -10,6 +10,8 @@ use crate::ops::histogram::Histogram;
 use crate::ops::top_k::TopK;
 use crate::stages::cluster::{Assigned, Node};
 use crate::stages::known::{Part, Table};
+use crate::stages::pool::VectorShard;
+use crate::stages::retrieve::next::{Further, Got, Matching};
 use crate::stages::retrieve::search::Found;
 use crate::stages::retrieve::{CapDraw, Collisions, Method, SetRule};
 use crate::stages::task::Task;
@@ -27,7 +29,8 @@ table! {
         pub method: String,
         /// The seed image it is most like, for `sample`.
         pub seed_id: Option<ImageId>,
-        /// Its rank among that seed's neighbours, 1 for the nearest, for `sample`.
+        /// Its rank among that seed's neighbours, 1 for the nearest, for `sample`; null where `collisions = "next"` looked further than
+        /// four times `k`.
         pub rank: Option<u32>,
         /// Cosine to that seed image, for `sample`.
         pub similarity: Option<f32>,
@@ -44,6 +47,9 @@ pub struct Set {
     pub dataset: u16,
     pub rule: SetRule,
     pub found: Table,
+    /// Its images, where they may have to look further.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub seeds: Vec<VectorShard>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -53,6 +59,12 @@ pub struct Common {
     pub tree: Option<Table>,
     pub pool_sources: Vec<u16>,
     pub collisions: Collisions,
+    /// What there is to find, where seeds may have to look further.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pool: Vec<VectorShard>,
+    /// Cosine from which an image is a copy of the seed, for the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ceiling: Option<f32>,
     pub seed: u64,
 }
 
@@ -81,6 +93,7 @@ pub fn run(common: &Common, task: &mut Task) -> Result<()> {
     for set in &common.sets {
         let draw = Draw::new(common.seed, "retrieve").within(u64::from(set.dataset));
         let Offer { candidates, collided } = match set.rule.method {
+            Method::Sample if common.collisions == Collisions::Next => matched(set, common, &taken, task)?,
             Method::Sample => sampled(set, common.collisions, &taken, task)?,
             Method::Cluster => clustered(set, common, draw, &taken, task)?,
         };
@@ -90,6 +103,10 @@ pub fn run(common: &Common, task: &mut Task) -> Result<()> {
         task.outcome.rows_out += kept.len() as u64;
         task.drop(Reason::AlreadyTaken, collided);
         task.drop(Reason::OverCap, offered - kept.len() as u64);
+        if offered == 0 {
+            let warning = format!("nothing was retrieved for seed set {:?}", set.name);
+            task.outcome.warnings.insert(warning);
+        }
         let times: u64 = kept.values().map(|row| u64::from(row.times)).sum();
         task.count(&format!("retrieved_for_{}", set.name), times);
         (task.progress)(offered + collided);
@@ -136,16 +153,69 @@ fn capped(candidates: BTreeMap<ImageId, Candidate>, rule: &SetRule, draw: Draw) 
     kept
 }
 
-/// The k nearest of every seed image.
-fn sampled(set: &Set, collisions: Collisions, taken: &HashSet<ImageId>, task: &mut Task) -> Result<Offer> {
-    let k = set.rule.k as usize;
-    let depth = if collisions == Collisions::Next { k * super::NEXT_DEPTH as usize } else { k };
+/// The nearest of every seed image that has any.
+fn nearest(set: &Set, depth: usize, task: &Task) -> Result<BTreeMap<ImageId, TopK>> {
     let mut tops: BTreeMap<ImageId, TopK> = BTreeMap::new();
     task.for_each::<Found>(&set.found, |row| {
         let top = tops.entry(row.seed_id).or_insert_with(|| TopK::new(depth));
         top.push(Neighbour { similarity: row.similarity, id: row.id });
         Ok(())
     })?;
+    Ok(tops)
+}
+
+impl Set {
+    fn row(&self, neighbour: Neighbour, seed_id: ImageId, rank: Option<u32>) -> Retrieved {
+        Retrieved {
+            id: neighbour.id,
+            seed_set: self.name.clone(),
+            method: self.rule.method.name().into(),
+            seed_id: Some(seed_id),
+            rank,
+            similarity: Some(neighbour.similarity),
+            cluster: None,
+            times: 1,
+        }
+    }
+}
+
+/// The k nearest of every seed image that no other has, however far away they are.
+fn matched(set: &Set, common: &Common, taken: &HashSet<ImageId>, task: &mut Task) -> Result<Offer> {
+    let k = set.rule.k as usize;
+    let depth = super::depth(&set.rule, common.collisions);
+    let mut matching = Matching::new(k, depth, nearest(set, depth, task)?, taken);
+    let wanted = set.rule.wanted(depth, common.ceiling.unwrap_or(f32::INFINITY));
+    matching.settle(&Further { seeds: &set.seeds, pool: &common.pool, wanted }, task)?;
+    let seeds: u64 = set.seeds.iter().map(VectorShard::rows_at_most).sum();
+    let unserved = seeds.saturating_sub(matching.seeds.len() as u64);
+    let (wanted, missing) = (seeds * k as u64, matching.missing() + unserved * k as u64);
+    task.count(&format!("missing_for_{}", set.name), missing);
+    if missing > 0 {
+        task.outcome.warnings.insert(format!(
+            "seed set {:?} has {} images, {missing} fewer than {k} for each of its {seeds}: the pool has no more that no other seed took{}",
+            set.name,
+            wanted - missing,
+            if set.rule.min_similarity.is_some() { ", from `min_similarity` on" } else { "" },
+        ));
+    }
+    let mut offer = Offer { collided: matching.lost, ..Offer::default() };
+    let mut got: Vec<(Neighbour, Got)> = Vec::with_capacity(matching.got.len());
+    got.extend(matching.got.iter().map(|(&id, &got)| (Neighbour { similarity: got.similarity, id }, got)));
+    got.sort_unstable_by_key(|(neighbour, _)| *neighbour);
+    let mut places: HashMap<usize, u64> = HashMap::new();
+    for (neighbour, Got { seed, rank, .. }) in got {
+        let place = places.entry(seed).or_default();
+        let (row, distance) = (set.row(neighbour, matching.seeds[seed].id, rank), 1.0 - neighbour.similarity);
+        offer.candidates.insert(neighbour.id, Candidate { row, place: *place, distance });
+        *place += 1;
+    }
+    Ok(offer)
+}
+
+/// The k nearest of every seed image, those that several have once or for each.
+fn sampled(set: &Set, collisions: Collisions, taken: &HashSet<ImageId>, task: &mut Task) -> Result<Offer> {
+    let k = set.rule.k as usize;
+    let tops = nearest(set, k, task)?;
     let mut pairs: Vec<(Neighbour, ImageId, u32)> = Vec::new();
     for (seed_id, top) in &tops {
         pairs.extend(top.best().iter().copied().zip(1..).map(|(neighbour, rank)| (neighbour, *seed_id, rank)));
@@ -153,42 +223,22 @@ fn sampled(set: &Set, collisions: Collisions, taken: &HashSet<ImageId>, task: &m
     // The most similar pair comes first, whichever seed it is of.
     pairs.sort_unstable();
     let mut offer = Offer::default();
-    let mut served: HashMap<ImageId, usize> = HashMap::new();
+    let mut served: HashMap<ImageId, u64> = HashMap::new();
     for (neighbour, seed_id, rank) in pairs {
         let has = served.entry(seed_id).or_default();
-        if *has == k {
-            continue;
-        }
-        let row = Retrieved {
-            id: neighbour.id,
-            seed_set: set.name.clone(),
-            method: set.rule.method.name().into(),
-            seed_id: Some(seed_id),
-            rank: Some(rank),
-            similarity: Some(neighbour.similarity),
-            cluster: None,
-            times: 1,
-        };
+        let row = set.row(neighbour, seed_id, Some(rank));
         let again = offer.candidates.get_mut(&neighbour.id);
         match (collisions, again) {
             (Collisions::Twice, Some(candidate)) => candidate.row.times += 1,
             (_, Some(_)) => offer.collided += 1,
             (_, None) if taken.contains(&neighbour.id) => offer.collided += 1,
             (_, None) => {
-                let (place, distance) = (*has as u64, 1.0 - neighbour.similarity);
+                let (place, distance) = (*has, 1.0 - neighbour.similarity);
                 offer.candidates.insert(neighbour.id, Candidate { row, place, distance });
-                *has += 1;
-                continue;
             }
         }
-        // A place that was lost, unless the next neighbour is to take it.
-        if collisions != Collisions::Next {
-            *has += 1;
-        }
-    }
-    if collisions == Collisions::Next {
-        let missing: usize = tops.keys().map(|seed| k - served.get(seed).copied().unwrap_or(0)).sum();
-        task.count(&format!("missing_for_{}", set.name), missing as u64);
+        // A place that was lost is a place.
+        *has += 1;
     }
     Ok(offer)
 }

@@ -10,7 +10,7 @@ use crate::native::faiss::Index;
 use crate::ops::dot::dot;
 use crate::ops::hash::Draw;
 use crate::ops::kmeans::{KMeans, train};
-use crate::stages::pool::VectorShard;
+use crate::stages::pool::{self, VectorShard};
 use crate::stages::retrieve::Codes;
 use crate::stages::retrieve::search::LISTED_ROWS;
 use crate::stages::task::Task;
@@ -42,7 +42,7 @@ pub fn pays(probes: usize, lists: usize) -> bool {
 
 /// Trains the lists on a sample of the pool, and measures on it how many of them find the neighbours of some seeds.
 pub fn run(common: &Common, task: &mut Task) -> Result<()> {
-    let rows: u64 = common.pool.iter().map(VectorShard::rows_at_most).sum();
+    let (_, rows) = pool::lowest(&common.pool, Draw::new(common.seed, "retrieve/lists"), u64::MAX, task)?;
     // As many comparisons with centroids as with the vectors of a sixteenth of the lists.
     let lists = (4 * rows.min(LISTED_ROWS).isqrt()).max(1);
     let sample = drawn(&common.pool, lists * TRAINING_ROWS, Draw::new(common.seed, "retrieve/lists"), task)?;
@@ -122,17 +122,15 @@ pub fn run(common: &Common, task: &mut Task) -> Result<()> {
     task.publish_file(&written, "lists", "faiss")
 }
 
-/// About `wanted` vectors of some shards.
+/// `wanted` vectors of some shards, or all.
 fn drawn(shards: &[VectorShard], wanted: u64, draw: Draw, task: &Task) -> Result<Vectors> {
-    let rows: u64 = shards.iter().map(VectorShard::rows_at_most).sum();
-    #[expect(clippy::cast_precision_loss, reason = "a share")]
-    let share = wanted as f64 / rows.max(1) as f64;
+    let (drawn, _) = pool::lowest(shards, draw, wanted, task)?;
     let mut some = Vectors::default();
     for shard in shards {
         for block in shard.blocks(task)? {
             let block = block?;
             some.dimension = block.dimension;
-            for (row, id) in block.ids.iter().enumerate().filter(|(_, id)| draw.unit(id.0) < share) {
+            for (row, id) in block.ids.iter().enumerate().filter(|(_, id)| drawn.has(id.0)) {
                 some.ids.push(*id);
                 some.values.extend(block.row(row));
             }

@@ -6,21 +6,23 @@
 
 mod collect;
 mod lists;
+mod next;
 mod search;
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::native::faiss::Storage;
 use crate::stages::catalog::Role;
 use crate::stages::cost::{Cost, Scale, Work, number, short};
-use crate::stages::known::Known;
+use crate::stages::known::{Known, Part};
 use crate::stages::pool::{self, VectorShard};
 use crate::stages::scope::{Input, Scope};
 use crate::stages::task::Task;
 use crate::stages::{Order, Phase, PhasePlan, Stage, StageKind, from_value, no_such_phase};
+use crate::types::ShardId;
 
 use self::search::{Lists, Wanted};
 
@@ -34,12 +36,12 @@ const PHASES: &[Phase] =
 const EXACT_PAIRS: u64 = 100_000_000_000;
 /// Images of a cluster-based set, at most.
 const MILLION: u64 = 1_000_000;
-/// Neighbours a seed that are looked at for each that it may take, where a taken one gives way to the next.
+/// Neighbours a seed that are looked at first for each that it may take, where a taken one gives way to the next.
 const NEXT_DEPTH: u32 = 4;
 
 /// Find the pool images that are like the seed images.
 ///
-/// Memory: a shard of seeds and `k` neighbours each; with `search = "exact"` a shard of the pool, with `ivf` the `codes` of 1,048,576
+/// Memory: a shard of seeds and `k` neighbours each; with `search = "exact"` or `collisions = "next"` a shard of the pool, with `ivf` the `codes` of 1,048,576
 /// vectors, and 4 bytes for each number of 262,144 while lists are trained; then about 60 bytes a candidate of one set, and 16 an image retrieved.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -123,7 +125,8 @@ pub enum Collisions {
     #[default]
     Once,
     /// The same, and the others take their next neighbours or other images of the cluster instead: no image counts twice, and as many
-    /// are found as the arithmetic says. Each seed looks at four times `k` neighbours.
+    /// are found as the arithmetic says. Each seed looks at four times `k` neighbours, and where that is not enough as far as it has to, by
+    /// comparing everything in one task; what is still missing, since the pool ends, is counted (`missing_for_SET`) and warned of.
     Next,
     /// It counts for each, and is so many times in the data set: the published sizes of LVD-142M are sums of this kind.
     Twice,
@@ -238,10 +241,66 @@ impl Retrieve {
         self.search.unwrap_or(if few { Search::Exact } else { Search::Ivf }) == Search::Ivf
     }
 
-    /// Neighbours looked for, for each seed.
-    fn depth(&self, rule: &SetRule) -> usize {
-        let depth = if self.collisions == Collisions::Next { rule.k.saturating_mul(NEXT_DEPTH) } else { rule.k };
-        depth as usize
+    /// Complains of a set that has nobody to find likes of, and of a pool with nothing to find.
+    fn require_vectors(&self, known: &Known) -> Result<()> {
+        let hint = "see the reports of the steps before it: lvd report FILE ingest";
+        if self.pool_shards(known)?.iter().all(|shard| shard.rows_at_most() == 0) {
+            return Err(Error::usage("no image of the pool has a vector: there is nothing to retrieve", hint));
+        }
+        for (name, rule) in &self.sets {
+            let table = if rule.method == Method::Sample { &self.vectors } else { &self.cluster }.name();
+            let number = known.catalog.sources.get(name).map(|entry| entry.number);
+            let is_of_set = |part: &&Part| part.shard.map(ShardId::dataset) == number;
+            if known.table(table)?.parts.iter().filter(is_of_set).all(|part| part.rows == 0) {
+                let message =
+                    format!("no image of seed set {name:?} is in {table:?}: there is nothing to retrieve for it");
+                return Err(Error::usage(message, format!("{hint}; or take {name:?} out of `sets`")));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Neighbours looked for at first, for each seed.
+fn depth(rule: &SetRule, collisions: Collisions) -> usize {
+    (if collisions == Collisions::Next { rule.k.saturating_mul(NEXT_DEPTH) } else { rule.k }) as usize
+}
+
+impl SetRule {
+    /// Looks at the rule that stands at `key`, for so many pool images and levels of clusters.
+    fn check(&self, key: &str, copy_similarity: f32, (pool, levels): (u64, usize), scope: &mut Scope) {
+        let key = |field: &str| format!("{key}.{field}");
+        scope.require(self.cap != Some(0), &key("cap"), "no image at all", "use at least 1");
+        if let Some(least) = self.min_similarity {
+            scope.within(&key("min_similarity"), "a cosine of", least, -1.0..=1.0);
+            let message =
+                format!("from {least} on, and images from `copy_similarity` = {copy_similarity} on are copies");
+            scope.require(
+                !(least >= copy_similarity),
+                &key("min_similarity"),
+                message,
+                "lower it: nothing lies between",
+            );
+        }
+        match self.method {
+            Method::Sample => {
+                let message = format!("{} neighbours of {pool} pool images at most", self.k);
+                let fine = (1..=pool.max(1)).contains(&u64::from(self.k));
+                scope.require(fine, &key("k"), message, "lower `k` or add images");
+            }
+            Method::Cluster => {
+                scope.require(self.per_cluster > 0, &key("per_cluster"), "no image a cluster", "use at least 1");
+                let level = self.level as usize;
+                let message = format!("level {level}, and `clusters` of the cluster step has {levels}");
+                let hint = "1 is the finest; or add a level to `clusters` of the cluster step";
+                scope.require((1..=levels).contains(&level), &key("level"), message, hint);
+            }
+        }
+    }
+
+    /// What of the pool is a neighbour.
+    fn wanted(&self, k: usize, ceiling: f32) -> Wanted {
+        Wanted { k, floor: self.min_similarity.unwrap_or(-1.0), ceiling }
     }
 }
 
@@ -257,9 +316,8 @@ impl Stage for Retrieve {
         if by_cluster {
             scope.wire(&mut self.cluster, StageKind::Cluster, "cluster");
         }
-        scope.require((0.5..=1.0).contains(&self.recall), "recall", "out of range", "use 0.5 to 1, for instance 0.99");
-        let fine = (0.0..=2.0).contains(&self.copy_similarity);
-        scope.require(fine, "copy_similarity", "out of range", "use 0 to 1, or 2 to take copies too");
+        scope.within("recall", "a recall of", self.recall, 0.5..=1.0);
+        scope.within("copy_similarity", "a cosine of", self.copy_similarity, 0.0..=2.0);
         for rule in self.sets.values_mut() {
             rule.per_cluster = scope.scaled_u32(rule.per_cluster);
             rule.cap = rule.cap.or((rule.method == Method::Cluster).then_some(MILLION)).map(|cap| scope.scaled(cap));
@@ -268,18 +326,9 @@ impl Stage for Retrieve {
         let names: Vec<String> = self.sets.keys().cloned().collect();
         scope.require_sources(&names, &[Role::Seed], "sets");
         let pool = scope.images_at_most(Role::Pool);
+        let levels = scope.above.get(self.cluster.name()).map_or(0, |above| above.levels);
         for (name, rule) in &self.sets {
-            let key = |field: &str| format!("sets.{name}.{field}");
-            let message = format!("{} neighbours of {pool} pool images at most", rule.k);
-            scope.require(
-                (1..=pool.max(1)).contains(&u64::from(rule.k)),
-                &key("k"),
-                message,
-                "lower `k` or add images",
-            );
-            scope.require(rule.per_cluster > 0, &key("per_cluster"), "no image a cluster", "use at least 1");
-            scope.require(rule.level > 0, &key("level"), "no such level", "1 is the finest");
-            scope.require(rule.cap != Some(0), &key("cap"), "no image at all", "use at least 1");
+            rule.check(&format!("sets.{name}"), self.copy_similarity, (pool, levels), scope);
         }
     }
 
@@ -333,10 +382,11 @@ impl Stage for Retrieve {
     fn plan(&self, phase: &str, known: &Known) -> Result<PhasePlan> {
         match phase {
             "lists" => {
+                self.require_vectors(known)?;
                 let sets: Vec<(u16, &SetRule, Vec<VectorShard>)> = self.sampled(known)?;
                 let pool = self.pool_shards(known)?;
                 let listed: Vec<_> = sets.iter().filter(|(_, _, seeds)| self.is_listed(seeds, &pool)).collect();
-                let Some(k) = listed.iter().map(|(_, rule, _)| self.depth(rule)).max() else {
+                let Some(k) = listed.iter().map(|(_, rule, _)| depth(rule, self.collisions)).max() else {
                     return Ok(PhasePlan::empty());
                 };
                 let seeds = listed.iter().flat_map(|(_, _, seeds)| seeds).cloned().collect();
@@ -356,11 +406,7 @@ impl Stage for Retrieve {
                 });
                 let mut tasks = Vec::new();
                 for (set, rule, seeds) in self.sampled(known)? {
-                    let wanted = Wanted {
-                        k: self.depth(rule),
-                        floor: rule.min_similarity.unwrap_or(-1.0),
-                        ceiling: self.copy_similarity,
-                    };
+                    let wanted = rule.wanted(depth(rule, self.collisions), self.copy_similarity);
                     let lists = trained.as_ref().filter(|_| self.is_listed(&seeds, &pool));
                     tasks.extend(search::tasks(set, &seeds, &pool, wanted, lists));
                 }
@@ -368,11 +414,17 @@ impl Stage for Retrieve {
             }
             "collect" => {
                 let mut sets = Vec::new();
+                let may_look = self.collisions == Collisions::Next;
+                let sampled = if may_look { self.sampled(known)? } else { Vec::new() };
                 for (name, rule) in &self.sets {
                     let dataset = known.catalog.sources.get(name).map_or(0, |entry| entry.number);
                     let found = known.made("search", &search::table_of(dataset));
-                    sets.push(collect::Set { name: name.clone(), dataset, rule: rule.clone(), found });
+                    let seeds = sampled.iter().find(|(set, ..)| *set == dataset);
+                    let seeds = seeds.map(|(.., seeds)| seeds.clone()).unwrap_or_default();
+                    sets.push(collect::Set { name: name.clone(), dataset, rule: rule.clone(), found, seeds });
                 }
+                let pool = if may_look { self.pool_shards(known)? } else { Vec::new() };
+                let ceiling = may_look.then_some(self.copy_similarity);
                 let (mut assigned, mut tree) = (None, None);
                 if !self.cluster.name().is_empty() {
                     assigned = Some(known.table(self.cluster.name())?.clone());
@@ -386,7 +438,10 @@ impl Stage for Retrieve {
                     .map(|entry| entry.number)
                     .collect();
                 let (collisions, seed) = (self.collisions, known.catalog.seed);
-                PhasePlan::new(collect::Common { sets, assigned, tree, pool_sources, collisions, seed }, [()])
+                PhasePlan::new(
+                    collect::Common { sets, assigned, tree, pool_sources, collisions, pool, ceiling, seed },
+                    [()],
+                )
             }
             _ => Err(no_such_phase(phase)),
         }

@@ -105,10 +105,10 @@ pub fn run(spec: &SearchTask, task: &mut Task) -> Result<()> {
     let mut copies = 0;
     for shard in &spec.seeds {
         let seeds = shard.load(task)?;
-        let mut answer = Answer::new(&seeds, spec.wanted);
+        let mut answer = Answer::new(&seeds, spec.wanted, &|_, _| true);
         match &index {
             Some(index) => index.search(&spec.pool, &mut answer, task)?,
-            None => exact(&spec.pool, &mut answer, task)?,
+            None => exact(&spec.pool, std::slice::from_mut(&mut answer), task)?,
         }
         copies += answer.copies;
         for (seed_id, neighbours) in seeds.ids.iter().zip(answer.tops) {
@@ -125,21 +125,39 @@ pub fn run(spec: &SearchTask, task: &mut Task) -> Result<()> {
     task.publish(written, &table_of(spec.set), None)
 }
 
+/// The nearest images of the pool that are `open` to each of the seeds, by comparing everything.
+pub fn nearest(
+    seeds: &[Vectors],
+    pool: &[VectorShard],
+    wanted: Wanted,
+    open: &Open,
+    task: &Task,
+) -> Result<Vec<(ImageId, Vec<Neighbour>)>> {
+    let mut answers: Vec<Answer> = seeds.iter().map(|seeds| Answer::new(seeds, wanted, open)).collect();
+    exact(pool, &mut answers, task)?;
+    let tops = answers.into_iter().flat_map(|answer| answer.seeds.ids.iter().copied().zip(answer.tops));
+    Ok(tops.map(|(seed, top)| (seed, top.into_sorted())).collect())
+}
+
+/// Whether a seed may have an image.
+pub type Open<'a> = dyn Fn(ImageId, &Neighbour) -> bool + 'a;
+
 /// What was found for some seeds so far.
 struct Answer<'a> {
     seeds: &'a Vectors,
     wanted: Wanted,
+    open: &'a Open<'a>,
     tops: Vec<TopK>,
     copies: u64,
 }
 
 impl<'a> Answer<'a> {
-    fn new(seeds: &'a Vectors, wanted: Wanted) -> Self {
-        Self { seeds, wanted, tops: seeds.ids.iter().map(|_| TopK::new(wanted.k)).collect(), copies: 0 }
+    fn new(seeds: &'a Vectors, wanted: Wanted, open: &'a Open<'a>) -> Self {
+        Self { seeds, wanted, open, tops: seeds.ids.iter().map(|_| TopK::new(wanted.k)).collect(), copies: 0 }
     }
 
-    /// Asks for the neighbours of each seed among `most`: for so many proposals for each that is wanted, and for more where copies have
-    /// taken their places.
+    /// Asks for the neighbours of each seed among `most`: for so many proposals for each that is wanted, and for more where copies, and images
+    /// that it may not have, have taken their places.
     fn ask(
         &mut self,
         most: usize,
@@ -147,12 +165,15 @@ impl<'a> Answer<'a> {
         search: impl Fn(usize) -> Result<Vec<Vec<Neighbour>>>,
     ) -> Result<()> {
         let Wanted { k, ceiling, .. } = self.wanted;
+        let lost = |seed: ImageId, near: &Vec<Neighbour>| {
+            near.iter().filter(|near| near.similarity >= ceiling || !(self.open)(seed, near)).count()
+        };
         let mut wanted = k + SPARE;
         let found = loop {
             let asked = (wanted * proposals).min(most);
             let found = search(asked)?;
-            let copies = |near: &Vec<Neighbour>| near.iter().filter(|near| near.similarity >= ceiling).count();
-            if asked == most || found.iter().all(|near| copies(near) + k <= wanted) {
+            let mut of_seeds = self.seeds.ids.iter().zip(&found);
+            if asked == most || of_seeds.all(|(&seed, near)| lost(seed, near) + k <= wanted) {
                 break found;
             }
             wanted *= 4;
@@ -164,11 +185,11 @@ impl<'a> Answer<'a> {
     /// Takes the neighbours of each seed.
     fn take(&mut self, found: Vec<Vec<Neighbour>>) {
         let Wanted { floor, ceiling, .. } = self.wanted;
-        for (top, neighbours) in self.tops.iter_mut().zip(found) {
+        for ((top, &seed), neighbours) in self.tops.iter_mut().zip(&self.seeds.ids).zip(found) {
             for neighbour in neighbours {
                 if neighbour.similarity >= ceiling {
                     self.copies += 1;
-                } else if neighbour.similarity >= floor {
+                } else if neighbour.similarity >= floor && (self.open)(seed, &neighbour) {
                     top.push(neighbour);
                 }
             }
@@ -177,18 +198,17 @@ impl<'a> Answer<'a> {
 }
 
 /// Compares seeds with everything. Memory: the seeds, one shard of the pool, and k neighbours a seed.
-fn exact(pool: &[VectorShard], answer: &mut Answer, task: &Task) -> Result<()> {
-    let seeds = answer.seeds;
+fn exact(pool: &[VectorShard], answers: &mut [Answer], task: &Task) -> Result<()> {
     for shard in pool {
         let base = shard.load(task)?;
-        if base.ids.is_empty() || seeds.ids.is_empty() {
-            continue;
+        for answer in answers.iter_mut().filter(|answer| !base.ids.is_empty() && !answer.seeds.ids.is_empty()) {
+            let seeds = answer.seeds;
+            answer.ask(base.ids.len(), 1, |k| {
+                let found = knn_ip(&seeds.values, &base.values, base.dimension, k);
+                let named = |(row, similarity)| Neighbour { similarity, id: base.ids[row as usize] };
+                Ok((0..seeds.ids.len()).map(|seed| found.of(seed).map(named).collect()).collect())
+            })?;
         }
-        answer.ask(base.ids.len(), 1, |k| {
-            let found = knn_ip(&seeds.values, &base.values, base.dimension, k);
-            let named = |(row, similarity)| Neighbour { similarity, id: base.ids[row as usize] };
-            Ok((0..seeds.ids.len()).map(|seed| found.of(seed).map(named).collect()).collect())
-        })?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 use crate::io::part::Written;
-use crate::ops::hash::Draw;
+use crate::ops::hash::{Draw, Lowest};
 use crate::stages::cluster::Node;
 use crate::stages::known::{Part, Table};
 use crate::stages::pool::kept_ids;
@@ -50,14 +50,9 @@ struct Taken {
 /// Chooses the data set.
 pub fn run(common: &Common, task: &mut Task) -> Result<()> {
     let draw = Draw::new(common.seed, "sample");
-    let mut seeds = 0;
-    for shard in &common.seeds {
-        seeds += kept_ids(task, &shard.selection)?.len() as u64;
-    }
-    let room = common.target.checked_sub(seeds).ok_or_else(|| {
-        let message = format!("the seed sets hold {seeds} images, more than the target of {}", common.target);
-        Error::usage(message, "raise `target`, or name fewer sets in `seeds`")
-    })?;
+    let (of_seeds, offered_seeds) = seeds(common, draw, task)?;
+    let seeds = offered_seeds.min(common.target);
+    let room = common.target - seeds;
     let mut names = Vec::new();
     let (taken, over_target) = retrieved(common, room, draw, &mut names, task)?;
     let retrieved: u64 = taken.iter().map(|row| u64::from(row.times)).sum();
@@ -79,7 +74,7 @@ pub fn run(common: &Common, task: &mut Task) -> Result<()> {
     let mut parts: Vec<(Written, Option<ShardId>)> = Vec::new();
     for SeedShard { set, selection } in &common.seeds {
         let mut writer = task.rows::<Sampled>(&format!("seed-{}", parts.len()))?;
-        for id in kept_ids(task, selection)? {
+        for id in kept_ids(task, selection)?.into_iter().filter(|id| of_seeds.has(id.0)) {
             writer.push(Sampled { seed_set: Some(set.clone()), ..plain(id, "seed") })?;
         }
         parts.push((writer.finish()?, selection.shard));
@@ -103,7 +98,8 @@ pub fn run(common: &Common, task: &mut Task) -> Result<()> {
     for (written, shard) in parts {
         task.publish(written, "", shard)?;
     }
-    account(common, &chosen, pool_images, over_target, task);
+    let offered = Offered { seeds: offered_seeds, pool: pool_images, over_target: over_target + offered_seeds - seeds };
+    account(common, &chosen, &offered, task);
     Ok(())
 }
 
@@ -121,8 +117,38 @@ struct Chosen {
     balanced: Count,
 }
 
+/// Images there were.
+struct Offered {
+    seeds: u64,
+    pool: u64,
+    /// Those that the target had no room for.
+    over_target: u64,
+}
+
+/// Which seed images go in, and how many there are: all, but no more than the target of a data set that is not filled up.
+fn seeds(common: &Common, draw: Draw, task: &mut Task) -> Result<(Lowest, u64)> {
+    let room = if common.fill { u64::MAX } else { common.target };
+    let (drawn, seeds) = draw.within(4).lowest(room, &|each| {
+        for shard in &common.seeds {
+            kept_ids(task, &shard.selection)?.into_iter().for_each(|id| each(id.0));
+        }
+        Ok(())
+    })?;
+    let target = common.target;
+    if seeds > target {
+        let message = format!("the seed sets hold {seeds} images, more than the target of {target}");
+        let cure = "raise `target`, or name fewer sets in `seeds`";
+        if common.fill {
+            return Err(Error::usage(message, cure));
+        }
+        task.outcome.warnings.insert(format!("{message}: {target} of them were drawn at random; {cure}"));
+    }
+    Ok((drawn, seeds))
+}
+
 /// Says what became of every image, and why the target was missed, if it was.
-fn account(common: &Common, chosen: &Chosen, pool: u64, over_target: u64, task: &mut Task) {
+fn account(common: &Common, chosen: &Chosen, offered: &Offered, task: &mut Task) {
+    let Offered { seeds: offered_seeds, pool, over_target } = *offered;
     let Chosen { seeds, retrieved, balanced } = chosen;
     let size = seeds.size + retrieved.size + balanced.size;
     let shortfall = if common.fill { common.target - size.min(common.target) } else { 0 };
@@ -132,7 +158,7 @@ fn account(common: &Common, chosen: &Chosen, pool: u64, over_target: u64, task: 
     task.count("size", size);
     task.count("shortfall", shortfall);
     let outcome = &mut task.outcome;
-    outcome.rows_in = seeds.images + pool;
+    outcome.rows_in = offered_seeds + pool;
     outcome.rows_out = seeds.images + retrieved.images + balanced.images;
     let dropped = outcome.rows_in - outcome.rows_out;
     if shortfall > 0 {

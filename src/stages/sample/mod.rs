@@ -12,13 +12,14 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::stages::catalog::Role;
 use crate::stages::cost::{Cost, Scale, Work, number, short};
 use crate::stages::known::{Known, Part};
 use crate::stages::scope::{Input, Scope};
 use crate::stages::task::Task;
 use crate::stages::{Order, Phase, PhasePlan, Stage, StageKind, from_value, no_such_phase};
+use crate::types::ShardId;
 
 use self::balance::{BalanceCommon, Labelled};
 
@@ -49,12 +50,13 @@ pub struct Sample {
     /// For some pool sources, how many of their images are drawn; each is drawn from by itself, evenly. What is left of the target is drawn from
     /// all other sources together. What was retrieved does not count.
     pub quotas: IndexMap<String, u64>,
-    /// Seed sources that go into the data set as they are. Left out: all.
+    /// Seed sources that go into the data set, whole. Left out: all.
     pub seeds: Option<Vec<String>>,
     /// Images in the data set, copies counted. Required.
     pub target: u64,
     /// Whether what seeds and retrieved images leave of the target is drawn from the clusters. If not, the data set is seeds and
-    /// retrieved images, `target` of them at most (LVD-142M).
+    /// retrieved images, `target` of them at most (LVD-142M): seeds before retrieved images, and where even the seeds are more, as many of
+    /// them as that, drawn at random, with a warning. With `fill`, more seeds than the target are an error.
     pub fill: bool,
     /// Which images of a cluster are drawn: `random`, or the `closest` to its centroid.
     pub draw: DrawRule,
@@ -167,7 +169,17 @@ impl Sample {
             "" => images,
             name => known.table(name)?,
         };
-        let wanted = |name: &str| self.seeds.as_ref().is_none_or(|names| names.iter().any(|wanted| wanted == name));
+        let named = |name: &str| self.seeds.iter().flatten().any(|wanted| wanted == name);
+        let wanted = |name: &str| self.seeds.is_none() || named(name);
+        for (name, entry) in known.catalog.sources.iter().filter(|(name, _)| wanted(name)) {
+            let mut parts = images.parts.iter().filter(|part| part.shard.map(ShardId::dataset) == Some(entry.number));
+            // Left out of ingest and not asked for, it is not missed.
+            let missed = parts.clone().next().is_some() || named(name);
+            if entry.role == Role::Seed && missed && parts.all(|part| part.rows == 0) {
+                let message = format!("seed set {name:?} has no usable image");
+                return Err(Error::usage(message, "lvd report FILE ingest says why; or leave it out of `seeds`"));
+            }
+        }
         let (mut seeds, mut shards) = (Vec::new(), Vec::new());
         for (table, role) in [(images, Role::Seed), (pool, Role::Pool)] {
             for selection in &table.parts {
@@ -220,13 +232,21 @@ impl Stage for Sample {
         let with_quotas: Vec<String> = self.quotas.keys().cloned().collect();
         scope.require_sources(&with_quotas, &[Role::Pool], "quotas");
         scope.require(self.per_cluster != Some(0), "per_cluster", "no image a cluster", "use at least 1");
+        let quotas = self.quotas.values().fold(0u64, |sum, &quota| sum.saturating_add(quota));
+        let message = format!("{quotas} images together, more than the target of {}", self.target);
+        scope.require(quotas <= self.target, "quotas", message, "lower them, or raise `target`");
         self.target = scope.scaled(self.target);
         self.per_cluster = self.per_cluster.map(|most| scope.scaled(most));
         self.quotas.values_mut().for_each(|quota| *quota = scope.scaled(*quota));
         scope.require((1..=1000).contains(&self.max_copies), "max_copies", "out of range", "use 1 to 1000");
         let (target, copies) = (self.target, u64::from(self.max_copies));
         scope.require(target > 0, "target", "no size for the data set", "for instance `target = 1000000`");
-        let at_most = (scope.images_at_most(Role::Pool) + scope.images_at_most(Role::Seed)) * copies;
+        for (source, &quota) in &self.quotas {
+            let at_most = scope.images_of(source) * copies;
+            let message = format!("{quota} images of {at_most} at most, copies counted");
+            scope.require(quota <= at_most, &format!("quotas.{source}"), message, "lower it, or add images");
+        }
+        let at_most = scope.images_at_most(Role::Pool) * copies + scope.images_at_most(Role::Seed);
         let message = format!("{target} images of {at_most} at most, copies counted");
         // Retrieved images may count more than once.
         scope.require(
