@@ -527,3 +527,17 @@ fn a_full_disk_is_survived() {
     driver.succeeds();
     site.check();
 }
+
+#[test]
+fn a_work_folder_may_have_any_name() {
+    let Some(mut site) = Site::start() else { return };
+    site.work = site.folder.path().join("it's \"a & b\" $HOME 100%j%% #é");
+    site.driver(&["--to", "embed"]).succeeds();
+    let logs = files(&site.work.join("_slurm"));
+    let logs = logs.iter().filter(|path| path.extension().is_some_and(|ending| ending == "log"));
+    assert!(logs.count() > 3, "each element has its log where it was asked for");
+    assert!(site.logs().contains("done; "), "{}", site.logs());
+    let of_embed = |(path, _): &&(String, String)| path.starts_with("embed/");
+    let rows = content(&site.work);
+    assert!(rows.iter().filter(of_embed).eq(UNDISTURBED.iter().filter(of_embed)));
+}

@@ -84,7 +84,9 @@ pub fn main(slow_kernel: Option<Warning>) -> ExitCode {
     match dispatch(args.command) {
         Ok(()) | Err(Stop::Closed) => ExitCode::SUCCESS,
         Err(Stop::Usage(errors)) => {
-            errors.iter().for_each(|error| say::error("", error));
+            for error in &errors {
+                say::error("", error);
+            }
             ExitCode::from(2)
         }
         Err(Stop::Failed(error)) => {

@@ -17,6 +17,7 @@ use ort::environment::Environment;
 use ort::session::builder::GraphOptimizationLevel;
 
 use crate::error::{Error, Result, choices};
+use crate::native::limits::MEMORY_CURE;
 use crate::native::onnx::tensor::{Intake, numbers};
 
 pub use flops::flops;
@@ -69,10 +70,32 @@ fn load() -> Result<Loaded> {
     }
     // An absolute path, since a relative one would be taken as relative to the program.
     let path = std::path::absolute(&path).map_err(Error::io(&path))?;
+    preload(&path).map_err(|why| {
+        let for_memory = ["failed to map", "allocate memory"].iter().any(|text| why.contains(text));
+        if for_memory { Error::usage(why, MEMORY_CURE) } else { missing(why) }
+    })?;
     let builder = ort::init_from(&path).map_err(|error| missing(error.to_string()))?;
     let environment = builder.with_name("lvd").with_telemetry(false).build().map_err(|error| native(&error))?;
     let version = version_of(&path).unwrap_or_else(|| "unknown".into());
     Ok(Loaded { environment, version, path })
+}
+
+/// Loads the library, or says why it cannot be: `ort` panics where the system has no memory for it.
+fn preload(path: &Path) -> std::result::Result<(), String> {
+    let name = CString::new(path.as_os_str().as_bytes()).map_err(|error| error.to_string())?;
+    // SAFETY: a library that `ort` would load next in the same way; it stays for as long as the process. The text that dlerror
+    // returns is copied before anything else is loaded.
+    unsafe {
+        if !libc::dlopen(name.as_ptr(), libc::RTLD_LAZY | libc::RTLD_LOCAL).is_null() {
+            return Ok(());
+        }
+        let error = libc::dlerror();
+        Err(if error.is_null() {
+            "no reason given".into()
+        } else {
+            CStr::from_ptr(error).to_string_lossy().into_owned()
+        })
+    }
 }
 
 /// The version that a loaded library tells.

@@ -49,13 +49,13 @@ impl Drop for Ticket {
 impl Buffers {
     /// Makes buffers until `wanted` are there.
     fn make(&mut self, wanted: usize) -> Result<()> {
-        let (Some(make), Some(free)) = (symbol(c"blas_memory_alloc"), symbol(c"blas_memory_free")) else {
+        let (Some(alloc), Some(free)) = (symbol(c"blas_memory_alloc"), symbol(c"blas_memory_free")) else {
             return Ok(());
         };
         // SAFETY: OpenBLAS declares them as void *blas_memory_alloc(int) and void blas_memory_free(void *).
-        let (make, free) = unsafe {
+        let (alloc, free) = unsafe {
             (
-                std::mem::transmute::<*mut c_void, extern "C" fn(c_int) -> *mut c_void>(make),
+                std::mem::transmute::<*mut c_void, extern "C" fn(c_int) -> *mut c_void>(alloc),
                 std::mem::transmute::<*mut c_void, extern "C" fn(*mut c_void)>(free),
             )
         };
@@ -63,7 +63,7 @@ impl Buffers {
         let mut made = Ok(());
         // One that is free is taken before one is made, so all are held until there are enough.
         while self.there < wanted && held.len() < wanted && made.is_ok() {
-            let buffer = if can_have(BUFFER) { make(0) } else { std::ptr::null_mut() };
+            let buffer = if can_have(BUFFER) { alloc(0) } else { std::ptr::null_mut() };
             if buffer.is_null() {
                 made = Err(Error::usage(
                     format!(
@@ -77,7 +77,9 @@ impl Buffers {
             }
         }
         self.there = self.there.max(held.len());
-        held.into_iter().for_each(|buffer| free(buffer));
+        for buffer in held {
+            free(buffer);
+        }
         made
     }
 }

@@ -170,7 +170,8 @@ pub fn submit_driver(
     let (log, comment) = (folder.join("driver.log"), format!("{}driver", mark(&store.work.absolute()?)));
     let here = std::env::current_dir().map_err(Error::io("the current folder"))?;
     if let Some(fault) = script::directive_fault(&here.to_string_lossy()) {
-        return Err(Error::usage(format!("the current folder, {here:?}, {fault}"), "run from another folder"));
+        let message = format!("the current folder, {:?}, {fault}", here.to_string_lossy());
+        return Err(Error::usage(message, "run from another folder"));
     }
     let text = script::driver("lvd", &comment, &log, &here, command, &settings.driver());
     if dry {

@@ -94,7 +94,7 @@ impl AllSettings {
         match script::folder_fault(&folder) {
             None => Ok(folder),
             Some(fault) => Err(Error::usage(
-                format!("the folder of Slurm's scripts and logs, {folder:?}, {fault}"),
+                format!("the folder of Slurm's scripts and logs, {:?}, {fault}", folder.to_string_lossy()),
                 "set `folder` of [engine.slurm] to a folder with another name, or use another --work",
             )),
         }
@@ -195,7 +195,11 @@ impl Settings {
         if let Some(folder) = &self.folder
             && let Some(fault) = script::folder_fault(folder)
         {
-            faults.push(("folder", format!("folder = {folder:?} {fault}"), "use a folder with another name"));
+            faults.push((
+                "folder",
+                format!("folder = {:?} {fault}", folder.to_string_lossy()),
+                "use a folder with another name",
+            ));
         }
         faults
     }
