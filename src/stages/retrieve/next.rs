@@ -217,14 +217,14 @@ mod tests {
         writer.write(ids, vec![String::new(); rows as usize], &values)?;
         let written = writer.finish()?;
         let (rows, bytes, shard) = (written.rows, written.bytes, Some(id));
-        let vectors = Part { table: String::new(), path, rows, bytes, sha256: String::new(), shard };
+        let vectors = Part { table: String::new(), path, rows, bytes, sha256: String::new(), tail: None, shard };
         Ok(VectorShard { vectors, selection: None, whitening: None })
     }
 
     fn read(folder: &Path, shards: &[VectorShard]) -> Result<Vec<(ImageId, Vec<f32>)>> {
         let mut all = Vec::new();
         for shard in shards {
-            for block in vectors::read(&folder.join(&shard.vectors.path))? {
+            for block in vectors::read(&shard.vectors.stored(folder.join(&shard.vectors.path)))? {
                 let block = block?;
                 all.extend(block.ids.iter().enumerate().map(|(row, &id)| (id, block.row(row).to_vec())));
             }
