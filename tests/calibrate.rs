@@ -80,7 +80,9 @@ fn the_numbers_add_up_and_do_not_depend_on_threads() {
 
     let (micro_ap, at_least) = (number(&found, "micro_ap"), number(&found, "micro_ap_at_least"));
     assert!((0.3..1.0).contains(&micro_ap) && at_least <= micro_ap && at_least > 0.0, "{at_least} {micro_ap}");
-    for known in list(&found, "suggestions") {
+    let suggestions = list(&found, "suggestions");
+    assert!(suggestions.len() == 2 && suggestions.iter().any(|known| !known["lowest"].is_null()), "{suggestions:?}");
+    for known in suggestions.iter().filter(|known| !known["lowest"].is_null()) {
         let lowest = &known["lowest"];
         let row = thresholds.iter().find(|row| row["threshold"] == lowest["threshold"]).expect("on the grid");
         assert!(number(row, "precision") >= number(known, "precision"), "{known} {row}");
@@ -248,6 +250,6 @@ fn a_step_that_drops_much_asks_for_a_calibration() {
     run(&strs(&on_example("calibrate", &work, &["dedup", "--images", "8"])));
     let lower = says("0.39");
     assert!(lower.contains("the calibration gives the threshold of 0.39 a precision of 0."), "{lower}");
-    let backed = says("0.8");
+    let backed = says("0.96");
     assert!(!backed.contains("calibration"), "{backed}");
 }

@@ -172,14 +172,14 @@ fn a_pool_grows_without_being_joined_anew() {
 /// A pipeline of some folders and the example's copy encoder, which is used where it is.
 fn pipeline(folder: &Path, sources: &[(&str, &str)], steps: &str) -> String {
     let model = Path::new(&quickstart()[0]).parent().expect("a folder").join("models/copy.onnx");
-    let mut text = "work = \"work\"\n".to_owned();
-    for (name, role) in sources {
+    let source = |(name, role): &(&str, &str)| {
         std::fs::create_dir_all(folder.join(name)).expect("a folder");
-        text += &format!("[sources.{name}]\nrole = \"{role}\"\nfolder = \"{name}\"\n");
-    }
-    text += &format!(
-        "[embedders.copy]\nmodel = {:?}\nresize = 72\nsquash = true\nmean = [0.5, 0.5, 0.5]\nstd = [0.5, 0.5, 0.5]\n\
-         [steps.ingest]\n[steps.embed]\n{steps}",
+        format!("[sources.{name}]\nrole = \"{role}\"\nfolder = \"{name}\"\n")
+    };
+    let text = format!(
+        "work = \"work\"\n{}[embedders.copy]\nmodel = {:?}\nresize = 72\nsquash = true\nmean = [0.5, 0.5, 0.5]\n\
+         std = [0.5, 0.5, 0.5]\n[steps.ingest]\n[steps.embed]\n{steps}",
+        sources.iter().map(source).collect::<Vec<_>>().concat(),
         model.to_string_lossy()
     );
     let file = folder.join("pipeline.toml");

@@ -5,6 +5,7 @@ use std::any::Any;
 use serde_json::Value;
 
 use crate::cli::shown;
+use crate::cli::table::thousands;
 use crate::pipeline::check::Pipeline;
 use crate::pipeline::report::Summary;
 use crate::stages::dedup::Dedup;
@@ -26,7 +27,7 @@ pub fn missing(pipeline: &Pipeline, summary: &Summary) -> Option<String> {
     }
     let file = shown(&pipeline.path);
     let threshold = dedup.threshold();
-    let fact = format!("{name}: {dropped} of {} images were dropped", summary.rows_in);
+    let fact = format!("{name}: {} of {} images were dropped", thousands(dropped), thousands(summary.rows_in));
     match precision(pipeline, name, dedup) {
         Some(precision) if precision >= PRECISION => None,
         Some(precision) => Some(format!(

@@ -238,6 +238,7 @@ impl Block {
     }
 
     /// Compares the rows of this block with each other. Returns how many products were computed.
+    #[expect(clippy::must_use_candidate, reason = "what it finds is in the blocks")]
     pub fn within(&self) -> u64 {
         let this = self;
         let between = |cell: &Cell| {
@@ -254,6 +255,7 @@ impl Block {
     }
 
     /// Compares the rows of this block with those of another, which holds later cells, or later rows of this one's last.
+    #[expect(clippy::must_use_candidate, reason = "what it finds is in the blocks")]
     pub fn with(&self, other: &Self) -> u64 {
         let (here, there) = (self, other);
         let forth = here.cells.par_iter().map(|cell| there.pieces(there.probing(cell.number), here, cell, Seen::Never));
@@ -271,6 +273,7 @@ impl Block {
 
     /// Compares rows that probe cells of this block with these cells. They are at home in cells that are held elsewhere, where rows of
     /// this block that probe those come by: of the two ends' ways to meet, the one into the earlier cell counts.
+    #[expect(clippy::must_use_candidate, reason = "what it finds is in the blocks")]
     pub fn visited(&self, visitors: &Self) -> u64 {
         let (here, there) = (self, visitors);
         let pieces: Vec<Vec<Piece>> = here

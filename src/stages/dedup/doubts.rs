@@ -28,8 +28,9 @@ pub fn look(
     if large > 0 {
         let largest = sizes.values().max().copied().unwrap_or(0);
         task.outcome.warnings.insert(format!(
-            "{large} components hold more than {LARGE} images, the largest {largest}: one picture so many times, or pictures of one kind? \
-             look at them (`component` in the table), then raise `threshold`, or set `whiten = true`"
+            "{large} {} more than {LARGE} images, the largest {largest}: one picture so many times, or pictures of one kind? \
+             look at them (`component` in the table), then raise `threshold`, or set `whiten = true`",
+            if large == 1 { "component holds" } else { "components hold" }
         ));
     }
     if common.linkage != Linkage::Component || common.relative {
@@ -56,9 +57,10 @@ pub fn look(
     Ok(())
 }
 
-/// The cosine below which an image has little in common with the one that stays: at a distance of 1.4 times the threshold's.
+/// The cosine below which an image has little in common with the one that stays: what two steps of the threshold leave, if they go in directions
+/// that have nothing to do with each other.
 fn limit(threshold: f32) -> f32 {
-    1.0 - 2.0 * (1.0 - threshold)
+    threshold * threshold
 }
 
 /// How many of some images are far from those that stay for them.

@@ -190,6 +190,14 @@ struct Nodes {
 }
 
 impl Nodes {
+    fn of(shards: Shards) -> Self {
+        let members =
+            |shards: Vec<VectorShard>, settled| shards.into_iter().map(move |shard| Member { shard, settled });
+        let mut pool: Vec<Member> = members(shards.fresh, false).chain(members(shards.old, true)).collect();
+        pool.sort_by_key(|member| member.shard.shard());
+        Self { pool, references: members(shards.references, false).collect() }
+    }
+
     fn all(&self) -> impl Iterator<Item = &Member> {
         self.pool.iter().chain(&self.references)
     }
@@ -284,14 +292,6 @@ impl Dedup {
         }
         references.sort_by_key(VectorShard::shard);
         Ok(Shards { fresh, old, apart, references })
-    }
-
-    fn nodes(&self, shards: Shards) -> Nodes {
-        let members =
-            |shards: Vec<VectorShard>, settled| shards.into_iter().map(move |shard| Member { shard, settled });
-        let mut pool: Vec<Member> = members(shards.fresh, false).chain(members(shards.old, true)).collect();
-        pool.sort_by_key(|member| member.shard.shard());
-        Nodes { pool, references: members(shards.references, false).collect() }
     }
 
     fn plan_train(&self, nodes: &Nodes, known: &Known) -> Result<PhasePlan> {
@@ -570,7 +570,7 @@ impl Stage for Dedup {
     fn plan(&self, phase: &str, known: &Known) -> Result<PhasePlan> {
         let mut shards = self.shards(known.catalog, known.inputs)?;
         let apart = std::mem::take(&mut shards.apart);
-        let nodes = self.nodes(shards);
+        let nodes = Nodes::of(shards);
         let exact = nodes.rows_at_most() <= self.exact_up_to;
         match phase {
             "whiten" if !self.whiten => Ok(PhasePlan::empty()),

@@ -150,7 +150,9 @@ pub fn lowest<const N: usize>(members: &[Member], kinds: [Kind; N], task: &Task)
             thin(keys, n);
         }
     }
-    drawn.iter_mut().for_each(|drawn| drawn.keys.sort_unstable());
+    for drawn in &mut drawn {
+        drawn.keys.sort_unstable();
+    }
     Ok((rows, drawn))
 }
 
