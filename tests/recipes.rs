@@ -116,7 +116,8 @@ fn training_images_are_exactly_as_many_as_asked_for_of_those_that_are_left() {
     let work = folder.path().join("work");
     let clustered = |settings: &[&str]| {
         // A low threshold leaves few of the pool.
-        let all = [&["--to", "cluster", "--set", "dedup.threshold=0.65"][..], settings].concat();
+        let all = [&["--to", "cluster", "--set", "dedup.threshold=0.5", "--set", "dedup.edge_floor=0.4"][..], settings]
+            .concat();
         on_example("run", &work, &all)
     };
     let trained = |each: u32, clusters: &str, seed: u32| {

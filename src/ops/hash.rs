@@ -53,17 +53,17 @@ impl Draw {
     /// # Errors
     /// When `every` fails.
     pub fn lowest(self, wanted: u64, every: &Counters) -> Result<(Lowest, u64)> {
-        let bin = |bits: u64| (bits >> (64 - COUNTED_BITS)) as usize;
-        let (mut bins, mut of) = (vec![0u64; 1 << COUNTED_BITS], 0);
+        let place = |bits: u64| (bits >> (64 - COUNTED_BITS)) as usize;
+        let (mut counts, mut of) = (vec![0u64; 1 << COUNTED_BITS], 0);
         every(&mut |counter| {
-            bins[bin(self.bits(counter))] += 1;
+            counts[place(self.bits(counter))] += 1;
             of += 1;
         })?;
         if of <= wanted {
             return Ok((Lowest { draw: self, last: u64::MAX }, of));
         }
         let mut left = wanted.max(1);
-        let within = bins.iter().position(|&held| {
+        let within = counts.iter().position(|&held| {
             let here = left <= held;
             left -= if here { 0 } else { held };
             here
@@ -71,7 +71,7 @@ impl Draw {
         let mut candidates = Vec::new();
         every(&mut |counter| {
             let bits = self.bits(counter);
-            candidates.extend((Some(bin(bits)) == within).then_some(bits));
+            candidates.extend((Some(place(bits)) == within).then_some(bits));
         })?;
         candidates.sort_unstable();
         let last = candidates[usize::try_from(left).unwrap_or(usize::MAX) - 1];

@@ -14,6 +14,9 @@ use crate::stages::task::Task;
 use crate::table;
 use crate::types::ImageId;
 
+/// One empty cluster in so many is no accident any more.
+const MANY_EMPTY: usize = 10;
+
 table! {
     /// The level-1 cluster of a pool or seed image. The clusters above it are in the `tree` table.
     pub struct Assigned {
@@ -107,6 +110,12 @@ pub fn count(common: &SizesCommon, task: &mut Task) -> Result<()> {
     task.outcome.histograms.insert("cluster_size".into(), sizes);
     let empty = images[0].iter().filter(|&&count| count == 0).count();
     task.count("empty_clusters", empty as u64);
+    let clusters = images[0].len();
+    if MANY_EMPTY * empty > clusters {
+        task.outcome.warnings.insert(format!(
+            "{empty} of {clusters} level-1 clusters have no image: are so many images alike? lower the first of `clusters`"
+        ));
+    }
     let written = writer.finish()?;
     task.publish(written, "tree", None)
 }

@@ -58,8 +58,8 @@ pub struct Cluster {
     pub tolerance: f64,
     /// Runs from different first centroids, of which the best counts.
     pub starts: u32,
-    /// Training images for each level-1 cluster: `clusters[0]` times this many are drawn from the pool, or all it has. 0: all. Raising it
-    /// takes proportionally more time in training.
+    /// Training images for each level-1 cluster: exactly `clusters[0]` times this many are drawn from what dedup has left of the pool, or
+    /// all of it where there are no more. 0: all. Raising it takes proportionally more time in training.
     pub points_per_centroid: u32,
     /// How centroids start: `plusplus` (greedy k-means++), `parallel` (k-means||, its like for many clusters) or `random` (free of cost,
     /// finds fewer rare kinds of images). Left out: `plusplus` up to 4,096 clusters, `parallel` beyond.

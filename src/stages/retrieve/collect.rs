@@ -192,10 +192,10 @@ fn matched(set: &Set, common: &Common, taken: &HashSet<ImageId>, task: &mut Task
     task.count(&format!("missing_for_{}", set.name), missing);
     if missing > 0 {
         task.outcome.warnings.insert(format!(
-            "seed set {:?} has {} images, {missing} fewer than {k} for each of its {seeds}: the pool has no more that no other seed took{}",
+            "seed set {:?} got {} images, {missing} fewer than {k} for each of its {seeds}: the pool has no others{}",
             set.name,
             wanted - missing,
-            if set.rule.min_similarity.is_some() { ", from `min_similarity` on" } else { "" },
+            if set.rule.min_similarity.is_some() { " from `min_similarity` on" } else { "" },
         ));
     }
     let mut offer = Offer { collided: matching.lost, ..Offer::default() };
