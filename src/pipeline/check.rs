@@ -113,7 +113,11 @@ fn read(
             Ok(0) => Err(nothing_in(&images)),
             Ok(rows) => Ok((images, rows)),
             Err(error) => {
-                Err((error.to_string(), error.hint().unwrap_or("paths are relative to the pipeline file").to_owned()))
+                let hint = match &error {
+                    Error::Data { .. } => "is the file whole, and what its name says?",
+                    _ => "paths are relative to the pipeline file",
+                };
+                Err((error.to_string(), error.hint().unwrap_or(hint).to_owned()))
             }
         });
         match counted {

@@ -50,6 +50,9 @@ pub(super) fn missing(path: &Path, column: &str, available: &[String]) -> Error 
         (names, _) if names.iter().any(is_url) => {
             format!("its first line is a row, not a header: put a line before it that names the columns ({listed})")
         }
+        ([only], _) if only.contains([';', '|', '\t', ',']) => {
+            format!("its only column is {only:?}: a csv has commas between its columns, a tsv has tabs")
+        }
         (_, Some(name)) => format!("did you mean {name:?}? The columns are: {listed}"),
         _ => format!("the columns are: {listed}"),
     };
