@@ -264,6 +264,19 @@ fn without_threads_a_run_says_so() {
 }
 
 #[test]
+fn more_connections_than_may_be_open_are_an_error() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).expect("written");
+    write("urls.txt", "http://127.0.0.1:9/a.jpg\n");
+    write("p.toml", "work = \"w\"\n[sources.a]\nurls = [\"urls.txt\"]\n[steps.ingest]\n");
+    let script = format!("ulimit -n 150; exec {} run p.toml", env!("CARGO_BIN_EXE_lvd"));
+    let output = Command::new("sh").args(["-c", &script]).current_dir(folder.path()).output().expect("it starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("take 164 open files: the limit is 150") && said.contains("hint: set a smaller"), "{said}");
+}
+
+#[test]
 fn an_error_is_one_with_little_memory_too() {
     let program = env!("CARGO_BIN_EXE_lvd");
     for mebibytes in [30, 60, 100] {

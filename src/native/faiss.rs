@@ -131,7 +131,7 @@ impl Index {
     /// When the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<()> {
         // Opened here first: FAISS's own message does not say why a file cannot be made.
-        std::fs::File::create_new(path).map_err(Error::io(path))?;
+        std::fs::File::create(path).map_err(Error::io(path))?;
         let name = c_path(path)?;
         // SAFETY: `raw` is a live index that is only read, and `name` ends in a zero byte.
         check(unsafe { ffi::faiss_write_index_fname(self.raw.as_ptr(), name.as_ptr()) })
@@ -345,7 +345,6 @@ mod tests {
         std::fs::write(&path, b"not an index at all").expect("written");
         assert!(matches!(Index::read(&path), Err(Error::Data { .. })));
         let (index, _) = filled(Storage::Half);
-        std::fs::remove_file(&path).expect("removed");
         index.write(&path).expect("written");
         let whole = std::fs::read(&path).expect("read");
         std::fs::write(&path, &whole[..whole.len() / 2]).expect("written");

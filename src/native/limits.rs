@@ -9,7 +9,7 @@ use std::panic;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::error::Error;
+use crate::error::{Error, Result};
 
 thread_local! {
     /// Bytes of this thread's last allocation that failed. Without a destructor, so that it can be read at any time.
@@ -123,6 +123,30 @@ fn decimal(mut number: usize, digits: &mut [u8; 20]) -> &str {
             return std::str::from_utf8(&digits[start..]).unwrap_or("?");
         }
     }
+}
+
+/// What a process has open beside connections: libraries, parts, its log.
+const OTHER_FILES: u64 = 100;
+
+/// Lets this process have so many connections open: the soft limit of open files is raised as far as it may be.
+pub fn allow_connections(connections: usize) -> Result<()> {
+    let wanted = connections as u64 + OTHER_FILES;
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both calls read or write the limit that lives here.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) != 0 || limit.rlim_cur >= wanted {
+            return Ok(());
+        }
+        limit.rlim_cur = limit.rlim_max;
+        libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+    }
+    if limit.rlim_max >= wanted {
+        return Ok(());
+    }
+    Err(Error::usage(
+        format!("{connections} connections at a time take {wanted} open files: the limit is {}", limit.rlim_max),
+        "set a smaller `http.concurrency`, or raise the limit (ulimit -n)",
+    ))
 }
 
 /// Whether the system gives so many bytes of memory now; they are not kept.

@@ -22,6 +22,7 @@ use tokio::runtime::Runtime;
 use crate::error::Result;
 use crate::io::runtime;
 use crate::io::sources::{InputRow, Source};
+use crate::native;
 pub use crate::types::Dropped;
 
 use http::Http;
@@ -101,6 +102,8 @@ impl Fetcher {
         if let Some(http) = &*http {
             return Ok(http.clone());
         }
+        // A connection that finds no room would look like a host that does not answer.
+        native::limits::allow_connections(self.limits.concurrency)?;
         Ok(http.insert(Http::new(&self.limits, self.direct)?).clone())
     }
 }
