@@ -292,4 +292,61 @@ mod tests {
         let rows = [(1, RUN_BYTES), (2, RUN_BYTES), (2, RUN_BYTES), (3, 1)];
         assert_eq!(runs(&rows), [1..=1, 2..=2, 3..=3]);
     }
+
+    /// Rows of one column of orders and one of sizes; the files that are so big are not there.
+    fn rows(orders: &[u64]) -> Result<Rows> {
+        let schema = Schema::new(vec![row::field::<u64>(SIZE), row::field::<u64>(ORDER)]);
+        let columns = vec![u64::encode(vec![30 << 20; orders.len()]), u64::encode(orders.to_vec())];
+        let mut rows = Rows::default();
+        let batch = row::batch(std::sync::Arc::new(schema), columns)?;
+        rows.add(batch, orders.to_vec()).map_err(|fact| Error::data("rows", fact))?;
+        Ok(rows)
+    }
+
+    fn write(path: &std::path::Path, runs: Vec<Rows>) -> Result<()> {
+        let schema = runs[0].batches[0].schema();
+        let part = PartWriter::create(path, schema.clone(), &images::LAYOUT)?;
+        let mut sorted = Sorted { part, schema, groups: Groups::default(), aside: path.into() };
+        runs.into_iter().try_for_each(|rows| sorted.write(rows))?;
+        sorted.part.finish().map(drop)
+    }
+
+    #[test]
+    fn runs_give_the_bytes_of_all_rows_at_once() -> Result<()> {
+        let folder = tempfile::tempdir().map_err(Error::io("a folder"))?;
+        let path = |name: &str| folder.path().join(name);
+        let orders: Vec<u64> = (0..250).map(|n| n * 7919 % 1009).collect();
+        write(&path("a"), vec![rows(&orders[..100])?])?;
+        write(&path("b"), vec![rows(&orders[100..])?])?;
+        let parts = [Stored::from(&path("a")), Stored::from(&path("b"))];
+        let mut sizes: Vec<(u64, u64)> = Vec::new();
+        for_each_within(&parts, &[ORDER, SIZE], &(0..=u64::MAX), |batch, orders| {
+            sizes.extend(orders.into_iter().zip(row::column::<u64>(&batch, SIZE)?));
+            Ok(())
+        })?;
+        sizes.sort_unstable();
+        let runs = runs(&sizes);
+        assert!(runs.len() > 5, "{runs:?}");
+        let mut gathered = Vec::new();
+        for run in &runs {
+            let mut rows = Rows::default();
+            for_each_within(&parts, &[], run, |batch, orders| rows.add(batch, orders))?;
+            assert!(rows.bytes <= RUN_BYTES);
+            gathered.push(rows);
+        }
+        write(&path("runs"), gathered)?;
+        write(&path("at once"), vec![rows(&orders)?])?;
+        let bytes = |name: &str| std::fs::read(path(name)).map_err(Error::io(path(name)));
+        assert!(bytes("runs")? == bytes("at once")?);
+        let mut read = Vec::new();
+        for batch in part::read_groups(&Stored::from(&path("runs")), &[], ORDER, &|_| true)? {
+            let batch = batch?;
+            assert!(batch.num_rows() <= 4);
+            read.extend(row::column::<u64>(&batch, ORDER).map_err(|fact| Error::data("rows", fact))?);
+        }
+        let mut expect = orders;
+        expect.sort_unstable();
+        assert_eq!(read, expect);
+        Ok(())
+    }
 }
