@@ -228,7 +228,8 @@ fn crowds_larger_than_the_lists_go_as_every_pair_says() {
     run(&["run", &file, "--to", "embed"]);
     let work = folder.path().join("work");
     let vectors = vectors(&work);
-    let ids: Vec<&String> = vectors.keys().collect();
+    let mut ids: Vec<&String> = vectors.keys().collect();
+    ids.sort_by_key(|id| id.parse::<u64>().expect("an id"));
     assert_eq!(ids.len(), 170);
     let cosine = |a: usize, b: usize| lvd::ops::dot::similarity(&vectors[ids[a]], &vectors[ids[b]]);
     let mut within: Vec<f32> = (0..80).flat_map(|a| (0..a).map(move |b| (a, b))).map(|(a, b)| cosine(a, b)).collect();
