@@ -202,7 +202,7 @@ fn picture(path: &Path, (one, other): (u64, u64), share: f64, noise: u64) {
 fn vectors(work: &Path) -> BTreeMap<String, Vec<f32>> {
     let mut all = BTreeMap::new();
     for path in parquet_files(&work.join("embed/copy")) {
-        for block in lvd::io::vectors::read(&path).expect("a part") {
+        for block in lvd::io::vectors::read(&(&path).into()).expect("a part") {
             let block = block.expect("vectors");
             all.extend(block.ids.iter().enumerate().map(|(row, id)| (id.0.to_string(), block.row(row).to_vec())));
         }

@@ -102,7 +102,9 @@ mod tests {
         // Ten images: a group of four at 0.95, a pair at 0.8, four alone.
         let others = |cosines: &[f32]| {
             let mut tally = Tally::new(&bounds);
-            cosines.iter().for_each(|&cosine| tally.add(&bounds, cosine));
+            for &cosine in cosines {
+                tally.add(&bounds, cosine);
+            }
             tally
         };
         let mut all = vec![others(&[0.95; 3]); 4];

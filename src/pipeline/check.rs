@@ -67,6 +67,15 @@ pub fn examine(path: &Path, overrides: &[String], work: Option<&str>) -> std::re
     })
 }
 
+/// The work folder of the command line or, without one, of the file.
+fn store(of_file: &str, work: Option<&str>, base: &Path) -> Result<Store> {
+    match work {
+        Some(work) => Store::open(work),
+        None if of_file.contains("://") => Store::open(of_file),
+        None => Store::open(&base.join(of_file).to_string_lossy()),
+    }
+}
+
 /// The cure for a work folder that cannot be used.
 const OTHER_WORK: &str = "name another folder by `work` or --work, or make this one writable";
 
@@ -82,12 +91,7 @@ fn read(
     let source = Source::read(path, overrides).map_err(|e| vec![e])?;
     let file = source.parse().map_err(|e| vec![e])?;
     let base = path.parent().unwrap_or(Path::new(""));
-    let store = match work {
-        Some(work) => Store::open(work),
-        None if file.work.contains("://") => Store::open(&file.work),
-        None => Store::open(&base.join(&file.work).to_string_lossy()),
-    };
-    let store = store.map_err(|e| vec![e])?;
+    let store = store(&file.work, work, base).map_err(|e| vec![e])?;
     let unreadable =
         |e: Error| vec![source.fault(&["work".into()], e.to_string(), e.hint().unwrap_or(OTHER_WORK).into())];
     let numbers = store.dataset_numbers(file.sources.keys()).map_err(unreadable)?;

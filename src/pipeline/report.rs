@@ -10,12 +10,12 @@ use crate::io::part::sha256;
 use crate::io::{download, publish, row, sealed};
 use crate::ops::histogram::Histogram;
 use crate::pipeline::check::{Pipeline, Step};
-use crate::pipeline::runner::FORMAT;
+use crate::pipeline::runner::format;
 use crate::pipeline::status;
 use crate::pipeline::store::{Manifest, Marker, Planned, Store};
-use crate::stages::Phase;
 use crate::stages::known::fingerprint;
 use crate::stages::task::Outcome;
+use crate::stages::{Phase, StageKind};
 use crate::table;
 use crate::types::Reason;
 
@@ -158,7 +158,7 @@ pub fn summarise(pipeline: &Pipeline, step: &Step, phases: &[(Phase, Planned, Ve
         settings: serde_json::to_value(&step.settings).map_err(|e| Error::data("the settings", e))?,
         inputs: content_of_inputs(pipeline, step)?,
         seed: pipeline.catalog.seed,
-        made_by: made_by(),
+        made_by: made_by(step.stage.kind()),
     };
     let mut handed_on = None;
     for (phase, _, markers) in phases {
@@ -230,10 +230,10 @@ pub fn content_of_inputs(pipeline: &Pipeline, step: &Step) -> Result<BTreeMap<St
     tables.into_iter().map(|(name, table)| Ok((name, fingerprint(&table)?))).collect()
 }
 
-fn made_by() -> BTreeMap<String, String> {
+fn made_by(kind: StageKind) -> BTreeMap<String, String> {
     let mut versions = BTreeMap::from([
         ("lvd".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
-        ("format".to_owned(), FORMAT.to_string()),
+        ("format".to_owned(), format(kind).to_string()),
     ]);
     versions.insert("blas_kernel".into(), crate::native::blas::kernel().unwrap_or_else(|| "unknown".into()));
     if let Ok(version) = crate::native::onnx::version() {

@@ -23,8 +23,15 @@ use crate::stages::catalog::Catalog;
 use crate::stages::known::{Table, fingerprint};
 use crate::stages::{Phase, PhasePlan, StageKind};
 
-/// Raised when the meaning of a spec or the layout of a part changes: old work is then stale.
-pub const FORMAT: u32 = 1;
+/// Raised when the meaning of a stage's specs or the layout of its parts changes: old work of that stage is then stale.
+#[must_use]
+pub fn format(kind: StageKind) -> u32 {
+    match kind {
+        StageKind::Ingest | StageKind::Embed | StageKind::Export => 1,
+        // Samples are of those that an earlier step has kept.
+        StageKind::Dedup | StageKind::Cluster | StageKind::Retrieve | StageKind::Sample => 2,
+    }
+}
 
 /// What happens, for whoever shows it.
 pub enum Event<'a> {
@@ -76,7 +83,7 @@ pub fn with_keys(kind: StageKind, phase: Phase, plan: PhasePlan, catalog: &Catal
 
 /// A task's key: the hash of all that decides its bytes.
 fn key(kind: StageKind, phase: &str, common: &Value, spec: &Value) -> Result<String> {
-    Ok(fingerprint(&json!([FORMAT, kind.name(), phase, common, spec]))?[..24].to_owned())
+    Ok(fingerprint(&json!([format(kind), kind.name(), phase, common, spec]))?[..24].to_owned())
 }
 
 /// Refuses a plan that was read from the work folder and in which a task is not what its key says.

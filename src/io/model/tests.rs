@@ -62,7 +62,7 @@ fn what_is_no_model_names_no_file_and_is_read_to_an_end() -> Done {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("m.onnx");
     let whole = initializers(&["a"]);
-    for bytes in [&b""[..], b"<html>404</html>", &[0xff; 100], &[0x3a; 100_000], &whole[..whole.len() - 3]] {
+    for bytes in [&b""[..], b"<html>404</html>", &[0xff; 100], &vec![0x3a; 100_000], &whole[..whole.len() - 3]] {
         std::fs::write(&path, bytes)?;
         assert_eq!(external(&path)?, Vec::<String>::new());
     }

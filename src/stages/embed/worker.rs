@@ -89,14 +89,13 @@ impl<'a> Worker<'a> {
                     answer(session, pixels, shape, embedder.output.as_deref(), fit.dimension)
                 };
                 let pixels = &self.pixels[index][..run * values];
-                let (vectors, failures) = match ask(pixels)? {
-                    Ok(vectors) => (vectors, Vec::new()),
-                    // One image is to blame, as a rule: the others go on without it.
-                    Err(_) => {
-                        let copies = if self.sessions.wants_full_batches() { run } else { 1 };
-                        let images = pixels.chunks_exact(values).take(images);
-                        one_by_one(images, copies, fit.dimension, &mut ask)?
-                    }
+                // One image is to blame, as a rule, for what fails: the others go on without it.
+                let (vectors, failures) = if let Ok(vectors) = ask(pixels)? {
+                    (vectors, Vec::new())
+                } else {
+                    let copies = if self.sessions.wants_full_batches() { run } else { 1 };
+                    let images = pixels.chunks_exact(values).take(images);
+                    one_by_one(images, copies, fit.dimension, &mut ask)?
                 };
                 done.vectors[index].extend(&vectors[..images * fit.dimension]);
                 for (row, message) in failures {
@@ -113,13 +112,16 @@ impl<'a> Worker<'a> {
 /// The vectors of a batch, or why the model has none for these pictures.
 type Answer = std::result::Result<Vec<f32>, String>;
 
+/// A row of a batch, and why the model failed on it.
+type Failure = (usize, String);
+
 /// Runs the images of a batch each alone, as `copies` of it. Their vectors (zeros, where the model fails) and the failures.
 fn one_by_one<'a>(
     images: impl Iterator<Item = &'a [f32]>,
     copies: usize,
     dimension: usize,
     ask: &mut dyn FnMut(&[f32]) -> Result<Answer>,
-) -> Result<(Vec<f32>, Vec<(usize, String)>)> {
+) -> Result<(Vec<f32>, Vec<Failure>)> {
     let (mut vectors, mut failures) = (Vec::new(), Vec::new());
     for (row, pixels) in images.enumerate() {
         match ask(&pixels.repeat(copies))? {

@@ -130,7 +130,9 @@ fn roots(n: usize, pairs: impl Iterator<Item = (usize, usize)>) -> Vec<u32> {
 /// Who goes, with the rows as ranks, by every pair.
 fn expected(n: usize, pairs: &[(usize, usize)], by_any: bool) -> BTreeSet<usize> {
     let mut higher: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-    pairs.iter().for_each(|&(a, b)| higher.entry(a).or_default().push(b));
+    for &(a, b) in pairs {
+        higher.entry(a).or_default().push(b);
+    }
     let mut gone = BTreeSet::new();
     for row in (0..n).filter(|&row| !is_settled(row)) {
         if higher.get(&row).is_some_and(|higher| higher.iter().any(|other| by_any || !gone.contains(other))) {
