@@ -40,7 +40,7 @@ fn parts(work: &Path, step: &str) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = Vec::new();
     for path in files(&work.join(step)) {
         let name = path.file_name().expect("a name").to_string_lossy().into_owned();
-        if !name.starts_with("part-") || !path.extension().is_some_and(|ending| ending == "parquet") {
+        if !name.starts_with("part-") || path.extension().is_none_or(|ending| ending != "parquet") {
             continue;
         }
         let size = |path: &Path| fs::metadata(path).expect("a file").len();
@@ -189,7 +189,7 @@ fn a_prepared_work_folder_reaches_nothing_outside() {
     let honest = plan.clone();
     let place = work.to_string_lossy().into_owned();
     let task = ["task", &place, "ingest", "list", "0"];
-    let mut refused = |plan: &Value, why: &str| {
+    let refused = |plan: &Value, why: &str| {
         fs::write(&path, sealed::seal(plan).expect("json")).expect("room");
         let (_, said) = failure(&task);
         assert!(said.contains(why), "{said}");
