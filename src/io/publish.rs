@@ -85,9 +85,13 @@ pub fn make_folder(folder: &Path) -> Result<()> {
     fs::create_dir_all(folder).map_err(Error::io(folder))
 }
 
-/// Writes `bytes` to a new file that will be published.
+/// Writes `bytes` to a new file that will be published. What lies there, a link perhaps, is removed and not followed.
 pub fn write_aside(aside: &Path, bytes: &[u8]) -> Result<()> {
-    let mut file = File::create(aside).map_err(Error::io(aside))?;
+    match fs::remove_file(aside) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(Error::io(aside)(error)),
+        _ => {}
+    }
+    let mut file = File::create_new(aside).map_err(Error::io(aside))?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(Error::io(aside))
 }
 

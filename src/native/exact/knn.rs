@@ -169,7 +169,10 @@ impl Candidates {
         self.found.retain(|&(product, _)| product > floor);
         if self.found.len() > self.k + Self::SLACK {
             self.lost = true;
-            self.found.select_nth_unstable_by(self.k + Self::SLACK - 1, better);
+            // Of those that the margin cannot tell apart, the lowest rows: equal vectors need not have equal products here.
+            let sure = kth + self.margin;
+            let order = |a: &(f32, u32), b: &(f32, u32)| (b.0 > sure).cmp(&(a.0 > sure)).then(a.1.cmp(&b.1));
+            self.found.select_nth_unstable_by(self.k + Self::SLACK - 1, order);
             self.found.truncate(self.k + Self::SLACK);
         }
         self.found.reserve(2 * self.k + SCAN);
