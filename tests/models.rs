@@ -349,7 +349,7 @@ fn numbers_and_names_that_cannot_be_meant_are_refused() {
         ("", "batch_image = 1", &["did you mean `batch_images`?"]),
         ("", "providers = [\"gpu\"]", &["unknown variant `gpu`"]),
         ("", "max_failed_share = nan", &["a share of NaN"]),
-        ("", "scaled_decoding = nan", &["NaN times the size"]),
+        ("", "scaled_decoding = nan", &["a multiple of NaN"]),
     ] {
         assert_refused(&project.with(&good, embedder, step), words);
     }
@@ -495,7 +495,8 @@ fn a_work_folder_that_cannot_be_written_is_a_fault() {
     }
     let before = common::files(project.0.path()).len();
     run(&["check", &file, "--work", &project.path("new/work").to_string_lossy()]);
-    run(&["check", &file, "--work", &project.path("pics").to_string_lossy()]);
+    std::fs::create_dir(project.path("there")).expect("a folder");
+    run(&["check", &file, "--work", &project.path("there").to_string_lossy()]);
     assert_eq!(common::files(project.0.path()).len(), before);
     assert!(!project.path("new").exists());
 }
