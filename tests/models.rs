@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use common::{failure, output, parquet_files, run};
@@ -508,6 +509,10 @@ fn secrets_of_a_model_url_are_shown_nowhere() {
     let url = format!("http://me:geheim@{closed}/m.onnx?X-Amz-Signature=s3cret&part=1");
     let file = project.file(&format!("url = \"{url}\"\nsha256 = \"{}\"\nresize = 8", "0".repeat(64)), "");
     run(&["check", &file]);
+    run(&["plan", &file, "--tasks", "json"]);
+    let plans = common::files(project.0.path()).into_iter().filter(|path| path.to_string_lossy().contains("_plan"));
+    let modes: Vec<u32> = plans.map(|path| std::fs::metadata(path).expect("a plan").permissions().mode()).collect();
+    assert!(!modes.is_empty() && modes.iter().all(|mode| mode & 0o777 == 0o600), "{modes:?}");
     for command in ["plan", "status", "report", "check", "run"] {
         let output = output(&[command, &file]);
         let said = [output.stdout, output.stderr].concat();

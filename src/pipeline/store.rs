@@ -22,11 +22,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::io::checked::Stored;
+use crate::io::secret::{owner_only, redacted};
 use crate::io::work_folder::{DAMAGED, Lock, WorkFolder};
 use crate::io::{publish, sealed};
 use crate::pipeline::attempt::{Try, Who};
 use crate::pipeline::report::Summary;
-use crate::stages::catalog::Catalog;
+use crate::stages::catalog::{Catalog, Model};
 use crate::stages::known::{Part, Table};
 use crate::stages::task::Outcome;
 use crate::stages::{PhasePlan, StageKind};
@@ -240,7 +241,12 @@ impl Store {
         for key in missing.iter().map(|&number| &planned.keys[number]).filter(|key| known.contains(*key)) {
             self.work.remove(&marker(step, phase, key))?;
         }
-        self.work.replace_json(&plan(step, phase), planned)
+        let path = plan(step, phase);
+        self.work.replace_json(&path, planned)?;
+        // Whoever runs its tasks is whoever planned them.
+        let has_secret = |model: &Model| matches!(model, Model::Url { url, .. } if redacted(url) != *url);
+        let secret = planned.catalog.embedders.values().any(|embedder| has_secret(&embedder.model));
+        if secret && !self.work.is_bucket() { owner_only(&self.work.named(&path)) } else { Ok(()) }
     }
 
     /// The marker of a task, if it is done.
