@@ -414,15 +414,16 @@ fn is_pending(process: u32, signal: u32) -> bool {
 fn a_task_that_always_fails_is_named_and_the_others_go_on() {
     let Some(site) = Site::start() else { return };
     site.driver(&["--to", "ingest"]).succeeds();
-    // An image part rots: its size is right, its content is not.
+    // An image part rots: its size is right, its content is not. A file stands where such parts are moved to.
+    let in_the_way = site.work.join("ingest/_damaged");
+    fs::write(&in_the_way, "").expect("room");
     let part = files(&site.work.join("ingest")).into_iter().find(|path| {
         path.parent() == Some(&site.work.join("ingest"))
             && path.extension().is_some_and(|ending| ending == "parquet")
             && path.to_string_lossy().contains("/part-")
     });
     let part = part.expect("a part");
-    let whole = fs::read(&part).expect("it reads");
-    let mut rotten = whole.clone();
+    let mut rotten = fs::read(&part).expect("it reads");
     let end = rotten.len();
     rotten[4..end - 8].iter_mut().for_each(|byte| *byte = 0x5a);
     fs::write(&part, &rotten).expect("it is written");
@@ -443,8 +444,13 @@ fn a_task_that_always_fails_is_named_and_the_others_go_on() {
         "{status}"
     );
     assert!(status.contains(".log\n"), "{status}");
-    fs::write(&part, &whole).expect("it is mended");
-    site.driver(&[]).succeeds();
+    // With room for it, the part is moved, its step makes it again, and the driver goes on.
+    fs::remove_file(&in_the_way).expect("a file");
+    let driver = site.driver(&["--set", "engine.slurm.tries=2"]);
+    let log = driver.log.clone();
+    driver.succeeds();
+    let said = fs::read_to_string(log).expect("a log");
+    assert!(said.contains("was damaged: it is made again"), "{said}");
     site.check();
 }
 

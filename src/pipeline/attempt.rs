@@ -211,9 +211,9 @@ impl Work<'_> {
         let begin = Instant::now();
         if let Err(error) = caught(|| run_stage(planned.kind, self.phase, order, &mut task)) {
             sweep_attempt(&aside)?;
-            // Its step makes it again; nobody is to read it meanwhile.
+            // Its step makes it again; nobody is to read it meanwhile. Where it cannot be moved, the error says what matters.
             if let Error::Damaged { part: Some(part), .. } = &error {
-                store.work.set_aside(part)?;
+                let _ = store.work.set_aside(part);
             }
             return Err(error);
         }
