@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::Instant;
 
-use lvd::native::{blas, exact};
-use lvd::ops::kmeans::{Init, KMeans, train};
+use lvd_kernels::{blas, exact};
+use lvd_ops::kmeans::{Init, KMeans, train};
 
 const USAGE: &str = "usage: compare knn QUERIES BASE D K ROWS_OUT
        compare kmeans POINTS D K ITERATIONS SEED INIT CENTROIDS_OUT   (INIT: random, plusplus or parallel)

@@ -4,8 +4,8 @@ use std::hint::black_box;
 use std::io::Cursor;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use lvd::io::decode::{ImageLimits, decode};
-use lvd::ops::preprocess::{Interpolation, Preprocess, Resize, preprocess};
+use lvd_io::decode::{ImageLimits, decode};
+use lvd_ops::preprocess::{Interpolation, Preprocess, Resize, preprocess};
 
 /// A JPEG of smooth colours and some texture: about 1.5 bits a pixel, like a photo.
 fn jpeg(width: u32, height: u32) -> Vec<u8> {

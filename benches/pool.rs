@@ -16,13 +16,13 @@ mod tasks;
 use std::path::Path;
 use std::time::Instant;
 
-use lvd::io::checked::Stored;
-use lvd::io::vectors::{self, VectorWriter};
-use lvd::native::blas;
-use lvd::native::codes::{self, Depth};
-use lvd::ops::dot::normalise;
-use lvd::ops::hash::Draw;
-use lvd::types::ShardId;
+use lvd_base::types::ShardId;
+use lvd_io::checked::Stored;
+use lvd_io::vectors::{self, VectorWriter};
+use lvd_kernels::blas;
+use lvd_kernels::codes::{self, Depth};
+use lvd_kernels::dot::normalise;
+use lvd_kernels::hash::Draw;
 use rayon::prelude::*;
 
 use clouds::Clouds;

@@ -3,17 +3,17 @@
 
 use std::time::Instant;
 
-use lvd::error::Error;
 use lvd::pipeline::runner::with_keys;
 use lvd::pipeline::store::{Marker, Parts, Store};
 use lvd::stages::catalog::Catalog;
 use lvd::stages::task::Outcome;
 use lvd::stages::{Phase, PhasePlan, StageKind};
+use lvd_base::error::Error;
 use rayon::prelude::*;
 
 const PHASE: Phase = Phase::counting("nothing");
 
-fn main() -> anyhow::Result<()> {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
     let tasks: usize = std::env::args().skip(1).find_map(|text| text.parse().ok()).unwrap_or(100_000);
     let folder = tempfile::tempdir()?;
     let store = Store::open(&folder.path().to_string_lossy())?;
@@ -54,7 +54,7 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn timed<T>(what: &str, act: impl FnOnce() -> Result<T, Error>) -> anyhow::Result<T> {
+fn timed<T>(what: &str, act: impl FnOnce() -> Result<T, Error>) -> Result<T, Box<dyn std::error::Error>> {
     let begin = Instant::now();
     let result = act()?;
     println!("{what:32} {:8.3} s, peak {:5} MiB", begin.elapsed().as_secs_f64(), peak_mebibytes());

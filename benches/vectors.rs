@@ -3,9 +3,9 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use lvd::io::checked::Stored;
-use lvd::io::vectors::{self, VectorWriter};
-use lvd::types::ImageId;
+use lvd_base::types::ImageId;
+use lvd_io::checked::Stored;
+use lvd_io::vectors::{self, VectorWriter};
 
 const ROWS: u32 = 65_536;
 const D: usize = 768;

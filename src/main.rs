@@ -3,13 +3,13 @@
 
 use std::process::ExitCode;
 
-use lvd::native::limits;
+use lvd_base::limits;
 
 #[global_allocator]
 static ALLOCATOR: limits::Allocator = limits::Allocator;
 
 fn main() -> ExitCode {
     limits::tell_why();
-    let slow = lvd::native::blas::ensure_fast_kernel();
+    let slow = lvd_kernels::blas::ensure_fast_kernel();
     lvd::cli::main(slow)
 }

@@ -1,8 +1,8 @@
 //! Vectors that are hard for copy detection: clouds of very different sizes, a seventh of all vectors copies of others, half of
 //! these at cosines just above the threshold.
 
-use lvd::ops::dot::{dot, normalise};
-use lvd::ops::hash::Draw;
+use lvd_kernels::dot::{dot, normalise};
+use lvd_kernels::hash::Draw;
 use rayon::prelude::*;
 
 /// The least cosine of a copy to its source.

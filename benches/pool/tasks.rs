@@ -5,17 +5,6 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::Instant;
 
-use lvd::io::checked::Stored;
-use lvd::io::part::FACTS;
-use lvd::io::row::{self, RowWriter};
-use lvd::io::vectors;
-use lvd::io::work_folder::WorkFolder;
-use lvd::native::blas;
-use lvd::native::codes::{Codes, Depth};
-use lvd::ops::dot::dot;
-use lvd::ops::hash::Draw;
-use lvd::ops::top_k::TopK;
-use lvd::ops::union_find::UnionFind;
 use lvd::pipeline::engine::local;
 use lvd::stages::catalog::Catalog;
 use lvd::stages::cluster::{Assigned, Cluster, Node};
@@ -26,7 +15,18 @@ use lvd::stages::retrieve::{Found, Retrieve};
 use lvd::stages::sample::Sample;
 use lvd::stages::task::{Outcome, Place, Task};
 use lvd::stages::{Order, Stage};
-use lvd::types::{ImageId, Neighbour, ShardId};
+use lvd_base::types::{ImageId, Neighbour, ShardId};
+use lvd_io::checked::Stored;
+use lvd_io::part::FACTS;
+use lvd_io::row::{self, RowWriter};
+use lvd_io::vectors;
+use lvd_io::work_folder::WorkFolder;
+use lvd_kernels::blas;
+use lvd_kernels::codes::{Codes, Depth};
+use lvd_kernels::dot::dot;
+use lvd_kernels::hash::Draw;
+use lvd_ops::top_k::TopK;
+use lvd_ops::union_find::UnionFind;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use rayon::prelude::*;
 use serde::de::DeserializeOwned;
@@ -99,7 +99,7 @@ pub fn run(
         let plan = stage.plan(phase.name, &Known { catalog: &catalog, inputs, earlier: &ran.earlier })?;
         let outcomes = Mutex::new(BTreeMap::new());
         let numbers: Vec<usize> = (0..plan.tasks.len()).collect();
-        let failed = local(&numbers, phase.at_once, &|number| -> lvd::error::Result<()> {
+        let failed = local(&numbers, phase.at_once, &|number| -> lvd_base::error::Result<()> {
             let aside = step.join(format!("tmp-{}-{number}", phase.name));
             let checkpoint = step.join(format!("checkpoint-{}-{number}", phase.name));
             let work = WorkFolder::open(&folder.to_string_lossy())?;
@@ -276,10 +276,10 @@ fn cpu_seconds() -> Result<f64> {
 
 fn catalog() -> Catalog {
     let mut catalog = Catalog { seed: 1, ..Catalog::default() };
-    let source = lvd::io::sources::Source::Folder { path: "none".into(), except: Vec::new() };
+    let source = lvd_io::sources::Source::Folder { path: "none".into(), except: Vec::new() };
     let entry = lvd::stages::catalog::SourceEntry::new(0, lvd::stages::catalog::Role::Pool, source);
     catalog.sources.insert("pool".into(), entry);
-    let source = lvd::io::sources::Source::Folder { path: "none".into(), except: Vec::new() };
+    let source = lvd_io::sources::Source::Folder { path: "none".into(), except: Vec::new() };
     let entry = lvd::stages::catalog::SourceEntry::new(1, lvd::stages::catalog::Role::Seed, source);
     catalog.sources.insert("seeds".into(), entry);
     catalog

@@ -9,14 +9,14 @@ use rayon::prelude::*;
 use crate::calibrate::pictures::{files, gone, open};
 use crate::calibrate::sample::Sample;
 use crate::calibrate::{Event, Inputs, Pool};
-use crate::error::Result;
-use crate::io::vectors::Vectors;
-use crate::native::exact::knn_ip;
-use crate::ops::likeness::{Small, likeness};
-use crate::ops::top_k::TopK;
 use crate::stages::task::Task;
-use crate::table;
-use crate::types::{ImageId, Neighbour};
+use lvd_base::error::Result;
+use lvd_base::types::{ImageId, Neighbour};
+use lvd_io::table;
+use lvd_io::vectors::Vectors;
+use lvd_kernels::exact::knn_ip;
+use lvd_ops::likeness::{Small, likeness};
+use lvd_ops::top_k::TopK;
 
 /// Images of the pool that each original is compared with by pixels: its nearest ones by the encoder.
 const NEAREST: usize = 16;

@@ -11,17 +11,17 @@ use image::imageops::{self, FilterType};
 use crate::calibrate::pictures::{files, gone, open};
 use crate::calibrate::sample::Sample;
 use crate::calibrate::{Event, Inputs, Pool};
-use crate::error::{Error, Result};
-use crate::io::download;
-use crate::io::images::ImageFile;
-use crate::native::onnx::Session;
-use crate::ops::dot;
-use crate::ops::draw::Chance;
-use crate::ops::edits::Edit;
-use crate::ops::hash::Draw;
-use crate::ops::preprocess::preprocess;
 use crate::stages::catalog::{Embedder, Model};
-use crate::types::ImageId;
+use lvd_base::error::{Error, Result};
+use lvd_base::types::ImageId;
+use lvd_engines::onnx::Session;
+use lvd_io::download;
+use lvd_io::images::ImageFile;
+use lvd_kernels::dot;
+use lvd_kernels::hash::Draw;
+use lvd_ops::draw::Chance;
+use lvd_ops::edits::Edit;
+use lvd_ops::preprocess::preprocess;
 
 /// Longest side of a picture that is edited.
 const LONGEST: u32 = 1024;

@@ -8,12 +8,12 @@ use rayon::prelude::*;
 use crate::calibrate::sample::Sample;
 use crate::calibrate::score::hundredths;
 use crate::calibrate::{Event, Pool};
-use crate::error::Result;
-use crate::io::vectors::Vectors;
-use crate::native::blas;
-use crate::ops::dot::{WITH_ITSELF, similarity};
-use crate::ops::ranking::{Bounds, Tally};
 use crate::stages::task::Task;
+use lvd_base::error::Result;
+use lvd_io::vectors::Vectors;
+use lvd_kernels::blas;
+use lvd_kernels::dot::{WITH_ITSELF, similarity};
+use lvd_ops::ranking::{Bounds, Tally};
 
 /// Originals and images of the pool whose products are computed together.
 const ORIGINALS: usize = 64;

@@ -26,16 +26,16 @@ pub use score::Normalised;
 
 use crate::calibrate::sample::Sample;
 use crate::calibrate::score::{Question, Rules};
-use crate::error::{Error, Result};
-use crate::io::vectors::Vectors;
-use crate::io::work_folder::WorkFolder;
-use crate::ops::dot::dot;
-use crate::ops::whiten::Whitening;
 use crate::stages::catalog::Catalog;
 use crate::stages::dedup::{self, Dedup};
 use crate::stages::known::Table;
 use crate::stages::pool::VectorShard;
 use crate::stages::task::{Place, Task};
+use lvd_base::error::{Error, Result};
+use lvd_io::vectors::Vectors;
+use lvd_io::work_folder::WorkFolder;
+use lvd_kernels::dot::dot;
+use lvd_ops::whiten::Whitening;
 
 /// Cosine of a stored vector and one that the model gives now, below which they are not of the same model.
 const SAME_MODEL: f32 = 0.99;

@@ -8,13 +8,13 @@ use crate::calibrate::alike::AlikeRow;
 use crate::calibrate::drops::Drops;
 use crate::calibrate::score::{Normalised, Question, Scored, hundredths};
 use crate::calibrate::{Inputs, Settings};
-use crate::error::Result;
-use crate::io::publish;
-use crate::io::row;
-use crate::ops::edits::Edit;
-use crate::ops::ranking::{Curve, Found, Tally};
-use crate::table;
-use crate::types::ImageId;
+use lvd_base::error::Result;
+use lvd_base::types::ImageId;
+use lvd_io::publish;
+use lvd_io::row;
+use lvd_io::table;
+use lvd_ops::edits::Edit;
+use lvd_ops::ranking::{Curve, Found, Tally};
 
 /// The precisions for which thresholds are shown; the first is the one to go by.
 const WANTED: [f64; 2] = [0.99, 0.9];

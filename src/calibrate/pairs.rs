@@ -3,11 +3,11 @@
 use std::ops::Range;
 
 use crate::calibrate::score::Question;
-use crate::io::vectors::Vectors;
-use crate::native::blas;
-use crate::ops::dot;
-use crate::ops::edits::Edit;
-use crate::types::ImageId;
+use lvd_base::types::ImageId;
+use lvd_io::vectors::Vectors;
+use lvd_kernels::blas;
+use lvd_kernels::dot;
+use lvd_ops::edits::Edit;
 
 /// Originals a block: with 30 copies each, about as many queries as fill a matrix product.
 const ORIGINALS: usize = 16;

@@ -3,11 +3,11 @@
 use image::RgbImage;
 
 use crate::calibrate::{Inputs, Pool};
-use crate::error::{Error, Result};
-use crate::io::checked::Stored;
-use crate::io::decode::{self, ImageLimits};
-use crate::io::images::{self, ImageFile};
-use crate::types::ImageId;
+use lvd_base::error::{Error, Result};
+use lvd_base::types::ImageId;
+use lvd_io::checked::Stored;
+use lvd_io::decode::{self, ImageLimits};
+use lvd_io::images::{self, ImageFile};
 
 /// Files, one after the other.
 pub type Files = Box<dyn Iterator<Item = Result<ImageFile>> + Send>;

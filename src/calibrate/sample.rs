@@ -2,12 +2,12 @@
 
 use std::collections::BinaryHeap;
 
-use crate::error::{Error, Result};
-use crate::io::vectors::Vectors;
-use crate::ops::hash::Draw;
 use crate::stages::pool::VectorShard;
 use crate::stages::task::Task;
-use crate::types::ImageId;
+use lvd_base::error::{Error, Result};
+use lvd_base::types::ImageId;
+use lvd_io::vectors::Vectors;
+use lvd_kernels::hash::Draw;
 
 /// Pictures that collages are pasted on: few, since they are kept decoded.
 const HOSTS: usize = 16;

@@ -10,15 +10,15 @@ use crate::calibrate::alike::Alike;
 use crate::calibrate::copies::Copies;
 use crate::calibrate::pairs::{Block, Pair};
 use crate::calibrate::sample::Sample;
-use crate::error::Result;
-use crate::io::vectors::Vectors;
-use crate::ops::dot::similarity;
-use crate::ops::hash::Draw;
-use crate::ops::ranking::{Bounds, Curve, Tally};
-use crate::ops::top_k::TopK;
 use crate::stages::pool::VectorShard;
 use crate::stages::task::Task;
-use crate::types::{ImageId, Neighbour};
+use lvd_base::error::Result;
+use lvd_base::types::{ImageId, Neighbour};
+use lvd_io::vectors::Vectors;
+use lvd_kernels::dot::similarity;
+use lvd_kernels::hash::Draw;
+use lvd_ops::ranking::{Bounds, Curve, Tally};
+use lvd_ops::top_k::TopK;
 
 /// Similarities to the background that are averaged (SSCD, Pizzi et al. 2022, arXiv 2202.10261).
 const BACKGROUND_TOP: usize = 3;
@@ -267,8 +267,8 @@ mod tests {
     use super::*;
     use crate::calibrate::alike::AlikeRow;
     use crate::calibrate::copies::Copy;
-    use crate::ops::dot::{dot, normalise};
-    use crate::ops::edits::Edit;
+    use lvd_kernels::dot::{dot, normalise};
+    use lvd_ops::edits::Edit;
 
     fn units(n: usize, d: usize, seed: u64) -> Vec<f32> {
         let draw = Draw::new(seed, "score");

@@ -7,12 +7,12 @@ use std::time::Duration;
 use crate::cli::say::say;
 use crate::cli::table::{columns, print};
 use crate::cli::{Stop, shown};
-use crate::error::Error;
 use crate::pipeline::check::{Pipeline, Step};
 use crate::pipeline::status;
 use crate::stages::embed::bench::{self, Bench};
 use crate::stages::known::Known;
 use crate::stages::task::{Place, Task};
+use lvd_base::error::Error;
 
 /// Measures an embed step, each part for `seconds`, and prints what was found.
 pub fn embed(

@@ -11,12 +11,12 @@ use crate::cli::progress::Progress;
 use crate::cli::say;
 use crate::cli::table::{columns, print, thousands};
 use crate::cli::{Stop, compute_on, position, shown};
-use crate::error::Error;
 use crate::pipeline::check::{Pipeline, Step};
 use crate::pipeline::{runner, status};
 use crate::stages::StageKind;
 use crate::stages::dedup::Dedup;
 use crate::stages::embed::Embed;
+use lvd_base::error::Error;
 
 /// The thresholds that are printed, in hundredths: those of cosines, and those of normalised scores.
 const PRINTED: [std::ops::RangeInclusive<i32>; 2] = [30..=95, 0..=65];
@@ -39,7 +39,7 @@ pub fn calibrate(pipeline: &Pipeline, args: &CalibrateArgs) -> std::result::Resu
         let hint = "say where its tables go: --out FOLDER";
         return Err(Stop::Usage(vec![Error::usage("the work folder is a bucket", hint)]));
     }
-    crate::io::publish::make_folder(&folder)?;
+    lvd_io::publish::make_folder(&folder)?;
     let inputs = Inputs {
         catalog: &pipeline.catalog,
         work: &pipeline.store.work,

@@ -3,8 +3,8 @@
 use crate::cli::Stop;
 use crate::cli::say::say;
 use crate::cli::table::print;
-use crate::error::Error;
-use crate::native::doctor::Doctor;
+use lvd_base::error::Error;
+use lvd_engines::doctor::Doctor;
 
 /// Prints what was found, and warnings with their cures to stderr.
 pub fn doctor(as_json: bool) -> Result<(), Stop> {

@@ -6,11 +6,11 @@ use crate::cli::Stop;
 use crate::cli::args::EstimateArgs;
 use crate::cli::plan::json_text;
 use crate::cli::table::{bytes, columns, duration, print};
-use crate::error::Error;
-use crate::native::blas;
 use crate::pipeline::check::Pipeline;
 use crate::pipeline::estimate::{Line, Machine, estimate};
 use crate::stages::cost::{number, short};
+use lvd_base::error::Error;
+use lvd_kernels::blas;
 
 /// Prints the estimate.
 pub fn print_estimate(pipeline: &Pipeline, args: &EstimateArgs, as_json: bool) -> Result<(), Stop> {

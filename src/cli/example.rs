@@ -7,18 +7,18 @@ use std::path::Path;
 use crate::cli::Stop;
 use crate::cli::say::{self, say};
 use crate::cli::table::{columns, print, thousands};
-use crate::error::{Error, Result};
-use crate::example::make::{self, Options};
-use crate::example::score;
-use crate::example::truth::{self, TruthRow};
-use crate::io::row::{self, Row};
 use crate::pipeline::store::Store;
 use crate::stages::dedup::Group;
 use crate::stages::ingest::Kept;
 use crate::stages::known::Table;
 use crate::stages::sample::Sampled;
-use crate::table;
-use crate::types::ImageId;
+use lvd_base::error::{Error, Result};
+use lvd_base::types::ImageId;
+use lvd_example::make::{self, Options};
+use lvd_example::score;
+use lvd_example::truth::{self, TruthRow};
+use lvd_io::row::{self, Row};
+use lvd_io::table;
 
 table! {
     /// Where an ingested image came from.

@@ -34,9 +34,6 @@ use clap::Parser as _;
 use crate::cli::args::{Args, Command, EngineName, FileArgs, RunArgs};
 use crate::cli::progress::Progress;
 use crate::cli::say::say;
-use crate::error::{Error, choices};
-use crate::example::make::Options;
-use crate::native::blas::{self, Warning};
 use crate::pipeline::attempt;
 use crate::pipeline::check::{self, Pipeline};
 use crate::pipeline::engine::Engine;
@@ -45,6 +42,9 @@ use crate::pipeline::models;
 use crate::pipeline::reference;
 use crate::pipeline::runner::{self, Event};
 use crate::stages::StageKind;
+use lvd_base::error::{Error, choices};
+use lvd_example::make::Options;
+use lvd_kernels::blas::{self, Warning};
 
 /// The most threads that can be asked for where there are not as many processors. More would be mistyped, and each takes memory.
 const MOST_THREADS: usize = 256;

@@ -7,8 +7,8 @@ use crate::cli::forecast::{Portion, composition};
 use crate::cli::say::say;
 use crate::cli::standing::{Standing, standings};
 use crate::cli::table::{columns, print, thousands};
-use crate::error::Error;
 use crate::pipeline::check::Pipeline;
+use lvd_base::error::Error;
 
 /// Prints what `run` would do, and what the data set would be made of.
 pub fn plan(pipeline: &Pipeline, as_json: bool) -> std::result::Result<(), Stop> {

@@ -7,11 +7,11 @@ use serde_json::Value;
 use crate::cli::args::{Format, ReportFormat};
 use crate::cli::table::{bytes, columns, print, thousands};
 use crate::cli::{Stop, shown};
-use crate::error::{Error, Result};
-use crate::io::row;
 use crate::pipeline::check::Pipeline;
 use crate::pipeline::report::{HistogramBin, Summary, TaskReport};
 use crate::stages::sample::Balance;
+use lvd_base::error::{Error, Result};
+use lvd_io::row;
 
 /// Widest bar of a histogram, in characters.
 const BAR: u64 = 40;

@@ -5,7 +5,7 @@
 
 use std::io::Write as _;
 
-use crate::error::Error;
+use lvd_base::error::Error;
 
 /// Says a line.
 macro_rules! say {

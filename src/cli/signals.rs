@@ -10,7 +10,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::iterator::{Handle, Signals};
 
-use crate::error::{Error, Result};
+use lvd_base::error::{Error, Result};
 
 /// Whether a signal asks to stop.
 pub fn stops(signal: i32) -> bool {

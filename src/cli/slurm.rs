@@ -4,11 +4,11 @@ use crate::cli::args::FileArgs;
 use crate::cli::say::{self, say};
 use crate::cli::table::print;
 use crate::cli::{Stop, load, steps_between};
-use crate::error::Error;
 use crate::pipeline::attempt::Work;
 use crate::pipeline::check::Pipeline;
 use crate::pipeline::engine::slurm::{self, Slurm};
 use crate::pipeline::status::{Survey, survey};
+use lvd_base::error::Error;
 
 /// Submits the driver as a job.
 pub fn submit(file: &FileArgs, from: Option<&str>, to: Option<&str>, replace: bool, dry_run: bool) -> Result<(), Stop> {

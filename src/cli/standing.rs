@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::error::{Error, Result};
 use crate::pipeline::check::{Pipeline, Step};
 use crate::pipeline::report::content_of_inputs;
 use crate::pipeline::status::{Survey, survey};
+use lvd_base::error::{Error, Result};
 
 /// Where a step stands.
 pub struct Standing {

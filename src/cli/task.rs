@@ -11,11 +11,11 @@ use signal_hook::iterator::Signals;
 use crate::cli::args::TaskArgs;
 use crate::cli::say::{self, say};
 use crate::cli::{Stop, compute_on, signals};
-use crate::error::Error;
 use crate::pipeline::attempt::{Ended, Who, Work};
 use crate::pipeline::engine::slurm::cluster::{self, Answer};
 use crate::pipeline::runner::check_key;
 use crate::pipeline::store::{Planned, Store};
+use lvd_base::error::Error;
 
 /// What the thread that waits for signals shares with the one that works.
 struct Shared {

@@ -9,11 +9,11 @@ use crate::cli::plan::json_text;
 use crate::cli::say::say;
 use crate::cli::table::print;
 use crate::cli::{Stop, steps_between};
-use crate::error::Error;
 use crate::pipeline::check::Pipeline;
 use crate::pipeline::engine::Engine;
 use crate::pipeline::engine::slurm::script::quoted;
 use crate::pipeline::runner::{Event, OpenPhase, Options, advance};
+use lvd_base::error::Error;
 
 /// Closes what is whole, opens what can run, and prints its tasks.
 pub fn tasks(pipeline: &Pipeline, format: TaskFormat, replace: bool) -> Result<(), Stop> {

@@ -5,11 +5,11 @@ use std::path::Path;
 use crate::cli::say::say;
 use crate::cli::table::thousands;
 use crate::cli::{Stop, position, shown};
-use crate::error::{Error, Result, choices};
-use crate::io::checked::Stored;
-use crate::io::plain::Plain;
-use crate::io::vectors;
 use crate::pipeline::check::Pipeline;
+use lvd_base::error::{Error, Result, choices};
+use lvd_io::checked::Stored;
+use lvd_io::plain::Plain;
+use lvd_io::vectors;
 
 /// Writes table `STEP/EMBEDDER` to `out`, in the order of the ids.
 pub fn vectors(pipeline: &Pipeline, table: &str, out: &Path) -> std::result::Result<(), Stop> {

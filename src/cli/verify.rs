@@ -9,11 +9,11 @@ use serde_json::json;
 use crate::cli::plan::json_text;
 use crate::cli::table::{bytes, columns, print, thousands};
 use crate::cli::{Stop, position, shown};
-use crate::error::{Error, Result};
-use crate::io::download;
 use crate::pipeline::check::Pipeline;
 use crate::pipeline::store::Store;
 use crate::stages::known::Part;
+use lvd_base::error::{Error, Result};
+use lvd_io::download;
 
 /// What was found in a step's folder.
 struct Found {

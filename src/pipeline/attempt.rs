@@ -11,12 +11,12 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
-use crate::io::publish;
-use crate::io::publish::host;
 use crate::pipeline::store::{Marker, Planned, Store};
 use crate::stages::task::{Place, Task};
 use crate::stages::{Order, run as run_stage};
+use lvd_base::error::{Error, Result};
+use lvd_io::publish;
+use lvd_io::publish::host;
 
 /// An attempt that has not succeeded: it runs, was killed, or failed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -6,11 +6,6 @@ use std::path::{Path, PathBuf};
 use indexmap::IndexMap;
 use toml::{Table, Value};
 
-use crate::error::{Error, Result, choices};
-use crate::io::model::{external, hash_of, weights};
-use crate::io::secret;
-use crate::io::sources::Source as ImageSource;
-use crate::ops::preprocess::{Interpolation, Preprocess, Resize};
 use crate::pipeline::engine::slurm::settings::{AllSettings, Settings};
 use crate::pipeline::file::{EmbedderSettings, File, Source, SourceSettings};
 use crate::pipeline::models;
@@ -19,6 +14,11 @@ use crate::pipeline::store::Store;
 use crate::stages::catalog::{Catalog, Embedder, Model, SourceEntry};
 use crate::stages::scope::{Above, Scope};
 use crate::stages::{Phase, Stage, StageKind, cluster, dedup, embed, export, ingest, retrieve, sample};
+use lvd_base::error::{Error, Result, choices};
+use lvd_io::model::{external, hash_of, weights};
+use lvd_io::secret;
+use lvd_io::sources::Source as ImageSource;
+use lvd_ops::preprocess::{Interpolation, Preprocess, Resize};
 
 /// A configured stage.
 pub struct Step {

@@ -6,9 +6,6 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::error::Result;
-use crate::io::row;
-use crate::native::onnx;
 use crate::pipeline::check::Pipeline;
 use crate::pipeline::report::{Summary, TaskReport};
 use crate::stages::StageKind;
@@ -16,6 +13,9 @@ use crate::stages::catalog::{Embedder, Model as ModelFile, Role};
 use crate::stages::cost::{Cost, Model, Scale, number};
 use crate::stages::dedup::Dedup;
 use crate::stages::sample::Sample;
+use lvd_base::error::Result;
+use lvd_engines::onnx;
+use lvd_io::row;
 
 /// Core-seconds below which a measured phase tells of its overhead rather than of its rate.
 const ENOUGH: f64 = 60.0;

@@ -8,11 +8,11 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use crate::error::{Error, Result, choices, nearest};
-use crate::io::sources::UrlFormat;
-use crate::ops::preprocess::Interpolation;
 use crate::pipeline::preset::Preset;
 use crate::stages::catalog::Role;
+use lvd_base::error::{Error, Result, choices, nearest};
+use lvd_io::sources::UrlFormat;
+use lvd_ops::preprocess::Interpolation;
 
 /// A pipeline: what is curated from what, and how.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]

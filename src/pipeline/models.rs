@@ -6,8 +6,6 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::error::{Error, Result};
-use crate::io::download;
 use crate::pipeline::check::{Pipeline, Step};
 use crate::pipeline::file::Source;
 use crate::pipeline::status::{Survey, survey};
@@ -15,6 +13,8 @@ use crate::pipeline::store::Store;
 use crate::stages::catalog::{Catalog, Model};
 use crate::stages::embed::fit::try_model;
 use crate::stages::embed::{Embed, MODELS, downloaded};
+use lvd_base::error::{Error, Result};
+use lvd_io::download;
 
 /// Embedders by name, and how many images a batch they get at most.
 type Batches = BTreeMap<String, usize>;

@@ -110,10 +110,10 @@ mod tests {
     use super::*;
 
     /// The rows of the table in docs/models.md.
-    fn table() -> crate::error::Result<String> {
+    fn table() -> lvd_base::error::Result<String> {
         let mut rows = Vec::new();
         for preset in Preset::ALL {
-            let name = serde_json::to_value(preset).map_err(|e| crate::error::Error::usage(e.to_string(), ""))?;
+            let name = serde_json::to_value(preset).map_err(|e| lvd_base::error::Error::usage(e.to_string(), ""))?;
             let name = name.as_str().unwrap_or_default().to_owned();
             let c = preset.constants();
             let edges = if c.squash { "both edges" } else { "short edge" };
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn the_documented_table_is_this_one() -> crate::error::Result<()> {
+    fn the_documented_table_is_this_one() -> lvd_base::error::Result<()> {
         let table = table()?;
         let (_, rest) = include_str!("../../docs/models.md").split_once("| --- |").unwrap_or_default();
         let rows = rest.split_once('\n').map_or("", |(_, rows)| rows);

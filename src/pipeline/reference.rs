@@ -6,12 +6,12 @@ use schemars::{JsonSchema, Schema, schema_for};
 use serde_json::Value;
 
 use crate::calibrate;
-use crate::io::images::{Failed, ImageMeta};
-use crate::io::row::{ColumnDoc, Row};
 use crate::pipeline::engine::slurm::settings::Settings;
 use crate::pipeline::file::{EmbedderSettings, File, SourceSettings};
 use crate::pipeline::report::{HistogramBin, TaskReport};
 use crate::stages::{cluster, dedup, embed, export, ingest, retrieve, sample};
+use lvd_io::images::{Failed, ImageMeta};
+use lvd_io::row::{ColumnDoc, Row};
 
 /// docs/config.md.
 #[must_use]

@@ -5,10 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::error::{Error, Result};
-use crate::io::part::sha256;
-use crate::io::{download, publish, row, sealed};
-use crate::ops::histogram::Histogram;
 use crate::pipeline::check::{Pipeline, Step};
 use crate::pipeline::runner::format;
 use crate::pipeline::status;
@@ -16,8 +12,12 @@ use crate::pipeline::store::{Manifest, Marker, Planned, Store};
 use crate::stages::known::fingerprint;
 use crate::stages::task::Outcome;
 use crate::stages::{Phase, StageKind};
-use crate::table;
-use crate::types::Reason;
+use lvd_base::error::{Error, Result};
+use lvd_base::types::Reason;
+use lvd_io::part::sha256;
+use lvd_io::table;
+use lvd_io::{download, publish, row, sealed};
+use lvd_ops::histogram::Histogram;
 
 table! {
     /// What tasks did. A row with a null `reason` is a task; the rows with a reason that follow it are its drops.
@@ -235,8 +235,8 @@ fn made_by(kind: StageKind) -> BTreeMap<String, String> {
         ("lvd".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
         ("format".to_owned(), format(kind).to_string()),
     ]);
-    versions.insert("blas_kernel".into(), crate::native::blas::kernel().unwrap_or_else(|| "unknown".into()));
-    if let Ok(version) = crate::native::onnx::version() {
+    versions.insert("blas_kernel".into(), lvd_kernels::blas::kernel().unwrap_or_else(|| "unknown".into()));
+    if let Ok(version) = lvd_engines::onnx::version() {
         versions.insert("onnxruntime".into(), version);
     }
     versions

@@ -9,8 +9,6 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::error::{Error, Result};
-use crate::io::work_folder::Lock;
 use crate::pipeline::attempt::Work;
 use crate::pipeline::check::{Pipeline, Step};
 use crate::pipeline::engine::slurm::{Tell, script::quoted};
@@ -22,6 +20,8 @@ use crate::pipeline::usable;
 use crate::stages::catalog::Catalog;
 use crate::stages::known::{Table, fingerprint};
 use crate::stages::{Phase, PhasePlan, StageKind};
+use lvd_base::error::{Error, Result};
+use lvd_io::work_folder::Lock;
 
 /// Raised when the meaning of a stage's specs or the layout of its parts changes: old work of that stage is then stale.
 #[must_use]

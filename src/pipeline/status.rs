@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::error::Result;
 use crate::pipeline::check::{Pipeline, Step};
 use crate::pipeline::runner::with_keys;
 use crate::pipeline::store::{Done, Marker, Parts, Planned};
 use crate::stages::Phase;
 use crate::stages::known::{Known, Table};
 use crate::stages::task::Outcome;
+use lvd_base::error::Result;
 
 /// Where a step stands.
 #[expect(clippy::large_enum_variant, reason = "there is one at a time")]

@@ -20,17 +20,17 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
-use crate::io::checked::Stored;
-use crate::io::secret::{owner_only, redacted};
-use crate::io::work_folder::{DAMAGED, Lock, WorkFolder};
-use crate::io::{publish, sealed};
 use crate::pipeline::attempt::{Try, Who};
 use crate::pipeline::report::Summary;
 use crate::stages::catalog::{Catalog, Model};
 use crate::stages::known::{Part, Table};
 use crate::stages::task::Outcome;
 use crate::stages::{PhasePlan, StageKind};
+use lvd_base::error::{Error, Result};
+use lvd_io::checked::Stored;
+use lvd_io::secret::{owner_only, redacted};
+use lvd_io::work_folder::{DAMAGED, Lock, WorkFolder};
+use lvd_io::{publish, sealed};
 
 /// A task that is done: what it gave, and what it took.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -7,10 +7,10 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
-use crate::io::sources::Source;
-use crate::ops::preprocess::Preprocess;
-use crate::types::ShardId;
+use lvd_base::error::{Error, Result};
+use lvd_base::types::ShardId;
+use lvd_io::sources::Source;
+use lvd_ops::preprocess::Preprocess;
 
 /// What a source is to the pipeline.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

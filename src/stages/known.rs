@@ -5,12 +5,12 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
-use crate::io::checked::{Published, Stored, Tail};
-use crate::io::part::sha256;
 use crate::stages::catalog::Catalog;
 use crate::stages::task::Outcome;
-use crate::types::ShardId;
+use lvd_base::error::{Error, Result};
+use lvd_base::types::ShardId;
+use lvd_io::checked::{Published, Stored, Tail};
+use lvd_io::part::sha256;
 
 /// A file of a table, whole and named by its content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -26,11 +26,11 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::error::{Error, Result};
 use crate::stages::cost::{Cost, Scale};
 use crate::stages::known::Known;
 use crate::stages::scope::Scope;
 use crate::stages::task::Task;
+use lvd_base::error::{Error, Result};
 
 /// The kinds of work, in the order of the pipeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]

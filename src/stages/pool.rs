@@ -5,14 +5,14 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
-use crate::io::vectors::{self, Vectors};
-use crate::ops::hash::{Draw, Lowest};
-use crate::ops::whiten::Whitening;
 use crate::stages::known::{Part, Table};
 use crate::stages::task::Task;
-use crate::table;
-use crate::types::{ImageId, ShardId};
+use lvd_base::error::Result;
+use lvd_base::types::{ImageId, ShardId};
+use lvd_io::table;
+use lvd_io::vectors::{self, Vectors};
+use lvd_kernels::hash::{Draw, Lowest};
+use lvd_ops::whiten::Whitening;
 
 table! {
     /// The two columns every selection has.

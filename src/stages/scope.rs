@@ -8,9 +8,9 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::error::choices;
 use crate::stages::StageKind;
 use crate::stages::catalog::{Catalog, Role};
+use lvd_base::error::choices;
 
 /// The name of a step or of a step's table (`embed/copy`) that a step reads. Left out: the only one there is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

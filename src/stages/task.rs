@@ -6,18 +6,18 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::error::{Error, Result};
-use crate::io::checked::Stored;
-use crate::io::download;
-use crate::io::images::ImageWriter;
-use crate::io::part::{FACTS, PartWriter, Written};
-use crate::io::row::{Row, RowWriter};
-use crate::io::vectors::VectorWriter;
-use crate::io::work_folder::WorkFolder;
-use crate::ops::histogram::Histogram;
 use crate::stages::catalog::Catalog;
 use crate::stages::known::{Part, Table};
-use crate::types::{Reason, ShardId};
+use lvd_base::error::{Error, Result};
+use lvd_base::types::{Reason, ShardId};
+use lvd_io::checked::Stored;
+use lvd_io::download;
+use lvd_io::images::ImageWriter;
+use lvd_io::part::{FACTS, PartWriter, Written};
+use lvd_io::row::{Row, RowWriter};
+use lvd_io::vectors::VectorWriter;
+use lvd_io::work_folder::WorkFolder;
+use lvd_ops::histogram::Histogram;
 
 /// What a task gave: the parts it published and the rows it accounts for.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -115,7 +115,7 @@ impl<'a> Task<'a> {
 
     /// The rows of a part of facts.
     pub fn read<R: Row>(&self, part: &Part) -> Result<impl Iterator<Item = Result<Vec<R>>> + use<R>> {
-        crate::io::row::read(&self.open(part)?)
+        lvd_io::row::read(&self.open(part)?)
     }
 
     /// All rows of a part of facts: for parts that are a shard long at most.
@@ -179,7 +179,7 @@ impl<'a> Task<'a> {
         &self,
         name: &str,
         schema: arrow::datatypes::SchemaRef,
-        layout: &crate::io::part::Layout,
+        layout: &lvd_io::part::Layout,
     ) -> Result<PartWriter> {
         PartWriter::create(&self.aside(name), schema, layout)
     }

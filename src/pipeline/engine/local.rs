@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::Builder;
 
-use crate::error::Error;
+use lvd_base::error::Error;
 
 /// Runs `task` for every number, at most `at_once` at a time, and returns what failed. The others go on. The calling thread works,
 /// too; where another one cannot be started, that is the failure of a task, and nothing new is begun.

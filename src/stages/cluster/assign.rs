@@ -2,17 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
-use crate::io::centroids;
-use crate::native::exact::nearest;
-use crate::ops::dot::squared_distance;
-use crate::ops::histogram::Histogram;
 use crate::stages::cluster::SizesCommon;
 use crate::stages::known::Part;
 use crate::stages::pool::VectorShard;
 use crate::stages::task::Task;
-use crate::table;
-use crate::types::ImageId;
+use lvd_base::error::Result;
+use lvd_base::types::ImageId;
+use lvd_io::centroids;
+use lvd_io::table;
+use lvd_kernels::dot::squared_distance;
+use lvd_kernels::exact::nearest;
+use lvd_ops::histogram::Histogram;
 
 /// One empty cluster in so many is no accident any more.
 const MANY_EMPTY: usize = 10;

@@ -11,7 +11,6 @@ mod training;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
 use crate::stages::catalog::Role;
 use crate::stages::cost::{Cost, Scale, Work, short};
 use crate::stages::known::{Known, Part};
@@ -19,6 +18,7 @@ use crate::stages::pool::{self, VectorShard};
 use crate::stages::scope::{Input, Scope};
 use crate::stages::task::{Outcome, Task};
 use crate::stages::{Order, Phase, PhasePlan, Stage, StageKind, from_value, no_such_phase, to_value};
+use lvd_base::error::{Error, Result};
 
 use self::assign::ToAssign;
 use self::train::{Fitting, LevelPlan, LevelsCommon, Split, TrainCommon};

@@ -11,18 +11,18 @@ use std::sync::LazyLock;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
-use crate::io::checked::SMALL_BLOCK;
-use crate::io::part::{Sink, Written};
-use crate::ops::dot::normalise;
-use crate::ops::hash::{Draw, Lowest};
-use crate::ops::kmeans::{Sums, first_centroids, means, repair, sums};
 use crate::stages::cluster::train::{Fitting, LevelPlan, drawn};
 use crate::stages::cluster::training::{self, Sample};
 use crate::stages::known;
 use crate::stages::pool::VectorShard;
 use crate::stages::task::Task;
 use crate::stages::{Order, Phase, from_value, no_such_phase};
+use lvd_base::error::{Error, Result};
+use lvd_io::checked::SMALL_BLOCK;
+use lvd_io::part::{Sink, Written};
+use lvd_kernels::dot::normalise;
+use lvd_kernels::hash::{Draw, Lowest};
+use lvd_ops::kmeans::{Sums, first_centroids, means, repair, sums};
 
 /// Bytes written at a time.
 const PIECE: usize = 64 << 10;

@@ -4,18 +4,18 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
-use crate::io::centroids::Level;
-use crate::io::{centroids, checkpoint};
-use crate::native::exact::nearest;
-use crate::ops::hash::{Draw, Lowest};
-use crate::ops::kmeans::{Held, Init, KMeans, Points, State, Trained, fit};
 use crate::stages::cluster::Start;
 use crate::stages::cluster::rounds::Centroids;
 use crate::stages::cluster::training::{self, Sample};
 use crate::stages::known::Table;
 use crate::stages::pool::{self, VectorShard};
 use crate::stages::task::Task;
+use lvd_base::error::{Error, Result};
+use lvd_io::centroids::Level;
+use lvd_io::{centroids, checkpoint};
+use lvd_kernels::exact::nearest;
+use lvd_kernels::hash::{Draw, Lowest};
+use lvd_ops::kmeans::{Held, Init, KMeans, Points, State, Trained, fit};
 
 /// Work that is not kept is less than this, or a round.
 const KEPT_EVERY: Duration = Duration::from_secs(5);

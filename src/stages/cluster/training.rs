@@ -2,11 +2,11 @@
 
 use std::sync::mpsc::sync_channel;
 
-use crate::error::{Error, Result};
-use crate::ops::hash::Lowest;
-use crate::ops::kmeans::{Block, Held, Points};
 use crate::stages::pool::VectorShard;
 use crate::stages::task::Task;
+use lvd_base::error::{Error, Result};
+use lvd_kernels::hash::Lowest;
+use lvd_ops::kmeans::{Block, Held, Points};
 
 /// Rows of a block that is read.
 const BLOCK_ROWS: usize = 32_768;
@@ -64,7 +64,7 @@ pub fn load_any<'a>(
 }
 
 impl Sample<'_> {
-    fn of<'b>(&'b self, ids: &'b [crate::types::ImageId]) -> impl Iterator<Item = usize> + 'b {
+    fn of<'b>(&'b self, ids: &'b [lvd_base::types::ImageId]) -> impl Iterator<Item = usize> + 'b {
         ids.iter().enumerate().filter(|(_, id)| self.drawn.has(id.0)).map(|(row, _)| row)
     }
 }
@@ -140,14 +140,14 @@ impl Points for Read<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::io::vectors::VectorWriter;
-    use crate::io::work_folder::WorkFolder;
-    use crate::ops::hash::Draw;
-    use crate::ops::kmeans::gather;
     use crate::stages::catalog::Catalog;
     use crate::stages::known::Part;
     use crate::stages::task::Place;
-    use crate::types::ShardId;
+    use lvd_base::types::ShardId;
+    use lvd_io::vectors::VectorWriter;
+    use lvd_io::work_folder::WorkFolder;
+    use lvd_kernels::hash::Draw;
+    use lvd_ops::kmeans::gather;
 
     #[test]
     fn vectors_that_do_not_fit_are_read_again_in_the_same_order() -> Result<()> {

@@ -2,16 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
-use crate::ops::histogram::Histogram;
 use crate::stages::dedup::links::{self, Numbering};
 use crate::stages::dedup::{Keep, Linkage, Nodes};
 use crate::stages::dedup::{doubts, rank};
 use crate::stages::known::{Part, Table};
 use crate::stages::pool::VectorShard;
 use crate::stages::task::Task;
-use crate::table;
-use crate::types::{ImageId, Reason};
+use lvd_base::error::Result;
+use lvd_base::types::{ImageId, Reason};
+use lvd_io::table;
+use lvd_ops::histogram::Histogram;
 
 table! {
     /// What copy detection decided about a pool image.

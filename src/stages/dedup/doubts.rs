@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use crate::error::Result;
-use crate::ops::dot::similarity;
 use crate::stages::dedup::Linkage;
 use crate::stages::dedup::components::Common;
 use crate::stages::dedup::links::{Gone, Numbering, read_vectors};
 use crate::stages::task::Task;
+use lvd_base::error::Result;
+use lvd_kernels::dot::similarity;
 
 /// Images of a component from which on it may be a kind of pictures rather than one picture.
 const LARGE: u32 = 20;

@@ -7,10 +7,10 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::error::Result;
-use crate::native::codes::Codes;
-use crate::ops::dot::{WITH_ITSELF, similarity};
 use crate::stages::dedup::links::Gone;
+use lvd_base::error::Result;
+use lvd_kernels::codes::Codes;
+use lvd_kernels::dot::{WITH_ITSELF, similarity};
 
 /// Images that stand for others, compared with all after them at a time.
 const PIECE: usize = 64;

@@ -8,18 +8,18 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
-use crate::io::ahead::Readers;
-use crate::io::row::RowWriter;
-use crate::io::runs::Run;
-use crate::ops::forest::spanning_forest;
-use crate::ops::histogram::Histogram;
-use crate::ops::near_pairs::{Block, Lost, Near, Pair};
-use crate::ops::rotate::Rotation;
 use crate::stages::known::Part;
 use crate::stages::task::Task;
-use crate::table;
-use crate::types::{CellRows, ImageId};
+use lvd_base::error::{Error, Result};
+use lvd_base::types::{CellRows, ImageId};
+use lvd_io::ahead::Readers;
+use lvd_io::row::RowWriter;
+use lvd_io::runs::Run;
+use lvd_io::table;
+use lvd_kernels::rotate::Rotation;
+use lvd_ops::forest::spanning_forest;
+use lvd_ops::histogram::Histogram;
+use lvd_ops::near_pairs::{Block, Lost, Near, Pair};
 
 /// Rows of a block, but for what is over in its last cell.
 const BLOCK_ROWS: u64 = 32_768;

@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
-use crate::error::{Error, Result};
-use crate::ops::dot::{to_f16, to_f32};
-use crate::ops::union_find::UnionFind;
 use crate::stages::dedup::components::Common;
 use crate::stages::dedup::greedy::{self, Image, Link, Question};
 use crate::stages::dedup::rank::Rank;
 use crate::stages::dedup::{Edge, Linkage, whiten};
 use crate::stages::task::Task;
-use crate::types::{ImageId, ShardId};
+use lvd_base::error::{Error, Result};
+use lvd_base::types::{ImageId, ShardId};
+use lvd_kernels::dot::{to_f16, to_f32};
+use lvd_ops::union_find::UnionFind;
 
 /// Node numbers: every shard a range, as long as its highest row.
 pub struct Numbering {

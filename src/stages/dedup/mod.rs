@@ -22,8 +22,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::error::{Error, Result};
-use crate::ops::whiten::Whitening;
 use crate::stages::catalog::{Catalog, Role};
 use crate::stages::cost::{Cost, Scale, Work, number, short};
 use crate::stages::known::{Known, Table};
@@ -31,6 +29,8 @@ use crate::stages::pool::{self, VectorShard};
 use crate::stages::scope::{Input, Scope};
 use crate::stages::task::{Outcome, Task};
 use crate::stages::{Order, Phase, PhasePlan, Stage, StageKind, from_value, no_such_phase};
+use lvd_base::error::{Error, Result};
+use lvd_ops::whiten::Whitening;
 
 pub use components::Group;
 pub use join::Edge;

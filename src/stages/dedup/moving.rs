@@ -2,14 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
-use crate::io::runs;
-use crate::ops::cells::{Assigned, PROBES};
-use crate::ops::dot::to_f16;
 use crate::stages::dedup::{Member, train, tune, whiten};
 use crate::stages::known::{Part, Table};
 use crate::stages::task::Task;
-use crate::types::CellRows;
+use lvd_base::error::Result;
+use lvd_base::types::CellRows;
+use lvd_io::runs;
+use lvd_kernels::dot::to_f16;
+use lvd_ops::cells::{Assigned, PROBES};
 
 #[derive(Serialize, Deserialize)]
 pub struct Common {

@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use crate::error::Result;
 use crate::stages::dedup::components::Common;
 use crate::stages::dedup::links::Numbering;
 use crate::stages::dedup::{Keep, Member};
 use crate::stages::task::Task;
-use crate::table;
-use crate::types::ImageId;
+use lvd_base::error::Result;
+use lvd_base::types::ImageId;
+use lvd_io::table;
 
 table! {
     /// What decides who is the largest.
@@ -83,7 +83,7 @@ pub fn ranks(
     Ok(ranks)
 }
 
-fn each<R: crate::io::row::Row>(common: &Common, member: &Member, task: &Task, mut each: impl FnMut(R)) -> Result<()> {
+fn each<R: lvd_io::row::Row>(common: &Common, member: &Member, task: &Task, mut each: impl FnMut(R)) -> Result<()> {
     let Some(part) = common.ranked_by.of_shard(member.shard.shard()) else { return Ok(()) };
     for batch in task.read::<R>(part)? {
         batch?.into_iter().for_each(&mut each);

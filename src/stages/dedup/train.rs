@@ -3,17 +3,17 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
-use crate::io::centroids::{self, Level};
-use crate::io::vectors::Vectors;
-use crate::ops::cells::Cells;
-use crate::ops::dot::{dot, normalise};
-use crate::ops::hash::Draw;
 use crate::stages::dedup::tune::Need;
 use crate::stages::dedup::{Member, whiten};
 use crate::stages::known::Part;
 use crate::stages::task::Task;
-use crate::types::ImageId;
+use lvd_base::error::{Error, Result};
+use lvd_base::types::ImageId;
+use lvd_io::centroids::{self, Level};
+use lvd_io::vectors::Vectors;
+use lvd_kernels::dot::{dot, normalise};
+use lvd_kernels::hash::Draw;
+use lvd_ops::cells::Cells;
 
 /// Training vectors a cell.
 const TRAINING_ROWS: u64 = 16;

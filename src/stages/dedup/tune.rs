@@ -3,19 +3,19 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
-use crate::io::vectors::{self, Vectors};
-use crate::native::codes::{Codes, Depth};
-use crate::ops::cells::{self, Places};
-use crate::ops::dot::dot;
-use crate::ops::histogram::quantile;
-use crate::ops::rotate::Rotation;
-use crate::ops::top_k::TopK;
 use crate::stages::dedup::{Member, join, train, whiten};
 use crate::stages::known::{Part, Table};
 use crate::stages::task::Task;
-use crate::table;
-use crate::types::{ImageId, Neighbour};
+use lvd_base::error::Result;
+use lvd_base::types::{ImageId, Neighbour};
+use lvd_io::table;
+use lvd_io::vectors::{self, Vectors};
+use lvd_kernels::codes::{Codes, Depth};
+use lvd_kernels::dot::dot;
+use lvd_kernels::rotate::Rotation;
+use lvd_ops::cells::{self, Places};
+use lvd_ops::histogram::quantile;
+use lvd_ops::top_k::TopK;
 
 /// Rows that are looked at before what the queries still look for is raised.
 const LOOK_ROWS: usize = 1024;

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
-use crate::io::centroids::{self, Level};
-use crate::ops::hash::Draw;
-use crate::ops::whiten::Whitening;
 use crate::stages::dedup::{Member, train};
 use crate::stages::known::Part;
 use crate::stages::task::Task;
+use lvd_base::error::{Error, Result};
+use lvd_io::centroids::{self, Level};
+use lvd_kernels::hash::Draw;
+use lvd_ops::whiten::Whitening;
 
 /// Vectors it is fitted on, at most.
 const SAMPLE: u64 = 65_536;

@@ -9,13 +9,6 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::error::{Error, Result};
-use crate::io::decode::Picture;
-use crate::io::images::ImageFile;
-use crate::io::vectors::VectorWriter;
-use crate::native::blas;
-use crate::native::onnx::{self, Session};
-use crate::ops::preprocess::preprocess;
 use crate::stages::embed::fit::ModelFile;
 use crate::stages::embed::rate::rate;
 use crate::stages::embed::sessions::Sessions;
@@ -24,6 +17,13 @@ use crate::stages::embed::worker::{Embedded, Worker};
 use crate::stages::embed::{Common, Spec};
 use crate::stages::task::Task;
 use crate::stages::{PhasePlan, from_value};
+use lvd_base::error::{Error, Result};
+use lvd_engines::onnx::{self, Session};
+use lvd_io::decode::Picture;
+use lvd_io::images::ImageFile;
+use lvd_io::vectors::VectorWriter;
+use lvd_kernels::blas;
+use lvd_ops::preprocess::preprocess;
 
 /// Images that the parts are measured on, at most.
 const SAMPLE_IMAGES: usize = 256;
@@ -275,8 +275,8 @@ impl Measure<'_, '_> {
     fn write(&self, dimensions: &[usize]) -> Result<f64> {
         let job = |d: usize| vec![0.5; 8 * d];
         let vectors: Vec<Vec<f32>> = dimensions.iter().map(|&d| job(d)).collect();
-        let ids: Vec<_> = (0..8).map(|row| crate::types::ImageId::new(1, 0, row)).collect();
-        let sha256: Vec<String> = (0..8).map(|row| crate::io::part::sha256(&[row])).collect();
+        let ids: Vec<_> = (0..8).map(|row| lvd_base::types::ImageId::new(1, 0, row)).collect();
+        let sha256: Vec<String> = (0..8).map(|row| lvd_io::part::sha256(&[row])).collect();
         let open = |thread: usize| self.writers(dimensions, thread);
         let prepare = |thread| Ok((thread, 0, open(thread)?));
         self.rate(prepare, |(thread, rows, writers)| {

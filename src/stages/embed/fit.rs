@@ -6,13 +6,13 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use crate::error::{Error, Result};
-use crate::io::model;
-use crate::native::onnx::{Provider, Session, is_of_the_machine};
-use crate::ops::dot;
-use crate::ops::preprocess::{Preprocess, preprocess};
 use crate::stages::catalog::Embedder;
 use crate::stages::embed::{EmbedderSpec, spec_of};
+use lvd_base::error::{Error, Result};
+use lvd_engines::onnx::{Provider, Session, is_of_the_machine};
+use lvd_io::model;
+use lvd_kernels::dot;
+use lvd_ops::preprocess::{Preprocess, preprocess};
 
 /// A model's file, and what it is used for.
 #[derive(Clone)]
@@ -190,7 +190,7 @@ impl ModelFile {
     fn first_vector(
         &self,
         spec: &Preprocess,
-        show: &mut dyn FnMut(&[f32]) -> Result<crate::native::onnx::Vectors>,
+        show: &mut dyn FnMut(&[f32]) -> Result<lvd_engines::onnx::Vectors>,
     ) -> std::result::Result<(Vec<f32>, Vec<f32>), Misfit> {
         let mut failure = None;
         for darkest in DARKEST {

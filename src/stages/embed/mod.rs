@@ -16,18 +16,18 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Result, choices};
-use crate::io::decode::{self, ImageLimits, Picture};
-use crate::io::model::{self, Identity};
-use crate::native::onnx::Provider;
-use crate::ops::preprocess::Preprocess;
 use crate::stages::catalog::{Catalog, Embedder, Model};
 use crate::stages::cost::{Cost, Scale, Work, short};
 use crate::stages::known::{Known, Part};
 use crate::stages::scope::{Input, Scope};
 use crate::stages::task::Task;
 use crate::stages::{Order, Phase, PhasePlan, Stage, StageKind, from_value, no_such_phase};
-use crate::types::Dropped;
+use lvd_base::error::{Result, choices};
+use lvd_base::types::Dropped;
+use lvd_engines::onnx::Provider;
+use lvd_io::decode::{self, ImageLimits, Picture};
+use lvd_io::model::{self, Identity};
+use lvd_ops::preprocess::Preprocess;
 
 /// Images a batch where a GPU computes.
 const GPU_BATCH: u32 = 32;

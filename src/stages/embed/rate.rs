@@ -5,7 +5,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
-use crate::error::{Error, Result};
+use lvd_base::error::{Error, Result};
 
 /// Each of `threads` threads makes a state with `prepare` (given its number); then all repeat `step`, which says how many it
 /// did, for `length`. The sum of what they did a second.

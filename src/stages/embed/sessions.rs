@@ -2,9 +2,9 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use crate::error::Result;
-use crate::native::onnx::{Provider, Session};
 use crate::stages::embed::fit::{Fit, ModelFile};
+use lvd_base::error::Result;
+use lvd_engines::onnx::{Provider, Session};
 
 /// Sets of sessions on a GPU: while one computes, the next one's pixels are on their way.
 const GPU_SETS: usize = 2;

@@ -8,10 +8,6 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use crate::error::{Error, Result};
-use crate::io::images::{self, ImageFile};
-use crate::io::vectors::VectorWriter;
-use crate::io::{download, model, secret};
 use crate::stages::catalog::Model;
 use crate::stages::embed::fit::ModelFile;
 use crate::stages::embed::sessions::Sessions;
@@ -19,7 +15,11 @@ use crate::stages::embed::worker::{Embedded, Worker};
 use crate::stages::embed::{Common, EmbedderSpec, Spec};
 use crate::stages::pool::kept_ids;
 use crate::stages::task::Task;
-use crate::types::{ImageId, Reason};
+use lvd_base::error::{Error, Result};
+use lvd_base::types::{ImageId, Reason};
+use lvd_io::images::{self, ImageFile};
+use lvd_io::vectors::VectorWriter;
+use lvd_io::{download, model, secret};
 
 /// Jobs a worker that are read and not yet written.
 const IN_FLIGHT: usize = 4;

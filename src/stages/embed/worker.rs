@@ -2,14 +2,14 @@
 //!
 //! An image is decoded once, made ready for every model, and put through them a batch at a time, all on the calling thread.
 
-use crate::error::{Error, Result};
-use crate::io::images::ImageFile;
-use crate::native::onnx::{Session, is_of_the_machine};
-use crate::ops::dot;
-use crate::ops::preprocess::preprocess;
 use crate::stages::embed::Common;
 use crate::stages::embed::sessions::Sessions;
-use crate::types::{ImageId, Reason};
+use lvd_base::error::{Error, Result};
+use lvd_base::types::{ImageId, Reason};
+use lvd_engines::onnx::{Session, is_of_the_machine};
+use lvd_io::images::ImageFile;
+use lvd_kernels::dot;
+use lvd_ops::preprocess::preprocess;
 
 /// The images of a job that got a vector from every embedder, and the drops.
 #[derive(Default)]

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::error::Result;
 use crate::stages::known::Table;
 use crate::stages::sample::Sampled;
 use crate::stages::task::Task;
-use crate::table;
+use lvd_base::error::Result;
+use lvd_io::table;
 
 table! {
     /// The images of the data set that share a source, a reason and a seed set.

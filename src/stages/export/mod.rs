@@ -10,12 +10,12 @@ mod shuffle;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
 use crate::stages::cost::{Cost, Scale, Work, short};
 use crate::stages::known::{Known, Part};
 use crate::stages::scope::{Input, Scope};
 use crate::stages::task::Task;
 use crate::stages::{Order, Phase, PhasePlan, Stage, StageKind, from_value, no_such_phase};
+use lvd_base::error::Result;
 
 pub use composition::Row as CompositionRow;
 pub use shuffle::Provenance;

@@ -8,17 +8,17 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::interleave_record_batch;
 use arrow::datatypes::{Schema, SchemaRef};
 
-use crate::error::{Error, Result};
-use crate::io::checked::Stored;
-use crate::io::images::{self, GROUP_BYTES, Groups};
-use crate::io::part::{self, PartWriter};
-use crate::io::row::{self, Cell, Row as _};
-use crate::ops::hash::Draw;
 use crate::stages::known::Part;
 use crate::stages::sample::Sampled;
 use crate::stages::task::Task;
-use crate::table;
-use crate::types::{ImageId, ShardId};
+use lvd_base::error::{Error, Result};
+use lvd_base::types::{ImageId, ShardId};
+use lvd_io::checked::Stored;
+use lvd_io::images::{self, GROUP_BYTES, Groups};
+use lvd_io::part::{self, PartWriter};
+use lvd_io::row::{self, Cell, Row as _};
+use lvd_io::table;
+use lvd_kernels::hash::Draw;
 
 table! {
     /// Why an image is in the data set: columns that follow the image's own.

@@ -7,13 +7,13 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
 use crate::stages::PhasePlan;
 use crate::stages::ingest::is_pool;
 use crate::stages::known::{Known, Part, Table};
 use crate::stages::task::Task;
-use crate::table;
-use crate::types::{ImageId, Reason};
+use lvd_base::error::Result;
+use lvd_base::types::{ImageId, Reason};
+use lvd_io::table;
 
 /// Images a slice of the hashes, about.
 const SLICE_IMAGES: u64 = 1 << 20;

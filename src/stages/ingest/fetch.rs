@@ -2,18 +2,18 @@
 
 use rayon::prelude::*;
 
-use crate::error::Result;
-use crate::io::decode::{self, Facts, ImageLimits};
-use crate::io::fetch::{FetchLimits, Fetcher};
-use crate::io::images::{Failed, ImageMeta, ImageWriter};
-use crate::io::part;
-use crate::io::row::RowWriter;
-use crate::io::secret;
-use crate::io::sources::{InputRow, Source};
 use crate::stages::ingest::{Listed, source_named};
 use crate::stages::known::Part;
 use crate::stages::task::Task;
-use crate::types::{Dropped, Reason};
+use lvd_base::error::Result;
+use lvd_base::types::{Dropped, Reason};
+use lvd_io::decode::{self, Facts, ImageLimits};
+use lvd_io::fetch::{FetchLimits, Fetcher};
+use lvd_io::images::{Failed, ImageMeta, ImageWriter};
+use lvd_io::part;
+use lvd_io::row::RowWriter;
+use lvd_io::secret;
+use lvd_io::sources::{InputRow, Source};
 
 /// Files checked together: enough to keep every core busy.
 const BATCH_FILES: usize = 256;

@@ -11,20 +11,20 @@ mod fetch;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
-use crate::io::decode::ImageLimits;
-use crate::io::fetch::FetchLimits;
-use crate::io::images::MAX_FILE_BYTES;
-use crate::io::secret::{owner_only, redacted};
-use crate::io::sources::Source;
 use crate::stages::catalog::Role;
 use crate::stages::cost::{Cost, Scale, Work, number, short};
 use crate::stages::known::{Known, Part};
 use crate::stages::scope::Scope;
 use crate::stages::task::Task;
 use crate::stages::{Order, Phase, PhasePlan, Stage, StageKind, from_value, no_such_phase};
-use crate::table;
-use crate::types::{ImageId, ShardId};
+use lvd_base::error::{Error, Result};
+use lvd_base::types::{ImageId, ShardId};
+use lvd_io::decode::ImageLimits;
+use lvd_io::fetch::FetchLimits;
+use lvd_io::images::MAX_FILE_BYTES;
+use lvd_io::secret::{owner_only, redacted};
+use lvd_io::sources::Source;
+use lvd_io::table;
 
 pub use exact::Kept;
 
@@ -363,7 +363,7 @@ fn list(spec: &ListTask, shard_rows: u32, task: &mut Task) -> Result<()> {
     Ok(())
 }
 
-fn close(writer: &mut Option<crate::io::row::RowWriter<Listed>>, shard: ShardId, task: &mut Task) -> Result<()> {
+fn close(writer: &mut Option<lvd_io::row::RowWriter<Listed>>, shard: ShardId, task: &mut Task) -> Result<()> {
     match writer.take() {
         Some(writer) => task.publish(writer.finish()?, "listed", Some(shard)),
         None => Ok(()),

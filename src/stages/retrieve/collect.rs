@@ -4,10 +4,6 @@ use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
-use crate::ops::hash::Draw;
-use crate::ops::histogram::Histogram;
-use crate::ops::top_k::TopK;
 use crate::stages::cluster::{Assigned, Node};
 use crate::stages::known::{Part, Table};
 use crate::stages::pool::VectorShard;
@@ -15,8 +11,12 @@ use crate::stages::retrieve::next::{Further, Got, Matching};
 use crate::stages::retrieve::search::Found;
 use crate::stages::retrieve::{CapDraw, Collisions, Method, SetRule};
 use crate::stages::task::Task;
-use crate::table;
-use crate::types::{ImageId, Neighbour, Reason};
+use lvd_base::error::{Error, Result};
+use lvd_base::types::{ImageId, Neighbour, Reason};
+use lvd_io::table;
+use lvd_kernels::hash::Draw;
+use lvd_ops::histogram::Histogram;
+use lvd_ops::top_k::TopK;
 
 table! {
     /// A pool image retrieved for a seed set.
@@ -247,7 +247,7 @@ fn sampled(set: &Set, collisions: Collisions, taken: &HashSet<ImageId>, task: &m
 fn clustered(set: &Set, common: &Common, draw: Draw, taken: &HashSet<ImageId>, task: &mut Task) -> Result<Offer> {
     let (mut pool, mut seeds): (Vec<Part>, Vec<Part>) = (Vec::new(), Vec::new());
     for part in common.assigned.iter().flat_map(|table| &table.parts) {
-        let dataset = part.shard.map(crate::types::ShardId::dataset);
+        let dataset = part.shard.map(lvd_base::types::ShardId::dataset);
         if dataset == Some(set.dataset) {
             seeds.push(part.clone());
         } else if dataset.is_some_and(|dataset| common.pool_sources.contains(&dataset)) {

@@ -3,17 +3,17 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
-use crate::io::vectors::Vectors;
-use crate::native::exact::knn_ip;
-use crate::native::faiss::Index;
-use crate::ops::dot::dot;
-use crate::ops::hash::Draw;
-use crate::ops::kmeans::{KMeans, train};
 use crate::stages::pool::{self, VectorShard};
 use crate::stages::retrieve::Codes;
 use crate::stages::retrieve::search::LISTED_ROWS;
 use crate::stages::task::Task;
+use lvd_base::error::{Error, Result};
+use lvd_engines::faiss::Index;
+use lvd_io::vectors::Vectors;
+use lvd_kernels::dot::dot;
+use lvd_kernels::exact::knn_ip;
+use lvd_kernels::hash::Draw;
+use lvd_ops::kmeans::{KMeans, train};
 
 /// Training vectors a list.
 const TRAINING_ROWS: u64 = 64;

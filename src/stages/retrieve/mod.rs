@@ -14,7 +14,6 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
 use crate::stages::catalog::Role;
 use crate::stages::cost::{Cost, Scale, Work, number, short};
 use crate::stages::known::{Known, Part};
@@ -22,7 +21,8 @@ use crate::stages::pool::{self, VectorShard};
 use crate::stages::scope::{Input, Scope};
 use crate::stages::task::Task;
 use crate::stages::{Order, Phase, PhasePlan, Stage, StageKind, from_value, no_such_phase};
-use crate::types::ShardId;
+use lvd_base::error::{Error, Result};
+use lvd_base::types::ShardId;
 
 use self::search::Lists;
 

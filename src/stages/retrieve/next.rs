@@ -8,13 +8,13 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use crate::error::Result;
-use crate::io::vectors::Vectors;
-use crate::ops::top_k::TopK;
 use crate::stages::pool::VectorShard;
 use crate::stages::retrieve::search::{self, Wanted};
 use crate::stages::task::Task;
-use crate::types::{ImageId, Neighbour};
+use lvd_base::error::Result;
+use lvd_base::types::{ImageId, Neighbour};
+use lvd_io::vectors::Vectors;
+use lvd_ops::top_k::TopK;
 
 /// Neighbours that are found at once, of all seeds together: 16 bytes each.
 const PAIRS_AT_ONCE: usize = 1 << 24;
@@ -188,15 +188,15 @@ impl Got {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Error;
-    use crate::io::vectors::{self, VectorWriter};
-    use crate::io::work_folder::WorkFolder;
-    use crate::ops::dot::{dot, normalise};
-    use crate::ops::hash::Draw;
     use crate::stages::catalog::Catalog;
     use crate::stages::known::Part;
     use crate::stages::task::Place;
-    use crate::types::ShardId;
+    use lvd_base::error::Error;
+    use lvd_base::types::ShardId;
+    use lvd_io::vectors::{self, VectorWriter};
+    use lvd_io::work_folder::WorkFolder;
+    use lvd_kernels::dot::{dot, normalise};
+    use lvd_kernels::hash::Draw;
     use std::path::Path;
 
     const D: usize = 8;

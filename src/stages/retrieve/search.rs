@@ -6,17 +6,17 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
-use crate::io::vectors::Vectors;
-use crate::native::exact::knn_ip;
-use crate::native::faiss::Index;
-use crate::ops::dot::dot;
-use crate::ops::top_k::TopK;
 use crate::stages::known::Part;
 use crate::stages::pool::VectorShard;
 use crate::stages::task::Task;
-use crate::table;
-use crate::types::{ImageId, Neighbour};
+use lvd_base::error::Result;
+use lvd_base::types::{ImageId, Neighbour};
+use lvd_engines::faiss::Index;
+use lvd_io::table;
+use lvd_io::vectors::Vectors;
+use lvd_kernels::dot::dot;
+use lvd_kernels::exact::knn_ip;
+use lvd_ops::top_k::TopK;
 
 /// Shards of the pool a task, where they are compared one by one.
 const GROUP_SHARDS: usize = 32;

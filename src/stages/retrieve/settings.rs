@@ -3,9 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::native::faiss::Storage;
 use crate::stages::retrieve::search::Wanted;
 use crate::stages::scope::Scope;
+use lvd_engines::faiss::Storage;
 
 /// How neighbours are searched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

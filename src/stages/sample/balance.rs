@@ -4,18 +4,18 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
-use crate::ops::allocate::share;
-use crate::ops::balance::{entropy, kl_to_uniform, tail_covered};
-use crate::ops::hash::Draw;
 use crate::stages::known::{Part, Table};
 use crate::stages::sample::candidates::{Candidate, Candidates};
 use crate::stages::sample::choose::{Sampled, tree};
 use crate::stages::sample::draw::{Drawn, Wanted};
 use crate::stages::sample::{Common, DrawRule, Labels};
 use crate::stages::task::Task;
-use crate::table;
-use crate::types::ImageId;
+use lvd_base::error::Result;
+use lvd_base::types::ImageId;
+use lvd_io::table;
+use lvd_kernels::hash::Draw;
+use lvd_ops::allocate::share;
+use lvd_ops::balance::{entropy, kl_to_uniform, tail_covered};
 
 table! {
     /// How evenly a draw covers the clusters of a level, or the labels.

@@ -4,13 +4,13 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::error::Result;
-use crate::ops::hash::Draw;
 use crate::stages::cluster::Assigned;
 use crate::stages::pool::kept_ids;
 use crate::stages::sample::{DrawRule, Pool};
 use crate::stages::task::Task;
-use crate::types::ImageId;
+use lvd_base::error::Result;
+use lvd_base::types::ImageId;
+use lvd_kernels::hash::Draw;
 
 /// Shards that are read at once.
 const SHARDS_AT_ONCE: usize = 16;

@@ -2,9 +2,6 @@
 
 use rayon::prelude::*;
 
-use crate::error::{Error, Result};
-use crate::io::part::Written;
-use crate::ops::hash::{Draw, Lowest};
 use crate::stages::cluster::Node;
 use crate::stages::known::{Part, Table};
 use crate::stages::pool::kept_ids;
@@ -13,8 +10,11 @@ use crate::stages::sample::candidates::{Candidates, some_at_once};
 use crate::stages::sample::draw::{Drawn, Wanted};
 use crate::stages::sample::{Common, SeedShard};
 use crate::stages::task::Task;
-use crate::table;
-use crate::types::{ImageId, Reason, ShardId};
+use lvd_base::error::{Error, Result};
+use lvd_base::types::{ImageId, Reason, ShardId};
+use lvd_io::part::Written;
+use lvd_io::table;
+use lvd_kernels::hash::{Draw, Lowest};
 
 table! {
     /// An image of the data set, and why it is in it.
@@ -265,7 +265,7 @@ fn write(
     let mut retrieved =
         taken[first..].iter().take_while(|row| of(row.id) == Some(std::cmp::Ordering::Equal)).peekable();
     let mut writer = candidates.task.rows::<Sampled>(&format!("pool-{shard}"))?;
-    let mut push_retrieved = |below: Option<ImageId>, writer: &mut crate::io::row::RowWriter<Sampled>| {
+    let mut push_retrieved = |below: Option<ImageId>, writer: &mut lvd_io::row::RowWriter<Sampled>| {
         while let Some(row) = retrieved.next_if(|row| below.is_none_or(|below| row.id < below)) {
             let Taken { id, times, set, seed_id, similarity, cluster } = *row;
             let seed_set = names.get(set).cloned();

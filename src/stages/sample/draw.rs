@@ -2,12 +2,12 @@
 
 use std::collections::BinaryHeap;
 
-use crate::error::Result;
-use crate::ops::allocate::share_tree;
-use crate::ops::hash::Draw;
 use crate::stages::sample::DrawRule;
 use crate::stages::sample::candidates::{Candidate, Candidates};
-use crate::types::ImageId;
+use lvd_base::error::Result;
+use lvd_base::types::ImageId;
+use lvd_kernels::hash::Draw;
+use lvd_ops::allocate::share_tree;
 
 /// What is to be drawn.
 pub struct Wanted<'a> {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::error::{Error, Result};
+use lvd_base::error::{Error, Result};
 
 /// An element of a job array that is in the queue: waiting, running or just ending.
 #[derive(Clone, Debug, PartialEq)]

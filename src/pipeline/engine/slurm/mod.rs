@@ -15,14 +15,14 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::error::{Error, Result};
-use crate::io::part::sha256;
-use crate::io::publish;
 use crate::pipeline::attempt::{Work, now};
 use crate::pipeline::engine::Failure;
 use crate::pipeline::store::{Marker, Store};
 use cluster::{Answer, Element, Held};
 use decide::{Live, Rules, Seen, decide};
+use lvd_base::error::{Error, Result};
+use lvd_io::part::sha256;
+use lvd_io::publish;
 use script::Array;
 use settings::{AllSettings, Settings};
 

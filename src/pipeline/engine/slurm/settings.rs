@@ -6,9 +6,9 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
 use crate::pipeline::engine::slurm::script;
 use crate::pipeline::store::Store;
+use lvd_base::error::{Error, Result};
 
 /// How tasks run on Slurm. `[engine.slurm.overrides.NAME]` holds the same keys for a stage, a step or a `"step/phase"`, the more
 /// particular before the more general, and for the `driver` that `lvd submit` sends; lists and texts replace, they are not joined.

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::*;
-use crate::ops::dot::{normalise, to_f16, to_f32};
-use crate::ops::forest::spanning_forest;
-use crate::ops::hash::Draw;
-use crate::ops::near_pairs::{Block, Lost, Near, Pair};
-use crate::ops::union_find::UnionFind;
 use crate::stages::dedup::{Dedup, Linkage};
-use crate::types::{CellRows, ImageId};
+use lvd_base::types::{CellRows, ImageId};
+use lvd_kernels::dot::{normalise, to_f16, to_f32};
+use lvd_kernels::hash::Draw;
+use lvd_ops::forest::spanning_forest;
+use lvd_ops::near_pairs::{Block, Lost, Near, Pair};
+use lvd_ops::union_find::UnionFind;
 
 const D: usize = 48;
 

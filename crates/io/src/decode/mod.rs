@@ -1,0 +1,238 @@
+//! From the bytes of an image file to upright 8-bit RGB, or to the reason why not.
+//!
+//! Formats are told by their first bytes, never by a name. Sizes are checked from the header, before any pixel is
+//! allocated; a decoder that panics costs its image and nothing else. A bad image is a [`Dropped`], never an `Error`.
+
+mod exif;
+mod jpeg;
+mod quiet;
+mod rgb;
+mod turbo;
+
+use std::io::Cursor;
+
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
+use serde::{Deserialize, Serialize};
+
+use lvd_base::types::{Dropped, Reason};
+
+/// Whose pixels JPEGs have: another decoder's differ by a few levels, and so do vectors.
+pub const JPEG_PIXELS: &str = "libjpeg-turbo";
+
+/// What a decoder may allocate beside the pixels: tables, metadata, profiles, one row of tiles.
+const WORKING_BYTES: u64 = 64 << 20;
+
+/// What a decoder may allocate for each pixel: 8 bytes (16-bit RGBA) in, as many again while it rearranges them.
+const BYTES_PER_PIXEL: u64 = 16;
+
+/// The sizes that are let in.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ImageLimits {
+    /// The largest file, in bytes.
+    pub max_bytes: u64,
+    /// The largest picture, in pixels by its header.
+    pub max_pixels: u64,
+    /// The least length of the shorter side, in pixels.
+    pub min_side: u32,
+}
+
+impl ImageLimits {
+    /// No limits: for trusted files only.
+    pub const NONE: Self = Self { max_bytes: u64::MAX, max_pixels: u64::MAX, min_side: 0 };
+}
+
+/// The formats that are decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// JPEG, baseline and progressive.
+    Jpeg,
+    /// PNG; of an animated one the default image.
+    Png,
+    /// WebP, lossy and lossless; of an animated one the first frame.
+    Webp,
+    /// GIF, the first frame.
+    Gif,
+    /// Windows bitmap.
+    Bmp,
+    /// TIFF, the first page.
+    Tiff,
+}
+
+impl Format {
+    /// The name in tables.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Jpeg => "jpeg",
+            Self::Png => "png",
+            Self::Webp => "webp",
+            Self::Gif => "gif",
+            Self::Bmp => "bmp",
+            Self::Tiff => "tiff",
+        }
+    }
+
+    /// The format that the first bytes of a file tell.
+    fn of(bytes: &[u8]) -> Option<(Self, ImageFormat)> {
+        let big_tiff = bytes.starts_with(b"II+\0") || bytes.starts_with(b"MM\0+");
+        let format = if big_tiff { ImageFormat::Tiff } else { image::guess_format(bytes).ok()? };
+        let ours = match format {
+            ImageFormat::Jpeg => Self::Jpeg,
+            ImageFormat::Png => Self::Png,
+            ImageFormat::WebP => Self::Webp,
+            ImageFormat::Gif => Self::Gif,
+            ImageFormat::Bmp => Self::Bmp,
+            ImageFormat::Tiff => Self::Tiff,
+            _ => return None,
+        };
+        Some((ours, format))
+    }
+}
+
+/// What is known of an image that decodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Its format.
+    pub format: Format,
+    /// Width once upright.
+    pub width: u32,
+    /// Height once upright.
+    pub height: u32,
+    /// Width as stored.
+    pub original_width: u32,
+    /// Height as stored.
+    pub original_height: u32,
+    /// The EXIF orientation, 1 (upright) to 8.
+    pub orientation: u8,
+    /// The common EXIF tags as a JSON object, where there are any.
+    pub exif: Option<String>,
+}
+
+/// An upright picture in 8-bit RGB, `height` rows of `width` pixels of 3 bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Picture {
+    /// Pixels in a row.
+    pub width: u32,
+    /// Rows.
+    pub height: u32,
+    /// Row by row; `3 * width * height` bytes.
+    pub rgb: Vec<u8>,
+}
+
+/// Decodes all of `bytes` and tells what they hold: an image that passes decodes for [`decode`] too.
+///
+/// # Errors
+/// The reason why this is no image for the pipeline.
+pub fn inspect(bytes: &[u8], limits: &ImageLimits) -> Result<Facts, Dropped> {
+    quiet::catch(|| read(bytes, limits, None).map(|(facts, ..)| facts))
+}
+
+/// Decodes `bytes` to upright RGB as Pillow's `convert("RGB")` gives it: alpha is dropped, not blended. Unlike
+/// there, 16-bit gray is scaled to 8 bits, not cut off.
+///
+/// # Errors
+/// The reason why this is no image for the pipeline.
+pub fn decode(bytes: &[u8], limits: &ImageLimits) -> Result<Picture, Dropped> {
+    quiet::catch(|| read(bytes, limits, None).map(|(_, image, orientation)| rgb::upright(image, orientation)))
+}
+
+/// As [`decode`], but with a `side` a JPEG comes at a half, a quarter or an eighth of its size: the smallest whose sides are at least that
+/// many pixels long.
+///
+/// # Errors
+/// The reason why this is no image for the pipeline.
+pub fn decode_scaled(bytes: &[u8], limits: &ImageLimits, side: Option<u32>) -> Result<Picture, Dropped> {
+    quiet::catch(|| read(bytes, limits, side).map(|(_, image, orientation)| rgb::upright(image, orientation)))
+}
+
+/// Checks and decodes; the image is as stored, or smaller with sides of `at_least`. The orientation is yet to be applied.
+fn read(
+    bytes: &[u8],
+    limits: &ImageLimits,
+    at_least: Option<u32>,
+) -> Result<(Facts, DynamicImage, Orientation), Dropped> {
+    if bytes.is_empty() {
+        return Err(Dropped::new(Reason::Empty, "0 bytes"));
+    }
+    let size = bytes.len() as u64;
+    if size > limits.max_bytes {
+        return Err(Dropped::new(Reason::TooManyBytes, format!("{size} bytes, {} allowed", limits.max_bytes)));
+    }
+    let (format, theirs) =
+        Format::of(bytes).ok_or_else(|| Dropped::new(Reason::UnsupportedFormat, first_bytes(bytes)))?;
+
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), theirs);
+    reader.limits(allow(WORKING_BYTES));
+    let mut decoder = reader.into_decoder().map_err(|error| dropped(&error))?;
+
+    let (width, height) = decoder.dimensions();
+    let pixels = u64::from(width) * u64::from(height);
+    if pixels > limits.max_pixels {
+        let detail = format!("{width} x {height} = {pixels} pixels, {} allowed", limits.max_pixels);
+        return Err(Dropped::new(Reason::TooManyPixels, detail));
+    }
+    if pixels == 0 {
+        return Err(Dropped::new(Reason::Broken, format!("{width} x {height} pixels")));
+    }
+    if width.min(height) < limits.min_side {
+        let detail = format!("{width} x {height} pixels, {} at least", limits.min_side);
+        return Err(Dropped::new(Reason::TooSmall, detail));
+    }
+    if format == Format::Jpeg && !jpeg::is_whole(bytes) {
+        return Err(Dropped::new(Reason::Broken, "cut off: no end of image after its first scan"));
+    }
+    let (exif, orientation) = metadata(&mut decoder);
+    let budget = WORKING_BYTES.saturating_add(pixels.saturating_mul(BYTES_PER_PIXEL));
+    decoder.set_limits(allow(budget)).map_err(|error| dropped(&error))?;
+    let by_turbo = if format == Format::Jpeg { turbo::decode(bytes, (width, height), at_least) } else { None };
+    let image = match by_turbo {
+        Some(image) => image,
+        None => DynamicImage::from_decoder(decoder).map_err(|error| dropped(&error))?,
+    };
+
+    let turned = orientation.to_exif() >= 5;
+    let (upright_width, upright_height) = if turned { (height, width) } else { (width, height) };
+    let facts = Facts {
+        format,
+        width: upright_width,
+        height: upright_height,
+        original_width: width,
+        original_height: height,
+        orientation: orientation.to_exif(),
+        exif: exif.and_then(|raw| exif::json(&raw)),
+    };
+    Ok((facts, image, orientation))
+}
+
+/// The raw EXIF chunk, and the orientation by EXIF or else, as in Pillow, by XMP. Metadata that cannot be read is no
+/// reason to lose a picture.
+fn metadata(decoder: &mut impl ImageDecoder) -> (Option<Vec<u8>>, Orientation) {
+    let exif = decoder.exif_metadata().ok().flatten();
+    let by_exif = exif.as_deref().and_then(|raw| Orientation::from_exif_chunk(exif::bare(raw)));
+    let orientation = by_exif.or_else(|| {
+        let xmp = decoder.xmp_metadata().ok().flatten();
+        xmp.and_then(|xmp| Orientation::from_exif(exif::xmp_orientation(&xmp)?))
+    });
+    // TIFF keeps its orientation in neither.
+    let orientation = orientation.or_else(|| decoder.orientation().ok());
+    (exif, orientation.unwrap_or(Orientation::NoTransforms))
+}
+
+fn allow(bytes: u64) -> Limits {
+    let mut limits = Limits::no_limits();
+    limits.max_alloc = Some(bytes);
+    limits
+}
+
+fn dropped(error: &ImageError) -> Dropped {
+    let reason = match error {
+        ImageError::Unsupported(_) => Reason::UnsupportedFormat,
+        _ => Reason::Broken,
+    };
+    Dropped::new(reason, error.to_string())
+}
+
+fn first_bytes(bytes: &[u8]) -> String {
+    format!("begins with \"{}\"", bytes[..bytes.len().min(8)].escape_ascii())
+}

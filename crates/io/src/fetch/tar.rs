@@ -1,0 +1,72 @@
+//! Members of tars, read where they lie.
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::runtime::Runtime;
+
+use super::folder::{MAX_READERS, too_many};
+use super::window::{self, Room};
+use super::{Answer, Dropped, FetchLimits, Fetched};
+use crate::sources::location::{Located, TarMember};
+use crate::sources::{InputRow, expand, table, tar};
+use lvd_base::error::{Error, Result};
+use lvd_base::types::Reason;
+
+/// Reads `rows` out of the tars that `entries` stand for.
+pub(super) fn fetch(
+    runtime: &Runtime,
+    limits: &FetchLimits,
+    entries: &[PathBuf],
+    rows: &[InputRow],
+    each: &mut dyn FnMut(usize, Answer) -> Result<()>,
+) -> Result<()> {
+    let files = expand(entries, tar::EXTENSIONS)?;
+    let names: Vec<String> = files.iter().map(|path| table::name(path)).collect();
+    if let Some(row) = rows.iter().find(|row| TarMember::read(&row.location, &names) == Located::Elsewhere) {
+        return Err(Error::usage(
+            format!("{:?} is in none of the source's files any more", row.location),
+            "restore the source's files, or list the source again",
+        ));
+    }
+    // The tar that is being read: rows come tar by tar.
+    let open: RefCell<Option<(usize, Arc<File>)>> = RefCell::default();
+    let opened = |file: usize| {
+        let mut open = open.borrow_mut();
+        match &*open {
+            Some((number, handle)) if *number == file => Ok(handle.clone()),
+            _ => File::open(&files[file]).map(|handle| open.insert((file, Arc::new(handle))).1.clone()),
+        }
+    };
+    let max_bytes = limits.max_bytes;
+    let readers = Room::even(limits.concurrency.min(MAX_READERS));
+    window::in_order(runtime, readers, rows, each, |row| {
+        let unreadable = |why: String| Dropped::new(Reason::Unreadable, format!("{}: {why}", row.location));
+        let found = match TarMember::read(&row.location, &names) {
+            Located::Here(member) => match opened(member.file) {
+                Ok(handle) => Ok((handle, member.offset, member.size)),
+                Err(error) => Err(unreadable(error.to_string())),
+            },
+            _ => Err(unreadable("names no member of a tar".into())),
+        };
+        let location = row.location.clone();
+        runtime.spawn_blocking(move || found.and_then(|(file, at, size)| read(&file, &location, at, size, max_bytes)))
+    })
+}
+
+fn read(file: &File, location: &str, offset: u64, size: u64, max_bytes: u64) -> Answer {
+    if size > max_bytes {
+        return Err(too_many(size, max_bytes));
+    }
+    if size == 0 {
+        return Err(Dropped::new(Reason::Empty, format!("{location}: no bytes, a link, or a sparse file")));
+    }
+    let mut bytes = vec![0; usize::try_from(size).unwrap_or(usize::MAX)];
+    match file.read_exact_at(&mut bytes, offset) {
+        Ok(()) => Ok(Fetched { bytes }),
+        Err(error) => Err(Dropped::new(Reason::Unreadable, format!("{location}: {error}"))),
+    }
+}

@@ -1,0 +1,81 @@
+//! The columns of a list by their names, and what to say where one is not there.
+
+use std::path::Path;
+
+use super::DEFAULT_CAPTION;
+use lvd_base::error::{Error, Result, nearest};
+
+/// Which columns to read.
+#[derive(Clone, Copy)]
+pub(super) struct Columns<'a> {
+    pub(super) url: &'a str,
+    pub(super) caption: Option<&'a str>,
+}
+
+impl Columns<'_> {
+    /// The place of the URL.
+    pub(super) fn url_in(self, path: &Path, header: &[String]) -> Result<usize> {
+        place(path, header, self.url)
+    }
+
+    /// The place of the caption; where no column is named, that of `caption` if there is one.
+    pub(super) fn caption_in(self, path: &Path, header: &[String]) -> Result<Option<usize>> {
+        match self.caption {
+            Some(name) => place(path, header, name).map(Some),
+            None if header.iter().any(|name| name == DEFAULT_CAPTION) => place(path, header, DEFAULT_CAPTION).map(Some),
+            None => Ok(None),
+        }
+    }
+}
+
+/// The place of a column, which there must be once.
+pub(super) fn place(path: &Path, header: &[String], column: &str) -> Result<usize> {
+    let mut places = header.iter().enumerate().filter(|(_, name)| *name == column).map(|(place, _)| place);
+    match (places.next(), places.count()) {
+        (Some(place), 0) => Ok(place),
+        (Some(_), more) => Err(Error::usage(
+            format!("{}: {} columns are called {column:?}", path.display(), more + 1),
+            "rename all but the one that is meant",
+        )),
+        (None, _) => Err(missing(path, column, header)),
+    }
+}
+
+/// A missing column, with those there are.
+pub(super) fn missing(path: &Path, column: &str, available: &[String]) -> Error {
+    let is_url = |name: &String| name.starts_with("http://") || name.starts_with("https://");
+    let listed = available.iter().map(String::as_str).take(50).collect::<Vec<_>>().join(", ");
+    let hint = match (available, meant(column, available)) {
+        ([], _) => "the file has no columns at all".to_owned(),
+        (names, _) if names.iter().any(is_url) => {
+            format!("its first line is a row, not a header: put a line before it that names the columns ({listed})")
+        }
+        ([only], _) if only.contains([';', '|', '\t', ',']) => {
+            format!("its only column is {only:?}: a csv has commas between its columns, a tsv has tabs")
+        }
+        (_, Some(name)) => format!("did you mean {name:?}? The columns are: {listed}"),
+        _ => format!("the columns are: {listed}"),
+    };
+    Error::usage(format!("{}: no column {column:?}", path.display()), hint)
+}
+
+/// The name that was meant: the nearest, or else the first that holds `wanted`.
+fn meant<'a>(wanted: &str, names: &'a [String]) -> Option<&'a str> {
+    let holds = |name: &&String| name.to_lowercase().contains(&wanted.to_lowercase());
+    nearest(wanted, names.iter().map(String::as_str)).or_else(|| names.iter().find(holds).map(String::as_str))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_that_was_meant_is_suggested_and_no_other() {
+        let names = ["id", "URL", "TEXT", "image_path"].map(str::to_owned);
+        assert_eq!(meant("url", &names), Some("URL"));
+        assert_eq!(meant("txt", &names), Some("TEXT"));
+        assert_eq!(meant("image", &names), Some("image_path"));
+        assert_eq!(meant("caption", &names), None);
+        assert_eq!(meant("url", &[]), None);
+    }
+}

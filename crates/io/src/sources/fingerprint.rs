@@ -1,0 +1,76 @@
+//! What a source looked like when it was listed, as one hash: names, sizes, times, settings; never absolute paths.
+
+use std::fmt::Write as _;
+use std::fs::Metadata;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+
+use sha2::{Digest, Sha256};
+
+use super::{Source, expand, folder, tar};
+use lvd_base::error::{Error, Result};
+
+/// See [`Source::fingerprint`].
+pub(super) fn of(source: &Source) -> Result<String> {
+    let mut hash = Fields(Sha256::new());
+    match source {
+        Source::Folder { path, except } => {
+            hash.text("folder");
+            folder::walk(path, except, &mut |found| {
+                hash.file(found.location.as_bytes(), found.metadata);
+                Ok(())
+            })?;
+        }
+        Source::Urls { url_column, caption_column, .. } => {
+            hash.text("urls").text(url_column).option(caption_column.as_deref());
+        }
+        Source::Parquet { image_column, caption_column, .. } => {
+            hash.text("parquet").text(image_column).option(caption_column.as_deref());
+        }
+        Source::Tar { files, caption_key } => {
+            hash.text("tar").option(caption_key.as_deref());
+            for path in expand(files, tar::EXTENSIONS)? {
+                let metadata = std::fs::metadata(&path).map_err(Error::io(&path))?;
+                hash.file(path.file_name().unwrap_or_default().as_bytes(), &metadata);
+            }
+        }
+    }
+    for (path, format) in source.files()? {
+        let metadata = std::fs::metadata(&path).map_err(Error::io(&path))?;
+        hash.text(&format!("{format:?}"));
+        hash.file(path.file_name().unwrap_or_default().as_bytes(), &metadata);
+    }
+    Ok(hash.0.finalize().iter().fold(String::with_capacity(64), |mut hex, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    }))
+}
+
+/// A hash over fields, each with its length: no two lists of fields look alike.
+struct Fields(Sha256);
+
+impl Fields {
+    fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
+        self.0.update((bytes.len() as u64).to_le_bytes());
+        self.0.update(bytes);
+        self
+    }
+
+    fn text(&mut self, text: &str) -> &mut Self {
+        self.bytes(text.as_bytes())
+    }
+
+    fn option(&mut self, text: Option<&str>) -> &mut Self {
+        self.0.update([u8::from(text.is_some())]);
+        self.text(text.unwrap_or_default())
+    }
+
+    fn file(&mut self, name: &[u8], metadata: &Metadata) -> &mut Self {
+        self.bytes(name);
+        self.0.update(metadata.size().to_le_bytes());
+        self.0.update(metadata.mtime().to_le_bytes());
+        self.0.update(metadata.mtime_nsec().to_le_bytes());
+        self
+    }
+}

@@ -1,0 +1,171 @@
+//! Parquet sources: tables of URLs, and tables of images; only the columns needed are ever read.
+
+mod texts;
+
+use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Schema};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use super::columns::{self, Columns};
+use super::location::{ParquetRow, escape};
+use super::{DEFAULT_CAPTION, InputRow, Notes};
+use lvd_base::error::{Error, Result};
+
+pub(crate) type Builder = ParquetRecordBatchReaderBuilder<File>;
+
+/// Opens a file and reads its footer.
+pub(crate) fn open(path: &Path) -> Result<Builder> {
+    let file = File::open(path).map_err(Error::io(path))?;
+    guarded(path, || Builder::try_new(file))
+}
+
+/// Batch after batch of an opened file; what is wrong with the file is an error, never a panic.
+pub(crate) fn batches(path: &Path, builder: Builder) -> Result<impl Iterator<Item = Result<RecordBatch>>> {
+    let mut reader = guarded(path, || builder.build())?;
+    let mut broken = false;
+    Ok(std::iter::from_fn(move || {
+        if broken {
+            return None;
+        }
+        let batch = guarded(path, || reader.next().transpose()).transpose();
+        broken = matches!(batch, Some(Err(_)));
+        batch
+    }))
+}
+
+/// Reads from a Parquet file. The library panics at some broken files, and a file of a user's must not end the process.
+pub(super) fn guarded<T, E: std::fmt::Display>(
+    path: &Path,
+    read: impl FnOnce() -> std::result::Result<T, E>,
+) -> Result<T> {
+    match catch_unwind(AssertUnwindSafe(read)) {
+        Ok(Ok(found)) => Ok(found),
+        Ok(Err(error)) => Err(Error::data(path, format!("no readable Parquet file: {error}"))),
+        Err(_) => Err(Error::data(path, "no readable Parquet file: the reader stumbled over its content")),
+    }
+}
+
+/// The file's name in a location.
+pub(crate) fn name(path: &Path) -> String {
+    escape(path.file_name().unwrap_or_default().as_encoded_bytes())
+}
+
+/// The place of the image column, once its type is known to hold bytes.
+pub(crate) fn image_place(path: &Path, schema: &Schema, column: &str) -> Result<usize> {
+    let place = find(path, schema, column)?;
+    let data_type = schema.field(place).data_type();
+    let holds_bytes = match data_type {
+        DataType::Struct(fields) => fields.find("bytes").is_some_and(|(_, field)| is_binary(field.data_type())),
+        other => is_binary(other),
+    };
+    let wanted = "a binary column or struct<bytes: binary, path: string>";
+    if holds_bytes { Ok(place) } else { Err(wrong_type(path, schema, column, data_type, wanted)) }
+}
+
+/// Streams one row for each row of a table of images, without reading the images.
+pub(super) fn list_images(
+    path: &Path,
+    file: usize,
+    image: &str,
+    caption: Option<&str>,
+    notes: &mut Notes,
+    each: &mut dyn FnMut(InputRow) -> Result<()>,
+) -> Result<()> {
+    let builder = open(path)?;
+    image_place(path, builder.schema(), image)?;
+    let name = name(path);
+    let location = |row| ParquetRow { file, name: &name, row }.write();
+    let Some(caption) = caption_place(path, builder.schema(), caption)? else {
+        return (0..rows(&builder)).try_for_each(|row| each(InputRow { location: location(row), caption: None }));
+    };
+    texts::for_each(path, [Some(caption)], &mut |row, [caption]| {
+        each(InputRow { location: location(row), caption: notes.caption(caption) })
+    })
+}
+
+/// Checks a table of images and counts its rows.
+pub(super) fn check_images(path: &Path, image: &str, caption: Option<&str>) -> Result<u64> {
+    let builder = open(path)?;
+    image_place(path, builder.schema(), image)?;
+    caption_place(path, builder.schema(), caption)?;
+    Ok(rows(&builder))
+}
+
+/// Streams the rows of a table of URLs; a null is an empty location.
+pub(super) fn list_urls(
+    path: &Path,
+    columns: Columns,
+    notes: &mut Notes,
+    each: &mut dyn FnMut(InputRow) -> Result<()>,
+) -> Result<()> {
+    let builder = open(path)?;
+    let url = text_place(path, builder.schema(), columns.url)?;
+    let caption = caption_place(path, builder.schema(), columns.caption)?;
+    texts::for_each(path, [Some(url), caption], &mut |row, [url, caption]| {
+        each(InputRow::of_list("row", row, url, caption, notes))
+    })
+}
+
+/// Checks a table of URLs by its footer and its first row, and counts its rows.
+pub(super) fn check_urls(path: &Path, columns: Columns) -> Result<u64> {
+    let builder = open(path)?;
+    let url = text_place(path, builder.schema(), columns.url)?;
+    let caption = caption_place(path, builder.schema(), columns.caption)?;
+    let mut read = false;
+    let first = texts::for_each(path, [Some(url), caption], &mut |_, _| {
+        read = true;
+        Err(Error::data(path, "one row is enough"))
+    });
+    if read { Ok(rows(&builder)) } else { first.map(|()| 0) }
+}
+
+fn rows(builder: &Builder) -> u64 {
+    u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0)
+}
+
+fn find(path: &Path, schema: &Schema, column: &str) -> Result<usize> {
+    let header: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
+    columns::place(path, &header, column)
+}
+
+fn text_place(path: &Path, schema: &Schema, column: &str) -> Result<usize> {
+    let place = find(path, schema, column)?;
+    let data_type = schema.field(place).data_type();
+    if is_text(data_type) { Ok(place) } else { Err(wrong_type(path, schema, column, data_type, "strings")) }
+}
+
+/// The caption column; where none is named, `caption` counts only if it holds text.
+fn caption_place(path: &Path, schema: &Schema, named: Option<&str>) -> Result<Option<usize>> {
+    match named {
+        Some(name) => text_place(path, schema, name).map(Some),
+        None => {
+            Ok(schema.fields().iter().position(|field| field.name() == DEFAULT_CAPTION && is_text(field.data_type())))
+        }
+    }
+}
+
+fn is_binary(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Binary | DataType::LargeBinary | DataType::BinaryView)
+}
+
+fn is_text(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => true,
+        DataType::Dictionary(_, values) => is_text(values),
+        // What writers without logical types make of strings.
+        other => is_binary(other),
+    }
+}
+
+fn wrong_type(path: &Path, schema: &Schema, column: &str, found: &DataType, wanted: &str) -> Error {
+    let columns: Vec<String> =
+        schema.fields().iter().map(|field| format!("{} ({})", field.name(), field.data_type())).collect();
+    Error::usage(
+        format!("{}: column {column:?} holds {found}, not {wanted}", path.display()),
+        format!("the columns are: {}", columns.join(", ")),
+    )
+}

@@ -1,0 +1,161 @@
+//! Embeddings in Parquet: `id`, `sha256` and the vector, row by row, never apart.
+//!
+//! A vector is fp16, little-endian, in a `FixedSizeBinary(2 d)` column whose field metadata say dtype and dimension: lists
+//! of floats cost ten times more to read (docs/tables.md says how numpy, pandas and `DuckDB` get their lists).
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, FixedSizeBinaryArray};
+use arrow::datatypes::{DataType, Field, Schema};
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+
+use crate::checked::Stored;
+use crate::part::{self, Layout, PartWriter, Written};
+use crate::row::{self, Cell};
+use lvd_base::error::{Error, Result};
+use lvd_base::types::ImageId;
+
+const LAYOUT: Layout = Layout { group_rows: 8_192, raw_columns: &["embedding"] };
+/// Rows read or encoded at a time.
+const BATCH_ROWS: usize = 8_192;
+
+/// A block of embeddings, n x d, row-major, unit norm, with their ids.
+#[derive(Clone, Debug, Default)]
+pub struct Vectors {
+    /// Which image each row belongs to.
+    pub ids: Vec<ImageId>,
+    /// The values, row after row.
+    pub values: Vec<f32>,
+    /// Values a row.
+    pub dimension: usize,
+}
+
+impl Vectors {
+    /// The vector in `row`.
+    #[must_use]
+    pub fn row(&self, row: usize) -> &[f32] {
+        &self.values[row * self.dimension..(row + 1) * self.dimension]
+    }
+
+    /// Appends another block of the same dimension.
+    pub fn extend(&mut self, block: Self) {
+        self.dimension = block.dimension;
+        self.ids.extend(block.ids);
+        self.values.extend(block.values);
+    }
+}
+
+/// Writes one part of embeddings.
+pub struct VectorWriter {
+    part: PartWriter,
+    schema: Arc<Schema>,
+    dimension: usize,
+}
+
+impl VectorWriter {
+    /// Opens `path`, which must not exist, for vectors of `dimension` values.
+    pub fn create(path: &Path, dimension: usize) -> Result<Self> {
+        let metadata = HashMap::from([("dtype".into(), "float16".into()), ("dimension".into(), dimension.to_string())]);
+        let width = i32::try_from(2 * dimension).map_err(|e| Error::data(path, e))?;
+        let schema = Arc::new(Schema::new(vec![
+            row::field::<ImageId>("id"),
+            row::field::<String>("sha256"),
+            Field::new("embedding", DataType::FixedSizeBinary(width), false).with_metadata(metadata),
+        ]));
+        Ok(Self { part: PartWriter::create(path, schema.clone(), &LAYOUT)?, schema, dimension })
+    }
+
+    /// Appends a block; `values` is n x d.
+    pub fn write(&mut self, ids: Vec<ImageId>, sha256: Vec<String>, values: &[f32]) -> Result<()> {
+        let bytes = to_bytes(values);
+        let width = i32::try_from(2 * self.dimension).unwrap_or(i32::MAX);
+        let vectors = FixedSizeBinaryArray::new(width, bytes.into(), None);
+        let columns: Vec<ArrayRef> = vec![ImageId::encode(ids), String::encode(sha256), Arc::new(vectors)];
+        self.part.write(&row::batch(self.schema.clone(), columns)?)
+    }
+
+    /// Closes the part.
+    pub fn finish(self) -> Result<Written> {
+        self.part.finish()
+    }
+}
+
+/// The embeddings of a part, in blocks of at most 8,192 rows.
+pub fn read(part: &Stored) -> Result<impl Iterator<Item = Result<Vectors>> + use<>> {
+    let path = part.path.clone();
+    let batches = part::read(part, &["id", "embedding"], BATCH_ROWS)?;
+    Ok(batches.map(move |batch| {
+        let batch = batch?;
+        let fault = |message: String| Error::data(&path, message);
+        let ids = row::column::<ImageId>(&batch, "id").map_err(fault)?;
+        let schema = batch.schema();
+        let (index, field) = schema.column_with_name("embedding").ok_or_else(|| fault("has no embedding".into()))?;
+        let dimension = match (field.data_type(), field.metadata().get("dtype").map(String::as_str)) {
+            (DataType::FixedSizeBinary(width), Some("float16")) if width % 2 == 0 => width.unsigned_abs() as usize / 2,
+            (other, dtype) => {
+                let got = format!("{other} with dtype {dtype:?}");
+                return Err(fault(format!("`embedding` is {got}, expected fixed-size binary with dtype \"float16\"")));
+            }
+        };
+        let column = batch.column(index).as_fixed_size_binary();
+        let values = from_bytes(&column.value_data()[..batch.num_rows() * 2 * dimension]);
+        Ok(Vectors { ids, values, dimension })
+    }))
+}
+
+/// Values converted at a time: they stay in the fastest cache between two passes.
+const BLOCK: usize = 4096;
+
+/// The nearest fp16 of each value, little-endian.
+fn to_bytes(values: &[f32]) -> Vec<u8> {
+    let mut bytes = vec![0; 2 * values.len()];
+    let mut halves = [f16::ZERO; BLOCK];
+    for (values, bytes) in values.chunks(BLOCK).zip(bytes.chunks_mut(2 * BLOCK)) {
+        let halves = &mut halves[..values.len()];
+        halves.convert_from_f32_slice(values);
+        for (pair, half) in bytes.as_chunks_mut::<2>().0.iter_mut().zip(halves) {
+            *pair = half.to_le_bytes();
+        }
+    }
+    bytes
+}
+
+/// The values of little-endian fp16.
+fn from_bytes(bytes: &[u8]) -> Vec<f32> {
+    let mut values = vec![0.0; bytes.len() / 2];
+    let mut halves = [f16::ZERO; BLOCK];
+    for (bytes, values) in bytes.chunks(2 * BLOCK).zip(values.chunks_mut(BLOCK)) {
+        let halves = &mut halves[..values.len()];
+        for (half, pair) in halves.iter_mut().zip(bytes.as_chunks::<2>().0) {
+            *half = f16::from_le_bytes(*pair);
+        }
+        halves.convert_to_f32_slice(values);
+    }
+    values
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn vectors_come_back_as_the_nearest_fp16_with_their_ids() -> Result<()> {
+        let folder = tempfile::tempdir().map_err(Error::io("a temporary folder"))?;
+        let path = folder.path().join("part.parquet");
+        let mut writer = VectorWriter::create(&path, 3)?;
+        let ids = vec![ImageId::new(1, 2, 3), ImageId::new(1, 2, 9)];
+        writer.write(ids.clone(), vec!["a".into(), "b".into()], &[0.1, -0.5, 1.0, 0.0, 0.25, -1.0])?;
+        let written = writer.finish()?;
+        assert_eq!(written.rows, 2);
+        assert_eq!(written.sha256, part::sha256(&std::fs::read(&path).map_err(Error::io(&path))?));
+        let back: Vec<Vectors> = read(&Stored::from(&path))?.collect::<Result<_>>()?;
+        assert_eq!(back.len(), 1);
+        assert_eq!((back[0].dimension, &back[0].ids), (3, &ids));
+        assert_eq!(back[0].row(1), [0.0, 0.25, -1.0]);
+        assert!((back[0].row(0)[0] - 0.1).abs() < 1e-4);
+        Ok(())
+    }
+}

@@ -1,0 +1,149 @@
+//! How rows come into a block: equal vectors once, in the order of their cells, and the members of clumps behind all cells.
+
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+use rayon::prelude::*;
+
+use super::clumps::{self, Clump, Found};
+use super::{Cell, Pair, row_number};
+use lvd_base::types::{CellRows, ImageId};
+use lvd_kernels::codes::Codes;
+use lvd_kernels::rotate::Rotation;
+
+/// A row on its way into a block.
+#[derive(Clone, Copy)]
+pub(super) struct Sorted<'a> {
+    cell: u32,
+    /// The first four numbers: equal vectors have equal ones.
+    head: u64,
+    settled: bool,
+    /// Its place among all that came.
+    pub place: u32,
+    pub id: ImageId,
+    pub vector: &'a [f16],
+    pub probes: &'a [u32],
+}
+
+impl<'a> Sorted<'a> {
+    pub fn new(part: &'a CellRows, row: usize, d: usize) -> Self {
+        let vector = &part.halves[row * d..][..d];
+        Self {
+            cell: part.cells[row],
+            head: vector.iter().take(4).fold(0, |head, x| head << 16 | u64::from(x.to_bits())),
+            settled: part.settled[row],
+            place: 0,
+            id: part.ids[row],
+            vector,
+            probes: &part.probes[part.probe_starts[row]..part.probe_starts[row + 1]],
+        }
+    }
+}
+
+/// The rows without those that are equal to an earlier one of their cell, and pairs of these with it. Ordered by cell, settled rows last.
+pub(super) fn distinct(mut rows: Vec<Sorted<'_>>) -> (Vec<Sorted<'_>>, Vec<Pair>) {
+    // Equal vectors side by side, the first of those that are not settled first.
+    rows.par_sort_unstable_by_key(|row| (row.cell, row.head, row.settled, row.place));
+    let (mut kept, mut equals) = (Vec::with_capacity(rows.len()), Vec::new());
+    for same in rows.chunk_by(|a, b| (a.cell, a.head) == (b.cell, b.head)) {
+        let first = kept.len();
+        for &row in same {
+            match kept[first..].iter().find(|earlier: &&Sorted| bits(earlier.vector) == bits(row.vector)) {
+                None => kept.push(row),
+                Some(earlier) => {
+                    equals.push(Pair { id: row.id, neighbour: earlier.id, similarity: 1.0, star: true });
+                }
+            }
+        }
+    }
+    kept.par_sort_unstable_by_key(|row| (row.cell, row.settled, row.place));
+    (kept, equals)
+}
+
+/// The vectors as they are, and their codes: where they are turned, around the means of their cells.
+pub(super) fn prepare(rows: &[Sorted], d: usize, cells: &[Cell], rotation: Option<&Rotation>) -> (Vec<f16>, Codes) {
+    let (mut halves, mut vectors) = (vec![f16::ZERO; rows.len() * d], vec![0.0; rows.len() * d]);
+    halves.par_chunks_mut(d).zip(vectors.par_chunks_mut(d)).zip(rows).with_min_len(256).for_each(
+        |((half, vector), row)| {
+            half.copy_from_slice(row.vector);
+            row.vector.convert_to_f32_slice(vector);
+            if let Some(rotation) = rotation {
+                rotation.apply(vector);
+            }
+        },
+    );
+    let cells = cells.iter().filter(|_| rotation.is_some()).map(|cell| cell.rows.clone());
+    (halves, Codes::around(&vectors, d, &cells.collect::<Vec<_>>()))
+}
+
+/// The cells of rows that are ordered by them.
+pub(super) fn cells(rows: &[Sorted]) -> Vec<Cell> {
+    let mut cells: Vec<Cell> = Vec::new();
+    for same in rows.chunk_by(|a, b| a.cell == b.cell) {
+        let start = cells.last().map_or(0, |cell| cell.rows.end);
+        let fresh = start + same.partition_point(|row| !row.settled);
+        cells.push(Cell { number: same[0].cell, rows: start..start + same.len(), fresh });
+    }
+    cells
+}
+
+/// Takes the members of clumps out of the cells: the rows that are left, leaders first in their cells, then the members by clump.
+/// Returns also how many are left.
+pub(super) fn apart<'a>(rows: &[Sorted<'a>], found: &[Found]) -> (Vec<Sorted<'a>>, usize) {
+    let (mut member, mut plain) = (vec![false; rows.len()], vec![true; rows.len()]);
+    for clump in found {
+        plain[clump.leader] = false;
+        clump.members.iter().for_each(|&(row, _)| member[row] = true);
+    }
+    let mut left: Vec<usize> = (0..rows.len()).filter(|&row| !member[row]).collect();
+    left.sort_by_key(|&row| (rows[row].cell, plain[row]));
+    let ordinary = left.len();
+    left.extend(found.iter().flat_map(|clump| clump.members.iter().map(|&(row, _)| row)));
+    (left.into_iter().map(|row| rows[row]).collect(), ordinary)
+}
+
+/// The clumps where `apart` has put them, and the pairs of members and leaders.
+pub(super) fn hang(rows: &[Sorted], ordinary: usize, found: &[Found]) -> (Vec<Clump>, Vec<Pair>) {
+    let (mut clumps, mut pairs) = (Vec::with_capacity(found.len()), Vec::new());
+    let (mut leaders, mut start) = (0, ordinary);
+    for Found { members, .. } in found {
+        let cell = rows[start].cell;
+        // Leaders come in the same order, first in each cell.
+        leaders += rows[leaders..ordinary].partition_point(|row| row.cell < cell);
+        let leader = rows[leaders].id;
+        let least = members.iter().fold(1.0f32, |least, &(_, similarity)| least.min(similarity));
+        let end = start + members.len();
+        clumps.push(Clump { leader: row_number(leaders), members: start..end, radius: clumps::radius(least) });
+        pairs.extend(rows[start..end].iter().zip(members).map(|(row, &(_, similarity))| Pair {
+            id: row.id,
+            neighbour: leader,
+            similarity,
+            star: true,
+        }));
+        (leaders, start) = (leaders + 1, end);
+    }
+    (clumps, pairs)
+}
+
+/// Hangs what is equal to a member of a clump on the leader too: no row hangs on one that hangs.
+pub(super) fn hang_equals(equals: &mut [Pair], stars: &[Pair]) {
+    let mut hanging: Vec<&Pair> = stars.iter().collect();
+    hanging.par_sort_unstable_by_key(|star| star.id);
+    for equal in equals {
+        if let Ok(place) = hanging.binary_search_by_key(&equal.neighbour, |star| star.id) {
+            (equal.neighbour, equal.similarity) = (hanging[place].neighbour, hanging[place].similarity);
+        }
+    }
+}
+
+/// What the rows of a clump probe, together.
+pub(super) fn union(clump: &Clump, rows: &[Sorted]) -> Vec<u32> {
+    let members = clump.members.clone().chain([clump.leader as usize]);
+    let mut probes: Vec<u32> = members.flat_map(|row| rows[row].probes).copied().collect();
+    probes.sort_unstable();
+    probes.dedup();
+    probes
+}
+
+fn bits(vector: &[f16]) -> &[u16] {
+    vector.reinterpret_cast()
+}

@@ -1,9 +1,0 @@
-//! Drawing by numbers: a canvas, block letters and a stream of chance. The built-in example draws its world with them, and
-//! the edits of [`crate::ops::edits`] what people put over pictures.
-
-mod canvas;
-mod chance;
-pub mod font;
-
-pub use canvas::{Canvas, Colour, Noise, Point, lit, mix};
-pub use chance::Chance;

@@ -1,0 +1,30 @@
+//! The tests of the whole program, in one program of their own: each runs the real `lvd` on real files, servers or clusters.
+//!
+//! `cargo test --test it kill::` runs a module, `cargo test --test it -- --nocapture` shows what is skipped and why.
+
+mod common;
+
+mod broken;
+mod bucket;
+mod calibrate;
+mod dedup;
+mod demo;
+mod doors;
+mod file;
+mod hostile;
+mod kill;
+mod limits;
+mod lists;
+mod models;
+mod numbers;
+mod onnx;
+mod openvino;
+mod photos;
+mod pillow;
+mod pipelines;
+mod quickstart;
+mod readers;
+mod recipe;
+mod recipes;
+mod schedulers;
+mod slurm;

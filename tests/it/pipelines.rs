@@ -1,0 +1,145 @@
+//! The published recipes in `pipelines/`: planned without data, and run scaled down on real photos.
+
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use crate::common::{cell, run, shared_data, table};
+use serde_json::Value;
+
+fn recipe(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines").join(name)
+}
+
+fn planned(name: &str) -> Value {
+    serde_json::from_str(&run(&["plan", &recipe(name).to_string_lossy(), "--json"])).expect("a plan in JSON")
+}
+
+#[test]
+fn lvd_142m_adds_up_to_the_paper() {
+    let plan = planned("lvd-142m.toml");
+    let composition = plan["composition"].as_array().expect("a composition");
+    let images = |how: &str| -> u64 {
+        let rows = composition.iter().filter(|row| row["how"] == how);
+        rows.map(|row| row["images"].as_u64().expect("a number")).sum()
+    };
+    assert_eq!(composition.len(), 27, "the rows of Table 15");
+    assert_eq!(images("as is"), 14_197_086 + 1_434_262 + 1_580_470);
+    assert_eq!(images("sample"), 56_788_344 + 40_997_344 + 6_321_880);
+    assert_eq!(images("cluster"), 19 * 1_000_000 + 960_000 + 830_000);
+    assert_eq!(images("as is") + images("sample") + images("cluster"), 142_109_386);
+    let shown = run(&["plan", &recipe("lvd-142m.toml").to_string_lossy()]);
+    assert!(shown.contains("142,109,386"), "{shown}");
+}
+
+#[test]
+fn lvd_1689m_is_planned_without_data() {
+    let plan = planned("lvd-1689m.toml");
+    let balanced = plan["composition"].as_array().and_then(|rows| rows.iter().find(|row| row["how"] == "balanced"));
+    assert_eq!(balanced.expect("a balanced draw")["images"], 1_689_000_000u64);
+}
+
+#[test]
+fn what_is_not_there_can_be_planned_but_not_run() {
+    let (code, message) = crate::common::failure(&["run", &recipe("lvd-142m.toml").to_string_lossy()]);
+    assert_eq!(code, 2);
+    assert!(message.contains("sources.crawl") && message.contains("sscd_disc_mixup.onnx is not there"), "{message}");
+}
+
+#[test]
+fn an_estimate_counts_whitening() {
+    let recipe = recipe("lvd-142m.toml");
+    let base = ["plan", &recipe.to_string_lossy(), "--estimate", "--images", "1e8", "--gflops", "100", "--json"];
+    let hours = |more: &[&str]| -> Vec<(String, f64)> {
+        let value: Value = serde_json::from_str(&run(&[&base[..], more].concat())).expect("an estimate in JSON");
+        let lines = value["lines"].as_array().expect("lines").iter().filter(|line| line["step"] == "dedup");
+        let of = |line: &Value| {
+            let hours = line["core_hours"].as_f64().expect("a number");
+            (line["phase"].as_str().expect("a phase").to_owned(), hours)
+        };
+        lines.map(of).collect()
+    };
+    let (plain, white) = (hours(&[]), hours(&["--set", "dedup.whiten=true"]));
+    let more: Vec<&str> = white.iter().filter(|line| !plain.contains(line)).map(|(phase, _)| &phase[..]).collect();
+    assert_eq!(more, ["whiten", "tune", "move"], "{plain:?} {white:?}");
+    // 1e8 vectors of 512 numbers, a triangle of 512 x 512 products and sums each, at 60 GFLOP/s.
+    let sum = |lines: &[(String, f64)], phase: &str| lines.iter().find(|line| line.0 == phase).expect("a phase").1;
+    let added = sum(&white, "tune") - sum(&plain, "tune");
+    assert!((added - 1e8 * 512.0 * 512.0 / 60e9 / 3600.0).abs() < 1.0, "{added}");
+}
+
+/// Puts the photos of some classes where a recipe looks for a set: every `step`-th from `first` on.
+fn place(data: &Path, to: &Path, classes: &[&str], (first, step): (usize, usize)) {
+    for class in classes {
+        let folder = to.join(class);
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let mut photos: Vec<_> = std::fs::read_dir(data.join("photos/caltech101").join(class))
+            .expect("a class")
+            .map(|photo| photo.expect("a photo").path())
+            .collect();
+        photos.sort();
+        for photo in photos.iter().take(24).skip(first).step_by(step) {
+            symlink(photo, folder.join(photo.file_name().expect("a name"))).expect("a link");
+        }
+    }
+}
+
+#[test]
+fn the_recipes_run_scaled_down_on_real_photos() {
+    let Some(data) = shared_data() else { return };
+    let data = data.canonicalize().expect("a path");
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = data.join("models/vit_tiny_patch16_224.onnx");
+    let classes = ["Leopards", "pizza", "stop_sign", "wrench", "ketch", "lotus"];
+    let at = |name: &str| folder.path().join("data").join(name);
+    place(&data, &at("crawl"), &classes, (0, 1));
+    place(&data, &at("benchmarks"), &["pizza"], (3, 8));
+    for set in ["imagenet22k", "imagenet1k", "landmarks", "mapillary"] {
+        place(&data, &at(set), &["ketch"], (1, 8));
+    }
+    for recipe_name in ["lvd-142m.toml", "lvd-1689m.toml"] {
+        let text = std::fs::read_to_string(recipe(recipe_name)).expect("the recipe");
+        let sets: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("[sources.")?.split(']').next())
+            .filter(|set| !["crawl", "benchmarks"].contains(set))
+            .collect();
+        for (number, set) in sets.iter().enumerate().filter(|(_, set)| !at(set).exists()) {
+            place(&data, &at(set), &[classes[number % classes.len()]], (number % 4, 4));
+        }
+        let file = folder.path().join(recipe_name);
+        std::fs::write(&file, &text).expect("the file is written");
+        let work = folder.path().join("work").join(recipe_name);
+        let (file, work) = (file.to_string_lossy().into_owned(), work.to_string_lossy().into_owned());
+        let mut settings = vec![
+            "sources.crawl={ folder = \"data/crawl\" }".to_owned(),
+            format!("embedders.semantic={{ model = {model:?}, resize = 224, output = \"pooler_output\" }}"),
+        ];
+        let scale = if recipe_name == "lvd-142m.toml" {
+            settings.push(format!("embedders.copy={{ model = {model:?}, resize = 224, output = \"pooler_output\" }}"));
+            settings.extend(["dedup.threshold=0.98".to_owned(), "clean.threshold=0.97".to_owned()]);
+            "0.0001"
+        } else {
+            "0.00000006"
+        };
+        settings.push(format!("scale={scale}"));
+        let mut args = vec!["run", &file, "--work", &work];
+        for setting in &settings {
+            args.extend(["--set", setting]);
+        }
+        run(&args);
+        let sampled = table(&Path::new(&work).join("sample"));
+        let why = |wanted: &str| sampled.iter().filter(|row| cell(row, "why") == wanted).count();
+        assert!(why("seed") > 0, "{recipe_name}");
+        if scale == "0.0001" {
+            assert!(why("retrieved") > 20, "{} retrieved", why("retrieved"));
+            assert_eq!(why("balanced"), 0, "LVD-142M has no balanced draw");
+            // 32 neighbours of one seed, and the likes of others: something counts twice.
+            assert!(sampled.iter().any(|row| cell(row, "copies") != "1"));
+        } else {
+            assert!(why("balanced") > 20, "{} balanced", why("balanced"));
+            let tree = table(&Path::new(&work).join("cluster/tree"));
+            let levels: std::collections::BTreeSet<_> = tree.iter().map(|node| cell(node, "level")).collect();
+            assert!(levels.len() >= 2, "{levels:?}");
+        }
+    }
+}
