@@ -15,6 +15,9 @@ export PATH := $(CMAKE_BIN):$(PATH)
 endif
 
 CARGO_FLAGS = --release --locked
+CRATES = -p lvd $(patsubst crates/%/,-p lvd-%,$(wildcard crates/*/))
+# What tests were skipped, and for lack of what: a line each.
+SKIPPED = $(CARGO_TARGET_DIR)/tmp/skipped
 LVD = $(CARGO_TARGET_DIR)/release/lvd
 
 .PHONY: help setup ours build demo test lint bench clean
@@ -25,11 +28,11 @@ help: ## list the targets
 setup: ## install what is missing: compiler, cmake, OpenBLAS, ONNX Runtime
 	@./setup.sh
 
-# Clones share the cache, and cargo tells lvd's own files apart by time only: another clone's are thrown away first.
+# Clones share the cache, and cargo tells our own files apart by time only: another clone's are thrown away first.
 OURS = $(CARGO_TARGET_DIR)/built-from
 ours: setup
 	@if [ "$$(cat $(OURS) 2>/dev/null)" != "$(CURDIR)" ]; then \
-		cargo clean $(CARGO_FLAGS) --quiet -p lvd && mkdir -p $(CARGO_TARGET_DIR) && echo "$(CURDIR)" > $(OURS); fi
+		cargo clean $(CARGO_FLAGS) --quiet $(CRATES) && mkdir -p $(CARGO_TARGET_DIR) && echo "$(CURDIR)" > $(OURS); fi
 
 build: ours ## build the program
 	cargo build $(CARGO_FLAGS)
@@ -41,11 +44,14 @@ demo: build ## make a small data set, curate it, and score the result
 
 test: build ## run all tests; those on a Slurm cluster need root
 	@./setup.sh --tests
-	cargo test $(CARGO_FLAGS)
+	@rm -f $(SKIPPED)
+	cargo test $(CARGO_FLAGS) --workspace
+	@if [ -s $(SKIPPED) ]; then echo "$$(wc -l < $(SKIPPED)) skipped, for lack of what stands first:"; sort $(SKIPPED); \
+		else echo "nothing was skipped"; fi
 
 lint: ours ## check format and lints
 	cargo fmt --check
-	cargo clippy $(CARGO_FLAGS) --all-targets -- -D warnings
+	cargo clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
 
 bench: build ## compare with faiss-cpu, onnxruntime and torch in Python
 	benches/compare/embed.sh
@@ -57,5 +63,5 @@ bench: build ## compare with faiss-cpu, onnxruntime and torch in Python
 	cargo bench $(filter-out --release,$(CARGO_FLAGS)) --bench tasks
 
 clean: ## remove lvd's own build products and the demo; what it depends on stays compiled
-	cargo clean $(CARGO_FLAGS) -p lvd
+	cargo clean $(CARGO_FLAGS) $(CRATES)
 	rm -rf demo

@@ -18,7 +18,7 @@ pub fn doctor(as_json: bool) -> Result<(), Stop> {
         |runtime| format!("{} at {} ({})", runtime.version, runtime.path.display(), runtime.providers.join(", ")),
     );
     print(&format!(
-        "processor     {}, {} threads\ninstructions  {}\nBLAS          {}, kernel {}\nsgemm         {:.0} GFLOP/s on one thread, {:.0} on {}\nONNX Runtime  {runtime}\n",
+        "processor     {}, {} threads\ninstructions  {}\nBLAS          {}, kernel {}\nsgemm         {:.0} GFLOP/s on one thread, {:.0} on {}\nONNX Runtime  {runtime}\nFAISS         {}\n",
         found.processor,
         found.threads,
         found.instruction_sets.join(" "),
@@ -27,6 +27,7 @@ pub fn doctor(as_json: bool) -> Result<(), Stop> {
         found.gflops_one_thread,
         found.gflops_all_threads,
         found.threads,
+        if found.faiss { "built in" } else { "left out: retrieve searches exactly" },
     ))?;
     for warning in &found.warnings {
         say!("warning: {}\n  hint: {}", warning.fact, warning.cure);

@@ -28,6 +28,8 @@ pub struct Doctor {
     pub gflops_all_threads: f64,
     /// ONNX Runtime; `None` where it cannot be loaded, and then a warning says why.
     pub onnxruntime: Option<Runtime>,
+    /// Whether FAISS is built in.
+    pub faiss: bool,
     /// What is not as it should be.
     pub warnings: Vec<Warning>,
 }
@@ -70,6 +72,7 @@ impl Doctor {
             gflops_one_thread: blas::sgemm_gflops(1),
             gflops_all_threads: blas::sgemm_gflops(threads),
             onnxruntime: onnxruntime.ok(),
+            faiss: crate::faiss::PRESENT,
             warnings,
         }
     }

@@ -13,6 +13,7 @@ mod buffers;
 
 pub use buffers::reserve;
 
+#[link(name = "blas")]
 unsafe extern "C" {
     fn sgemm_(
         trans_a: *const c_char,
@@ -29,6 +30,10 @@ unsafe extern "C" {
         c: *mut f32,
         ldc: *const c_int,
     );
+}
+
+#[link(name = "gomp")]
+unsafe extern "C" {
     fn omp_set_num_threads(threads: c_int);
 }
 

@@ -23,6 +23,7 @@ use crate::stages::task::Task;
 use crate::stages::{Order, Phase, PhasePlan, Stage, StageKind, from_value, no_such_phase};
 use lvd_base::error::{Error, Result};
 use lvd_base::types::ShardId;
+use lvd_engines::faiss;
 
 use self::search::Lists;
 
@@ -113,7 +114,7 @@ impl Retrieve {
     /// Whether a set is searched by inverted lists.
     fn is_listed(&self, seeds: &[VectorShard], pool: &[VectorShard]) -> bool {
         let rows = |shards: &[VectorShard]| shards.iter().map(VectorShard::rows_at_most).sum::<u64>();
-        let few = rows(seeds).saturating_mul(rows(pool)) <= EXACT_PAIRS;
+        let few = !faiss::PRESENT || rows(seeds).saturating_mul(rows(pool)) <= EXACT_PAIRS;
         self.search.unwrap_or(if few { Search::Exact } else { Search::Ivf }) == Search::Ivf
     }
 
@@ -154,6 +155,9 @@ impl Stage for Retrieve {
         if by_cluster {
             scope.wire(&mut self.cluster, StageKind::Cluster, "cluster");
         }
+        let fact = "`ivf` is FAISS's, and this lvd was built without it";
+        let cure = "use \"exact\", or build lvd with --features faiss";
+        scope.require(faiss::PRESENT || self.search != Some(Search::Ivf), "search", fact, cure);
         scope.within("recall", "a recall of", self.recall, 0.5..=1.0);
         scope.within("copy_similarity", "a cosine of", self.copy_similarity, 0.0..=2.0);
         for rule in self.sets.values_mut() {
