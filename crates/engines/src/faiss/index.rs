@@ -233,6 +233,7 @@ impl Index {
 mod tests {
     use super::*;
     use lvd_kernels::dot::{normalise, to_f16, to_f32};
+    use lvd_kernels::exact::knn_ip;
     use lvd_kernels::hash::Draw;
 
     const D: usize = 32;
