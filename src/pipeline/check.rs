@@ -166,6 +166,7 @@ fn read(
                     kind: stage.kind(),
                     tables: tables(settings, &catalog, stage.kind()),
                     levels: levels(stage.as_ref()),
+                    references: stage.references().to_vec(),
                     compares: stage.compares().map(<[String]>::to_vec),
                 };
                 above.insert(name.clone(), found);

@@ -407,6 +407,9 @@ fn finish(
     }
     pipeline.store.collect(&step.name, &manifest)?;
     (options.tell)(Event::StepEnds(&summary, fresh));
+    for warning in usable::seeds_in_pool(pipeline, &summary) {
+        (options.tell)(Event::Warning(warning));
+    }
     match usable::fault(&summary, &pipeline.catalog, step.stage.max_failed_share()) {
         Some(failed) => {
             Err(Error::TooManyFailed { step: step.name.clone(), failed, report: usable::where_to_look(pipeline, step) })

@@ -5,6 +5,7 @@ use crate::pipeline::check::{Pipeline, Step};
 use crate::pipeline::report::{SourceCount, Summary};
 use crate::stages::StageKind;
 use crate::stages::catalog::{Catalog, Role};
+use crate::stages::ingest::in_pool_counter;
 
 /// What is wrong with the share of rows that failed, if anything is: of a source, or of all sources together.
 ///
@@ -35,6 +36,24 @@ pub fn fault(summary: &Summary, catalog: &Catalog, most: Option<f64>) -> Option<
 fn most_often(count: &SourceCount) -> String {
     let worst = count.drops.iter().max_by_key(|(_, rows)| **rows);
     worst.map_or(String::new(), |(reason, rows)| format!("; most often {} ({rows})", reason.name()))
+}
+
+/// Seed sets of which ingest has met images in the pool, byte for byte, where nothing takes these out: the data set may hold them twice.
+#[must_use]
+pub fn seeds_in_pool(pipeline: &Pipeline, summary: &Summary) -> Vec<String> {
+    if !pipeline.steps.iter().any(|step| step.stage.kind() == StageKind::Sample) {
+        return Vec::new();
+    }
+    let is_taken_out = |name: &String| pipeline.steps.iter().any(|step| step.stage.references().contains(name));
+    let seeds = pipeline.catalog.sources.iter().filter(|(_, entry)| entry.role == Role::Seed);
+    let met = seeds.filter_map(|(name, _)| Some((name, *summary.counters.get(&in_pool_counter(name))?)));
+    let warn = |(name, images): (&String, u64)| {
+        format!(
+            "{images} images of seed set {name:?} are in the pool, too, byte for byte: the data set may hold them twice; a step with \
+             stage = \"dedup\" and references = [{name:?}] takes them and their copies out of the pool"
+        )
+    };
+    met.filter(|(name, _)| !is_taken_out(name)).map(warn).collect()
 }
 
 /// The command that shows why, and where each row says so.

@@ -177,6 +177,10 @@ pub trait Stage: Any + Send + Sync {
     fn compares(&self) -> Option<&[String]> {
         None
     }
+    /// The sources whose copies it takes out of the pool.
+    fn references(&self) -> &[String] {
+        &[]
+    }
     /// The share of rows that may be dropped in costly phases before the step is called failed.
     fn max_failed_share(&self) -> Option<f64> {
         None

@@ -45,6 +45,8 @@ pub struct Above {
     pub tables: Vec<String>,
     /// The pool sources that a dedup step compares; none: all.
     pub compares: Option<Vec<String>>,
+    /// The sources whose copies a dedup step takes out of the pool.
+    pub references: Vec<String>,
     /// The levels of a cluster step.
     pub levels: usize,
 }

@@ -471,6 +471,10 @@ impl Stage for Dedup {
         PHASES
     }
 
+    fn references(&self) -> &[String] {
+        &self.references
+    }
+
     fn compares(&self) -> Option<&[String]> {
         self.sources.as_deref()
     }

@@ -3,7 +3,7 @@
 //! `match` cuts the space of hashes into slices, so that a task holds the hashes of its slice only; `mark` turns what it
 //! found into decisions shard by shard. Pixels are not touched.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -55,6 +55,9 @@ table! {
 #[derive(Serialize, Deserialize)]
 pub struct MatchCommon {
     images: Table,
+    /// Seeds and references: which of them are in the pool, too.
+    #[serde(default)]
+    others: Table,
     slices: u64,
 }
 
@@ -65,11 +68,12 @@ pub struct MarkTask {
 }
 
 pub fn plan_match(known: &Known) -> Result<PhasePlan> {
-    let mut images = known.made("fetch", "");
-    images.parts.retain(|part| is_pool(known, part.shard));
-    images.parts.sort_by_key(|part| part.shard);
+    let mut fetched = known.made("fetch", "");
+    fetched.parts.sort_by_key(|part| part.shard);
+    let (images, others) = fetched.parts.into_iter().partition(|part| is_pool(known, part.shard));
+    let (images, others) = (Table { parts: images }, Table { parts: others });
     let slices = images.rows().div_ceil(SLICE_IMAGES);
-    PhasePlan::new(MatchCommon { images, slices }, 0..slices)
+    PhasePlan::new(MatchCommon { images, others, slices }, 0..slices)
 }
 
 pub fn plan_mark(known: &Known) -> Result<PhasePlan> {
@@ -98,10 +102,29 @@ pub fn run_match(slice: u64, common: &MatchCommon, task: &mut Task) -> Result<()
         Ok(())
     })?;
     (task.outcome.rows_in, task.outcome.rows_out) = (rows, rows);
+    let mut in_pool: BTreeMap<u16, u64> = BTreeMap::new();
+    task.for_each::<Hashed>(&common.others, |row| {
+        if first.contains_key(&row.sha256) {
+            *in_pool.entry(row.id.shard().dataset()).or_default() += 1;
+        }
+        Ok(())
+    })?;
+    for (number, images) in in_pool {
+        let source = task.catalog.sources.iter().find(|(_, entry)| entry.number == number);
+        if let Some(name) = source.map(|(name, _)| in_pool_counter(name)) {
+            task.count(&name, images);
+        }
+    }
     copies.sort_unstable_by_key(|copy| copy.id);
     let mut writer = task.rows("copies")?;
     copies.into_iter().try_for_each(|copy| writer.push(copy))?;
     task.publish(writer.finish()?, "copies", None)
+}
+
+/// The counter of images of a seed or reference set that are in the pool, too, byte for byte.
+#[must_use]
+pub fn in_pool_counter(source: &str) -> String {
+    format!("also_in_pool/{source}")
 }
 
 /// Which of `slices` a hash falls into: by its first 32 bits.

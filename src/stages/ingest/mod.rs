@@ -26,7 +26,7 @@ use lvd_io::secret::{owner_only, redacted};
 use lvd_io::sources::Source;
 use lvd_io::table;
 
-pub use exact::Kept;
+pub use exact::{Kept, in_pool_counter};
 
 const PHASES: &[Phase] = &[
     Phase::helping("list"),

@@ -1,5 +1,7 @@
 //! The choice itself: seeds, then retrieved, then balanced, each image for one reason.
 
+use std::collections::BTreeMap;
+
 use rayon::prelude::*;
 
 use crate::stages::cluster::Node;
@@ -80,6 +82,7 @@ pub fn run(common: &Common, task: &mut Task) -> Result<()> {
         parts.push((writer.finish()?, selection.shard));
     }
     let mut pool_images = 0;
+    let mut drawn_of: BTreeMap<u16, u64> = BTreeMap::new();
     for shards in some_at_once(common.pool.shards.len()) {
         let written: Vec<Result<_>> = shards
             .clone()
@@ -92,7 +95,11 @@ pub fn run(common: &Common, task: &mut Task) -> Result<()> {
             pool_images += images;
             chosen.balanced =
                 Count { images: chosen.balanced.images + balanced.images, size: chosen.balanced.size + balanced.size };
-            parts.push((written, common.pool.shards[shard].shard));
+            let of = common.pool.shards[shard].shard;
+            if let Some(of) = of {
+                *drawn_of.entry(of.dataset()).or_default() += balanced.size;
+            }
+            parts.push((written, of));
         }
     }
     for (written, shard) in parts {
@@ -100,7 +107,23 @@ pub fn run(common: &Common, task: &mut Task) -> Result<()> {
     }
     let offered = Offered { seeds: offered_seeds, pool: pool_images, over_target: over_target + offered_seeds - seeds };
     account(common, &chosen, &offered, task);
+    let unmet = common.quotas.iter().filter_map(|(number, quota)| {
+        let drawn = drawn_of.get(number).copied().unwrap_or(0);
+        (drawn < *quota).then(|| unmet(*number, *quota, drawn, task))
+    });
+    let unmet: Vec<String> = unmet.collect();
+    task.outcome.warnings.extend(unmet);
     Ok(())
+}
+
+/// What is said of a quota that was not met.
+fn unmet(number: u16, quota: u64, drawn: u64, task: &Task) -> String {
+    let source = task.catalog.sources.iter().find(|(_, entry)| entry.number == number);
+    let name = source.map_or("?", |(name, _)| name);
+    format!(
+        "quota of {name:?}: {drawn} images of {quota}; the steps before left no more of them that clusters and copies allow \
+         (lvd report FILE ingest, and of each dedup step, by source)"
+    )
 }
 
 /// Images, and what they count with their copies.

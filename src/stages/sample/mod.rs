@@ -12,7 +12,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::stages::catalog::Role;
+use crate::stages::catalog::{Role, SourceEntry};
 use crate::stages::cost::{Cost, Scale, Work, number, short};
 use crate::stages::known::{Known, Part};
 use crate::stages::scope::{Input, Scope};
@@ -20,6 +20,7 @@ use crate::stages::task::Task;
 use crate::stages::{Order, Phase, PhasePlan, Stage, StageKind, from_value, no_such_phase};
 use lvd_base::error::{Error, Result};
 use lvd_base::types::ShardId;
+use lvd_io::sources::Source;
 
 use self::balance::{BalanceCommon, Labelled};
 
@@ -213,6 +214,14 @@ impl Sample {
         })
     }
 
+    /// The images of the seed sets that are in files. Of URLs, nobody knows how many answer.
+    fn local_seeds(&self, scope: &Scope) -> u64 {
+        let named = |name: &String| self.seeds.as_ref().is_none_or(|names| names.contains(name));
+        let is_local = |entry: &SourceEntry| entry.role == Role::Seed && !matches!(entry.source, Source::Urls { .. });
+        let sets = scope.catalog.sources.iter().filter(|(name, entry)| named(name) && is_local(entry));
+        sets.map(|(name, _)| scope.images_of(name)).sum()
+    }
+
     fn tree(&self) -> String {
         if self.cluster.name().is_empty() { String::new() } else { format!("{}/tree", self.cluster.name()) }
     }
@@ -246,6 +255,16 @@ impl Stage for Sample {
             let message = format!("{quota} images of {at_most} at most, copies counted");
             scope.require(quota <= at_most, &format!("quotas.{source}"), message, "lower it, or add images");
         }
+        for name in unused_references(scope) {
+            let message = format!("reference source {name:?} keeps nothing out: no dedup step has it in `references`");
+            let hint =
+                "add a step with stage = \"dedup\" and references = [...] above, or take the source out of the file";
+            scope.fault("", message, hint);
+        }
+        let seeds = self.local_seeds(scope);
+        let message = format!("{target} images, and the seed sets alone have {seeds}");
+        let hint = "raise `target`, name fewer sets in `seeds`, or set `fill = false`";
+        scope.require(!self.fill || seeds <= target, "target", message, hint);
         let at_most = scope.images_at_most(Role::Pool) * copies + scope.images_at_most(Role::Seed);
         let message = format!("{target} images of {at_most} at most, copies counted");
         // Retrieved images may count more than once.
@@ -296,6 +315,13 @@ impl Stage for Sample {
             _ => Err(no_such_phase(phase)),
         }
     }
+}
+
+/// Reference sources that no step above compares the pool with.
+fn unused_references(scope: &Scope) -> Vec<String> {
+    let used = |name: &String| scope.above.values().any(|above| above.references.contains(name));
+    let references = scope.catalog.sources.iter().filter(|(_, entry)| entry.role == Role::Reference);
+    references.map(|(name, _)| name.clone()).filter(|name| !used(name)).collect()
 }
 
 /// Runs one task.
