@@ -21,6 +21,9 @@ use lvd_base::error::Error;
 /// The thresholds that are printed, in hundredths: those of cosines, and those of normalised scores.
 const PRINTED: [std::ops::RangeInclusive<i32>; 2] = [30..=95, 0..=65];
 
+/// Images of which a calibration says little.
+const FEW: u64 = 100;
+
 /// Calibrates a step, writes the tables and prints what they say.
 pub fn calibrate(pipeline: &Pipeline, args: &CalibrateArgs) -> std::result::Result<(), Stop> {
     let settings = Settings { images: args.images, normalise: args.normalise };
@@ -122,7 +125,8 @@ fn text(found: &Calibration) -> String {
     }
     let _ = writeln!(
         text,
-        "undecided: {} pairs of an image and another of the pool look alike; copies of one that find the other\n",
+        "undecided: {} images look like another image of the pool: maybe copies already, maybe not; where a copy of one finds \
+         the other, nobody knows whether that is right\n",
         thousands(found.alike.len() as u64)
     );
     let normalised = found.normalised.is_some();
@@ -214,14 +218,32 @@ fn where_next(folder: &Path, found: &Calibration, file: &str) -> String {
     let mut text =
         format!("\nIn {folder}: thresholds.parquet, edits.parquet, copies.parquet, alike.parquet, summary.json\n");
     let Some(best) = found.suggestions.first().filter(|_| found.normalised.is_none()) else { return text };
-    let _ = match best.threshold() {
-        Some(threshold) => writeln!(text, "next: lvd plan {file} --set {}.threshold={threshold}", found.step),
-        None if found.whiten => writeln!(
+    if found.images < FEW {
+        let _ = writeln!(
+            text,
+            "warning: {} images say little, chance decides much: calibrate with 300 or more (--images)",
+            found.images
+        );
+    }
+    let plan = |threshold: f64| format!("lvd plan {file} --set {}.threshold={threshold}", found.step);
+    let undecided = found.alike.len();
+    let _ = match (best.cautious, best.lowest) {
+        (Some((sure, recall)), Some((lowest, more))) if sure > lowest => writeln!(
+            text,
+            "{sure} finds {recall:.3} of the edited copies and is sure; {lowest} finds {more:.3}, and is as precise only if the {undecided} \
+             undecided pairs are copies: look at them (alike.parquet)\nnext: {}\n  or: {}",
+            plan(sure),
+            plan(lowest)
+        ),
+        (Some((threshold, recall)), _) | (None, Some((threshold, recall))) => {
+            writeln!(text, "{threshold} finds {recall:.3} of the edited copies\nnext: {}", plan(threshold))
+        }
+        (None, None) if found.whiten => writeln!(
             text,
             "no threshold has a precision of {}: look at the wrong pairs in copies.parquet, or use an encoder for copies",
             best.precision
         ),
-        None => writeln!(
+        (None, None) => writeln!(
             text,
             "no threshold has a precision of {}; next: lvd calibrate {file} {} --set {}.whiten=true",
             best.precision, found.step, found.step

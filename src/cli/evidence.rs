@@ -1,4 +1,4 @@
-//! Whether a calibration backs what a dedup step has dropped.
+//! Whether a calibration backs the threshold of a dedup step: what it has dropped, and what it has not found.
 
 use std::any::Any;
 
@@ -14,39 +14,50 @@ use crate::stages::dedup::Dedup;
 const DROPPED: u64 = 20;
 /// The precision of a threshold that is backed.
 const PRECISION: f64 = 0.9;
+/// The share of edited copies that a threshold finds at least, if it is not said.
+const RECALL: f64 = 0.5;
 
-/// What is missing, with the cure; none where little was dropped or a calibration of the same vectors says that the threshold is precise.
+/// What a calibration measured at a threshold.
+struct Measured {
+    precision: f64,
+    recall: f64,
+}
+
+/// What is missing, with the cure; none where a calibration of the same vectors says that the threshold is precise and finds copies.
 #[must_use]
 pub fn missing(pipeline: &Pipeline, summary: &Summary) -> Option<String> {
     let name = &summary.step;
     let step = pipeline.steps.iter().find(|step| step.name == *name)?;
     let dedup = (step.stage.as_ref() as &dyn Any).downcast_ref::<Dedup>()?;
     let dropped = summary.rows_in - summary.rows_out;
-    if dropped * DROPPED <= summary.rows_in {
-        return None;
-    }
-    let file = shown(&pipeline.path);
-    let threshold = dedup.threshold();
+    let many = dropped * DROPPED > summary.rows_in;
     let fact = format!("{name}: {} of {} images were dropped", thousands(dropped), thousands(summary.rows_in));
-    match precision(pipeline, name, dedup) {
-        Some(precision) if precision >= PRECISION => None,
-        Some(precision) => Some(format!(
+    let (file, threshold) = (shown(&pipeline.path), dedup.threshold());
+    match measured(pipeline, name, dedup) {
+        Some(Measured { precision, .. }) if many && precision < PRECISION => Some(format!(
             "{fact}, and the calibration gives the threshold of {threshold} a precision of {precision:.3}: lvd calibrate {file} {name} says which \
              has a better one"
         )),
-        None => {
-            Some(format!("{fact}, and no calibration backs the threshold of {threshold}: lvd calibrate {file} {name}"))
-        }
+        Some(Measured { recall, .. }) if recall < RECALL => Some(format!(
+            "{fact}, and by the calibration the threshold of {threshold} finds {recall:.3} of the edited copies: lvd calibrate {file} {name} says \
+             which finds more"
+        )),
+        Some(_) => None,
+        None => Some(format!(
+            "{fact}, and no calibration backs the threshold of {threshold}: it may {}; lvd calibrate {file} {name} measures it",
+            if many { "drop what is no copy" } else { "miss most copies" }
+        )),
     }
 }
 
-/// The precision that the step's calibration measured at its threshold, if it is one of such vectors.
-fn precision(pipeline: &Pipeline, step: &str, dedup: &Dedup) -> Option<f64> {
+/// What the step's calibration measured at its threshold, if it is one of such vectors.
+fn measured(pipeline: &Pipeline, step: &str, dedup: &Dedup) -> Option<Measured> {
     let path = pipeline.store.work.root().join("_calibrate").join(step).join("summary.json");
     let found: Value = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
     let same =
         found["vectors"] == dedup.vectors.name() && found["whiten"] == dedup.whiten && found["normalised"] == false;
     let at =
         |row: &&Value| row["threshold"].as_f64().is_some_and(|at| (at - f64::from(dedup.threshold())).abs() < 1e-6);
-    found["thresholds"].as_array().filter(|_| same)?.iter().find(at)?["precision"].as_f64()
+    let row = found["thresholds"].as_array().filter(|_| same)?.iter().find(at)?;
+    Some(Measured { precision: row["precision"].as_f64()?, recall: row["recall"].as_f64()? })
 }
