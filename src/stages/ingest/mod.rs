@@ -350,12 +350,22 @@ fn list(spec: &ListTask, shard_rows: u32, task: &mut Task) -> Result<()> {
         let hint = "put images there, or take the source out of the pipeline file";
         return Err(Error::usage(format!("source {:?} has no rows", spec.source), hint));
     }
-    for (counter, n) in [("captions_cut", notes.captions_cut), ("captions_lost", notes.captions_lost)] {
+    for (counter, n) in [
+        ("captions_cut", notes.captions_cut),
+        ("captions_lost", notes.captions_lost),
+        ("captions_not_utf8", notes.captions_not_utf8),
+    ] {
         if n > 0 {
             task.count(counter, n);
         }
     }
     let mut warnings: Vec<String> = notes.warnings().collect();
+    if notes.captions_not_utf8 > 0 {
+        warnings.push(format!(
+            "{} captions are no UTF-8, and letters in them are lost: convert the list first (iconv -f latin1 -t utf-8)",
+            notes.captions_not_utf8
+        ));
+    }
     if let (Some(column), 0) = (source.caption_column(), captions) {
         warnings.push(format!("no row has a caption: is {column:?} where the captions are?"));
     }

@@ -60,6 +60,8 @@ pub struct Notes {
     pub captions_cut: u64,
     /// Captions that could not be read.
     pub captions_lost: u64,
+    /// Captions with bytes that are no UTF-8, which became U+FFFD.
+    pub captions_not_utf8: u64,
     /// How often something was seen that may be a mistake, and where first.
     suspicions: BTreeMap<&'static str, (u64, String)>,
 }
@@ -78,6 +80,7 @@ impl Notes {
     /// A caption of bounded length.
     pub(super) fn caption(&mut self, text: Option<&[u8]>) -> Option<String> {
         let text = text?;
+        self.captions_not_utf8 += u64::from(std::str::from_utf8(text).is_err());
         // A character that is cut in two, or was none, has become U+FFFD by the time the caption is cut.
         let mut caption = String::from_utf8_lossy(&text[..text.len().min(MAX_CAPTION_BYTES + 4)]).into_owned();
         if caption.len() > MAX_CAPTION_BYTES {
@@ -114,7 +117,9 @@ mod tests {
         assert_eq!(notes.caption(None), None);
         let whole = "\u{e9}".repeat(MAX_CAPTION_BYTES / 2);
         assert_eq!(notes.caption(Some(whole.as_bytes())).as_deref(), Some(&*whole));
-        assert_eq!(notes.captions_cut, 0);
+        assert_eq!((notes.captions_cut, notes.captions_not_utf8), (0, 0));
+        assert_eq!(notes.caption(Some(b"caf\xe9")).as_deref(), Some("caf\u{fffd}"));
+        assert_eq!(notes.captions_not_utf8, 1);
         let odd = format!("x{whole}");
         let cut = notes.caption(Some(odd.as_bytes())).unwrap_or_default();
         assert_eq!((cut.len(), notes.captions_cut), (MAX_CAPTION_BYTES - 1, 1));
