@@ -1,4 +1,4 @@
-//! `lvd verify`: every part of a work folder against its SHA-256.
+//! `lvd verify`: every part and report of a work folder against its SHA-256.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -14,6 +14,7 @@ use crate::pipeline::store::Store;
 use crate::stages::known::Part;
 use lvd_base::error::{Error, Result};
 use lvd_io::download;
+use lvd_io::part::sha256;
 
 /// What was found in a step's folder.
 struct Found {
@@ -22,6 +23,10 @@ struct Found {
     bytes: u64,
     /// The parts that are gone or other than they were written, each with what is wrong.
     wrong: Vec<(Part, String)>,
+    /// The reports that are gone or other than they were written.
+    reports: Vec<String>,
+    /// Whether its tasks have run and nothing says that it is whole.
+    open: bool,
 }
 
 /// Reads all parts of `step`, or of every step; with `set_aside` the bad ones are put where the next run makes them again.
@@ -51,10 +56,15 @@ pub fn verify(
             pipeline.store.work.set_aside(&part.path)?;
         }
     }
-    if wrong.is_empty() {
-        return Ok(());
-    }
     let file = shown(&pipeline.path);
+    if wrong.is_empty() {
+        let reports: usize = all.iter().map(|found| found.reports.len()).sum();
+        if reports == 0 {
+            return Ok(());
+        }
+        let hint = format!("lvd run {file} writes them again");
+        return Err(Error::usage(format!("{reports} reports are not as they were written"), hint).into());
+    }
     let hint = if set_aside {
         format!("they were set aside, in the folders _damaged: lvd run {file} makes them again")
     } else {
@@ -77,7 +87,15 @@ fn look(store: &Store, step: &str) -> Result<Found> {
     let wrong: Vec<Option<(Part, String)>> = parts.par_iter().map(wrong).collect::<Result<_>>()?;
     let bytes = parts.iter().map(|(part, _)| part.bytes).sum();
     let wrong = wrong.into_iter().flatten().collect();
-    Ok(Found { step: step.to_owned(), parts: parts.len(), bytes, wrong })
+    let mut reports = Vec::new();
+    for (name, expected) in manifest.iter().flat_map(|manifest| &manifest.reports) {
+        let path = format!("{step}/{name}");
+        if store.work.read(&path)?.is_none_or(|bytes| sha256(&bytes) != *expected) {
+            reports.push(path);
+        }
+    }
+    let open = manifest.is_none() && !parts.is_empty();
+    Ok(Found { step: step.to_owned(), parts: parts.len(), bytes, wrong, reports, open })
 }
 
 /// What is wrong with a part. One that is not `needed` may be gone: it was scratch.
@@ -104,13 +122,32 @@ fn table(all: &[Found]) -> String {
         vec![found.step.clone(), thousands(found.parts as u64), bytes(found.bytes), wrong]
     };
     let mut text = columns(&["step", ">parts", ">size", ">damaged"], &all.iter().map(row).collect::<Vec<_>>());
-    for (part, fault) in all.iter().flat_map(|found| &found.wrong) {
-        let _ = writeln!(text, "{} {fault}", part.path);
+    for found in all {
+        for (part, fault) in &found.wrong {
+            let _ = writeln!(text, "{} {fault}", part.path);
+        }
+        for report in &found.reports {
+            let _ = writeln!(text, "{report} is not as it was written");
+        }
+        if found.open {
+            let _ = writeln!(
+                text,
+                "{} is not whole, or its _manifest.json is gone: the next run goes on with it",
+                found.step
+            );
+        }
     }
     text
 }
 
 fn to_json(found: &Found) -> serde_json::Value {
     let wrong: Vec<_> = found.wrong.iter().map(|(part, fault)| json!({"part": part.path, "fault": fault})).collect();
-    json!({"step": found.step, "parts": found.parts, "bytes": found.bytes, "damaged": wrong})
+    json!({
+        "step": found.step,
+        "parts": found.parts,
+        "bytes": found.bytes,
+        "damaged": wrong,
+        "reports": found.reports,
+        "open": found.open,
+    })
 }
