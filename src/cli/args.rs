@@ -190,6 +190,9 @@ pub struct RunArgs {
     /// Let ingested images and vectors be replaced, where the file no longer describes them
     #[arg(long)]
     pub replace: bool,
+    /// Take the steps before as they are, though the file no longer describes them or too much of them failed
+    #[arg(long)]
+    pub as_is: bool,
     /// Print errors only
     #[arg(short, long)]
     pub quiet: bool,

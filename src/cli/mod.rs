@@ -23,6 +23,7 @@ mod status;
 mod table;
 mod task;
 mod tasks;
+mod upstream;
 mod vectors;
 mod verify;
 
@@ -228,6 +229,9 @@ fn steps_of(kind: StageKind, pipeline: &Pipeline, stage: &args::StageArgs) -> Re
 }
 
 fn run_steps(pipeline: &Pipeline, steps: &[usize], run: &RunArgs) -> Result<(), Stop> {
+    if !run.as_is {
+        upstream::check(pipeline, steps)?;
+    }
     let engine = match run.engine {
         EngineName::Slurm if run.dry_run => return slurm::rehearse(pipeline, steps),
         EngineName::Slurm => {

@@ -5,8 +5,10 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use crate::cli::args::{Format, ReportFormat};
+use crate::cli::say::say;
+use crate::cli::standing::changed;
 use crate::cli::table::{bytes, columns, print, thousands};
-use crate::cli::{Stop, shown};
+use crate::cli::{Stop, position, shown};
 use crate::pipeline::check::Pipeline;
 use crate::pipeline::report::{HistogramBin, Summary, TaskReport};
 use crate::stages::sample::Balance;
@@ -18,10 +20,20 @@ const BAR: u64 = 40;
 
 /// Prints what the steps did.
 pub fn report(pipeline: &Pipeline, step: Option<&str>, format: &ReportFormat) -> std::result::Result<(), Stop> {
+    if let Some(step) = step {
+        position(pipeline, step)?;
+    }
     let mut summaries = Vec::new();
     for known in &pipeline.steps {
-        if step.is_none_or(|wanted| wanted == known.name) {
-            summaries.extend(pipeline.store.summary(&known.name)?.map(|summary| (summary, true)));
+        if step.is_none_or(|wanted| wanted == known.name)
+            && let Some(summary) = pipeline.store.summary(&known.name)?
+        {
+            let now = serde_json::to_value(&known.settings).map_err(|e| Error::data("the settings", e))?;
+            let changed = changed(&summary.settings, &now).join(", ");
+            if !changed.is_empty() {
+                say!("warning: {} ran before the file was changed: {changed}", known.name);
+            }
+            summaries.push((summary, true));
         }
     }
     if summaries.is_empty() {
@@ -84,10 +96,11 @@ pub fn where_next(pipeline: &Pipeline, summaries: &[(Summary, bool)]) -> String 
             export.step
         );
     }
-    let dedup =
-        summaries.iter().find(|(summary, _)| summary.stage == "dedup").map(|(summary, _)| summary.step.as_str());
+    let dedup = summaries.iter().map(|(summary, _)| summary).find(|summary| summary.stage == "dedup");
+    let other = if dedup.is_some_and(|dedup| dedup.settings["threshold"] == 0.9) { 0.95 } else { 0.9 };
+    let dedup = dedup.map(|dedup| dedup.step.as_str());
     let first = summaries.first().map_or("STEP", |(summary, _)| &summary.step);
-    let change = dedup.map_or("seed=2".into(), |step| format!("{step}.threshold=0.9"));
+    let change = dedup.map_or("seed=2".into(), |step| format!("{step}.threshold={other}"));
     let _ = write!(
         text,
         "\nLook further:\n  lvd report {file} {}\n  lvd plan {file} --set {change}\n  duckdb -c \"select * from '{work}/{first}/report.parquet'\"\n",

@@ -107,7 +107,7 @@ fn why(pipeline: &Pipeline, step: &Step) -> Result<String> {
 }
 
 /// The settings that differ, as `key old -> new`.
-fn changed(before: &Value, now: &Value) -> Vec<String> {
+pub fn changed(before: &Value, now: &Value) -> Vec<String> {
     let (Some(before), Some(now)) = (before.as_object(), now.as_object()) else { return Vec::new() };
     let keys: std::collections::BTreeSet<&String> = before.keys().chain(now.keys()).collect();
     let show = |value: Option<&Value>| value.map_or("default".to_owned(), Value::to_string);
