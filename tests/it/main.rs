@@ -27,4 +27,5 @@ mod readers;
 mod recipe;
 mod recipes;
 mod schedulers;
+mod silent;
 mod slurm;
