@@ -123,7 +123,7 @@ fn text(found: &Calibration) -> String {
     let _ = writeln!(
         text,
         "undecided: {} pairs of an image and another of the pool look alike; copies of one that find the other\n",
-        thousands(found.alike.len() as u64)
+        thousands(found.lookalikes.len() as u64)
     );
     let normalised = found.normalised.is_some();
     #[expect(clippy::cast_possible_truncation, reason = "a score in hundredths")]
