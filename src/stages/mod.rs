@@ -45,3 +45,34 @@ pub fn run(kind: StageKind, phase: &str, input: TaskInput, task: &mut Task) -> R
         StageKind::Export => stage::run::<export::Export>(phase, input, task),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::phase::PhaseId;
+    use super::stage::Phased;
+    use super::*;
+
+    fn check<S: Phased>() -> Result<()> {
+        let names: Vec<&str> = S::Phase::all().into_iter().map(PhaseId::name).collect();
+        assert_eq!(names.len(), names.iter().collect::<BTreeSet<_>>().len(), "{names:?}");
+        for name in names {
+            assert_eq!(S::Phase::named(name)?.name(), name);
+        }
+        let error = S::Phase::named("nothing").err().map(|error| error.to_string());
+        assert_eq!(error.as_deref(), Some("there is no phase \"nothing\""));
+        Ok(())
+    }
+
+    #[test]
+    fn every_phase_is_found_by_its_name_and_no_other() -> Result<()> {
+        check::<ingest::Ingest>()?;
+        check::<embed::Embed>()?;
+        check::<dedup::Dedup>()?;
+        check::<cluster::Cluster>()?;
+        check::<retrieve::Retrieve>()?;
+        check::<sample::Sample>()?;
+        check::<export::Export>()
+    }
+}

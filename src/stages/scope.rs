@@ -9,7 +9,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::stages::StageKind;
+use crate::stages::kind::StageKind;
 use crate::stages::catalog::{Catalog, Role};
 use lvd_base::error::choices;
 

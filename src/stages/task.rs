@@ -262,3 +262,43 @@ impl<'a> Task<'a> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Told {
+        regions: Vec<u32>,
+        probes: u64,
+    }
+
+    fn told(marker: &str) -> Result<Option<Told>> {
+        let outcome: Outcome = serde_json::from_str(marker).map_err(|e| Error::data("a marker", e))?;
+        outcome.told()
+    }
+
+    #[test]
+    fn what_a_task_told_is_read_from_its_marker() -> Result<()> {
+        let expected = Told { regions: vec![0, 7], probes: 30 };
+        let told_now = Outcome { told: to_value(&expected)?, ..Outcome::default() };
+        let marker = serde_json::to_string(&told_now).map_err(|e| Error::data("a marker", e))?;
+        assert!(!marker.contains("notes"), "{marker}");
+        assert_eq!(told(&marker)?, Some(expected));
+        Ok(())
+    }
+
+    #[test]
+    fn markers_of_earlier_versions_tell_as_well() -> Result<()> {
+        let rest = r#""rows_in": 1, "rows_out": 1, "drops": {}, "histograms": {}, "parts": []"#;
+        let marker = |counters: &str, facts: &str, notes: &str| {
+            format!(r#"{{ {rest}, "counters": {{{counters}}}, "facts": {{{facts}}}, "notes": {{{notes}}} }}"#)
+        };
+        let expected = Some(Told { regions: vec![0, 7], probes: 30 });
+        assert_eq!(told(&marker(r#""probes": 30"#, "", r#""regions": [0, 7]"#))?, expected);
+        assert_eq!(told(&marker("", r#""probes": 30, "regions": [0, 7]"#, ""))?, expected);
+        assert_eq!(told(&marker("", "", ""))?, None, "a task without a row told nothing");
+        assert!(told(&marker("", "", r#""regions": [0, 7]"#)).is_err(), "and half of it is an error");
+        Ok(())
+    }
+}

@@ -2,8 +2,8 @@
 //! one of means.
 //!
 //! A task of `sum-N` assigns the vectors of its shards and writes the sum of each cluster in f64; a
-//! task of `mean-N` adds those of its range of clusters up, in the order of the parts. What is
-//! computed hangs on the number of parts (`spread`), and on no machine.
+//! task of `mean-N` adds those of its range of clusters up, in the order of the parts. What
+//! is computed depends on the number of parts (`spread`), and not on the machines.
 
 use std::io::Write as _;
 use std::ops::Range;

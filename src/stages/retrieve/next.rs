@@ -1,12 +1,12 @@
-//! No image for two seeds, and `k` images for each seed: who loses one takes the next, however far
-//! away it is.
+//! No image for two seeds, and `k` images for each seed: a seed that loses one takes the next,
+//! however far away it is.
 //!
-//! Seeds ask for their neighbours one after the other, the nearest first, and an image stays with
-//! the seed that it is most like. What comes out is what taking all pairs of seeds and images
-//! gives, the most similar first, and hangs on no order of asking (Gale and Shapley 1962, for two
-//! sides that rank their pairs alike). A seed whose list ends before it has its `k` looks further,
-//! at images that it can still get: others only get dearer while seeds ask, so what is out of reach
-//! once stays so.
+//! Seeds ask for their neighbours one after the other, the nearest first. An image stays with the
+//! seed that it is most like. The result does not depend on the order of asking: it is that of going
+//! through all pairs of seeds and images, the most similar first (Gale and Shapley 1962, for two
+//! sides that rank their pairs alike). A seed whose list ends before it has its `k` looks further, at
+//! images that it can still get. What is once out of its reach stays so, for an image only ever goes
+//! to a seed that is more like it.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -93,7 +93,7 @@ impl<'a> Matching<'a> {
             if short.is_empty() {
                 return Ok(());
             }
-            for (seed, neighbours) in self.look(&short, depth, further, task)? {
+            for (seed, neighbours) in self.nearest_open(&short, depth, further, task)? {
                 let complete = neighbours.len() < depth;
                 let Asking { id, has, .. } = self.seeds[seed];
                 self.seeds[seed] = Asking { id, neighbours, asked: 0, has, ranked: false, complete };
@@ -138,7 +138,7 @@ impl<'a> Matching<'a> {
     }
 
     /// The `depth` nearest images that each of some seeds can still get.
-    fn look(
+    fn nearest_open(
         &self,
         short: &[usize],
         depth: usize,

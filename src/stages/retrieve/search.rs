@@ -1,7 +1,7 @@
 //! The nearest pool images of every seed image, within one group of the pool's shards.
 //!
-//! Matrix products or FAISS propose, a fixed-order dot product decides: similarities, thresholds
-//! and ties must not hang on the last bits of either.
+//! Matrix products or FAISS propose. A dot product in a fixed order decides, so that similarities,
+//! thresholds and ties do not depend on the last bits of either.
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};

@@ -194,8 +194,8 @@ fn parallel(points: &[f32], d: usize, params: &KMeans) -> Vec<f32> {
         }
         let values: Vec<f32> = drawn.iter().flat_map(|&drawn| row(drawn)).copied().collect();
         let before = u32::try_from(chosen.len()).unwrap_or(u32::MAX);
-        let fresh = nearest(points, &values, d);
-        closest.par_iter_mut().zip(fresh).for_each(|(closest, (candidate, distance))| {
+        let found = nearest(points, &values, d);
+        closest.par_iter_mut().zip(found).for_each(|(closest, (candidate, distance))| {
             if distance < closest.1 {
                 *closest = (before + candidate, distance);
             }

@@ -121,7 +121,7 @@ impl Block {
         self.equals.len() as u64
     }
 
-    /// How many crowds of near copies there are, and how many rows hang on their hubs.
+    /// How many crowds of near copies there are, and how many rows are attached to their hubs.
     #[must_use]
     pub fn crowded(&self) -> (u64, u64) {
         (self.crowds.len() as u64, self.attached.len() as u64)

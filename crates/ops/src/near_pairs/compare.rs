@@ -173,8 +173,8 @@ impl Block {
     /// How rows of two cells are compared: by sketches where few of them are near enough to need a
     /// second look.
     fn depth(&self, one: &Cell, base: &Self, other: &Cell) -> Depth {
-        let likeness = self.codes.likeness(one.rows.start, &base.codes, other.rows.start);
-        likeness.map_or(Depth::Full, |(cosine, square)| Depth::cheapest(self.d, self.near.floor - cosine, 0.0, square))
+        let means = self.codes.likeness(one.rows.start, &base.codes, other.rows.start);
+        means.map_or(Depth::Full, |(cosine, square)| Depth::cheapest(self.d, self.near.floor - cosine, 0.0, square))
     }
 }
 
