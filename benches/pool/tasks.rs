@@ -8,13 +8,14 @@ use std::time::Instant;
 use lvd::pipeline::engine::local;
 use lvd::stages::catalog::Catalog;
 use lvd::stages::cluster::{Assigned, Cluster, Node};
+use lvd::stages::context::PlanContext;
 use lvd::stages::dedup::{Dedup, Edge};
-use lvd::stages::known::{Known, Part, Table};
 use lvd::stages::pool::Decision;
-use lvd::stages::retrieve::{Found, Retrieve};
+use lvd::stages::retrieve::{Retrieve, SeedNeighbour};
 use lvd::stages::sample::Sample;
+use lvd::stages::table::{Part, Table};
 use lvd::stages::task::{Outcome, Place, Task};
-use lvd::stages::{Order, Stage};
+use lvd::stages::{Stage, TaskInput};
 use lvd_base::types::{ImageId, Neighbour, ShardId};
 use lvd_io::checked::Stored;
 use lvd_io::part::FACTS;
@@ -96,7 +97,7 @@ pub fn run(
     let mut ran = Ran { earlier: BTreeMap::new(), seconds: 0.0 };
     for phase in stage.phases().iter().filter(|phase| wanted(phase.name)) {
         let (start, cpu) = (Instant::now(), cpu_seconds()?);
-        let plan = stage.plan(phase.name, &Known { catalog: &catalog, inputs, earlier: &ran.earlier })?;
+        let plan = stage.plan(phase.name, &PlanContext { catalog: &catalog, inputs, earlier: &ran.earlier })?;
         let outcomes = Mutex::new(BTreeMap::new());
         let numbers: Vec<usize> = (0..plan.tasks.len()).collect();
         let failed = local(&numbers, phase.at_once, &|number| -> lvd_base::error::Result<()> {
@@ -106,8 +107,8 @@ pub fn run(
             let copies = folder.into();
             let place = Place { work, copies, step: kind.name().into(), number, aside, checkpoint };
             let mut task = Task::new(&catalog, place, rayon::current_num_threads(), &|_| {});
-            let order = Order { common: &plan.common, knobs: &plan.knobs, spec: &plan.tasks[number] };
-            lvd::stages::run(kind, phase.name, order, &mut task)?;
+            let input = TaskInput { common: &plan.common, unhashed: &plan.unhashed, spec: &plan.tasks[number] };
+            lvd::stages::run(kind, phase.name, input, &mut task)?;
             outcomes.lock().expect("no task panics").insert(number, task.outcome);
             Ok(())
         });
@@ -183,8 +184,8 @@ pub fn retrieve(folder: &Path, k: usize, settings: &str) -> Result<()> {
     println!("seconds={:.2} peak={}", ran.seconds, peak()?);
     let mut tops: BTreeMap<ImageId, TopK> = BTreeMap::new();
     for part in ran.earlier["search"].iter().flat_map(|outcome| &outcome.parts) {
-        for batch in row::read::<Found>(&part.stored(folder.join(&part.path)))? {
-            for Found { seed_id, id, similarity } in batch? {
+        for batch in row::read::<SeedNeighbour>(&part.stored(folder.join(&part.path)))? {
+            for SeedNeighbour { seed_id, id, similarity } in batch? {
                 tops.entry(seed_id).or_insert_with(|| TopK::new(k)).push(Neighbour { similarity, id });
             }
         }

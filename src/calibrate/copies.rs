@@ -1,16 +1,18 @@
-//! Edited copies as vectors: each sampled image is decoded once, edited in every way, and embedded as the embed stage does it.
+//! Edited copies as vectors: each sampled image is decoded once, edited in every way, and embedded
+//! as the embed stage does it.
 //!
-//! Copies are not encoded again but for the JPEG edits, and are made of a picture of at most [`LONGEST`] pixels a side, which
-//! is what platforms leave of larger ones. Vectors are rounded to half precision, as those of the pool are.
+//! Copies are not encoded again but for the JPEG edits, and are made of a picture of at most
+//! [`LONGEST`] pixels a side, which is what platforms leave of larger ones. Vectors are rounded to
+//! half precision, as those of the pool are.
 
 use std::sync::{Mutex, PoisonError};
 
 use image::RgbImage;
 use image::imageops::{self, FilterType};
 
+use crate::calibrate::inputs::{Event, Inputs, Pool};
 use crate::calibrate::pictures::{files, gone, open};
-use crate::calibrate::sample::Sample;
-use crate::calibrate::{Event, Inputs, Pool};
+use crate::calibrate::sample::DrawnImages;
 use crate::stages::catalog::{Embedder, Model};
 use lvd_base::error::{Error, Result};
 use lvd_base::types::ImageId;
@@ -25,12 +27,13 @@ use lvd_ops::preprocess::preprocess;
 
 /// Longest side of a picture that is edited.
 const LONGEST: u32 = 1024;
-/// Pictures a batch of the model. Batches are cut within the copies of one image, so they do not depend on threads.
+/// Pictures a batch of the model. Batches are cut within the copies of one image, so they do not
+/// depend on threads.
 const BATCH: usize = 16;
 
 /// A copy that has a vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Copy {
+pub struct EditedCopy {
     /// Place of its original in the sample.
     pub original: usize,
     /// How it was edited.
@@ -41,7 +44,7 @@ pub struct Copy {
 #[derive(Default)]
 pub struct Copies {
     /// What they are.
-    pub made: Vec<Copy>,
+    pub made: Vec<EditedCopy>,
     /// Their vectors, row-major.
     pub values: Vec<f32>,
     /// The originals' vectors as the model gives them now, in the order of the sample.
@@ -60,7 +63,7 @@ struct Family {
 pub fn embed(
     inputs: &Inputs,
     pool: &Pool,
-    sample: &Sample,
+    sample: &DrawnImages,
     dimension: usize,
     tell: &(dyn Fn(Event) + Sync),
 ) -> Result<Copies> {
@@ -114,7 +117,7 @@ pub fn embed(
         for (edit, vector) in Edit::ALL.into_iter().zip(family.copies) {
             match vector {
                 Some(vector) => {
-                    copies.made.push(Copy { original, edit });
+                    copies.made.push(EditedCopy { original, edit });
                     copies.values.extend(vector);
                 }
                 None => copies.lost.push(edit),
@@ -134,7 +137,7 @@ fn embedder<'a>(inputs: &Inputs<'a>) -> Result<(&'a str, &'a Embedder)> {
 }
 
 /// The decoded pictures that collages are pasted on, by their places in the sample.
-fn hosts(inputs: &Inputs, pool: &Pool, sample: &Sample) -> Result<Vec<(usize, RgbImage)>> {
+fn hosts(inputs: &Inputs, pool: &Pool, sample: &DrawnImages) -> Result<Vec<(usize, RgbImage)>> {
     let mut places = sample.hosts();
     let ids: Vec<ImageId> = places.iter().map(|&place| sample.ids[place]).collect();
     let mut hosts = Vec::new();

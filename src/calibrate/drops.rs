@@ -1,13 +1,15 @@
-//! How many images of the pool would go at a threshold, about: by how many others each drawn image has within it.
+//! How many images of the pool would go at a threshold, about: by how many others each drawn image
+//! has within it.
 //!
-//! Of a group of copies one stays, so an image with k others goes k times in k + 1. Chains drop more. Against reference images, what is within
-//! the threshold of them goes; what is near several counts several times.
+//! Of a group of copies one stays, so an image with k others goes k times in k + 1. Chains drop
+//! more. Against reference images, what is within the threshold of them goes; what is near several
+//! counts several times.
 
 use rayon::prelude::*;
 
-use crate::calibrate::sample::Sample;
+use crate::calibrate::inputs::{Event, Pool};
+use crate::calibrate::sample::DrawnImages;
 use crate::calibrate::score::hundredths;
-use crate::calibrate::{Event, Pool};
 use crate::stages::task::Task;
 use lvd_base::error::Result;
 use lvd_io::vectors::Vectors;
@@ -32,7 +34,7 @@ pub struct Drops {
 /// Compares the originals with the pool, at every hundredth and at the step's threshold.
 pub fn count(
     pool: &Pool,
-    (sample, originals): (&Sample, &Vectors),
+    (sample, originals): (&DrawnImages, &Vectors),
     (threshold, relative): (f32, bool),
     task: &Task,
     tell: &(dyn Fn(Event) + Sync),

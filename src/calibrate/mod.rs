@@ -1,124 +1,47 @@
-//! Calibrate: evidence for a dedup threshold, on the user's own images and with the user's own encoder.
+//! Calibrate: evidence for a dedup threshold, on the user's own images and with the user's own
+//! encoder.
 //!
-//! A sample of the pool, or of the step's reference images, is edited as people edit pictures, embedded as the embed stage would, and each
-//! copy is compared with all images of the pool that the step compares. Only its own original is a right answer. What nobody knows is kept apart: where two originals look so alike that
-//! they may be copies of each other, a copy of one that finds the other is *undecided*, neither right nor wrong.
+//! A sample of the pool, or of the step's reference images, is edited as people edit pictures, and
+//! embedded as the embed stage would. Each copy is compared with all images of the pool that the
+//! step compares. Only its own original is a right answer. Two originals may look so alike that
+//! they may be copies of each other: a copy of one that finds the other is *undecided*, neither
+//! right nor wrong.
 //!
-//! Memory: for each sampled image a vector of each edit and two more in fp32 (twice while they are gathered), 17 KiB of small pictures, and about 100 bytes a
-//! copy for the counts of each thread; one shard of vectors in fp32, 16 decoded pictures, and for each thread a session of the
-//! model and a batch of pictures.
+//! Memory: for each sampled image a vector of each edit and two more in fp32 (twice while they are
+//! gathered), 17 KiB of small pictures, and about 100 bytes a copy for the counts of each thread;
+//! one shard of vectors in fp32, 16 decoded pictures, and for each thread a session of the model
+//! and a batch of pictures.
 
-mod alike;
 mod copies;
 mod drops;
+mod inputs;
+mod lookalikes;
 mod outcome;
 mod pairs;
 mod pictures;
+mod question;
 mod sample;
 mod score;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
-pub use alike::AlikeRow;
+pub use inputs::{Event, Inputs, Settings};
+pub use lookalikes::LookalikeRow;
 pub use outcome::{Calibration, CopyRow, EditRow, Suggestion, ThresholdRow};
 pub use score::Normalised;
 
-use crate::calibrate::sample::Sample;
-use crate::calibrate::score::{Question, Rules};
-use crate::stages::catalog::Catalog;
-use crate::stages::dedup::{self, Dedup};
-use crate::stages::known::Table;
-use crate::stages::pool::VectorShard;
+use crate::calibrate::question::Question;
+use crate::calibrate::sample::DrawnImages;
+use crate::calibrate::score::Rules;
 use crate::stages::task::{Place, Task};
 use lvd_base::error::{Error, Result};
 use lvd_io::vectors::Vectors;
-use lvd_io::work_folder::WorkFolder;
 use lvd_kernels::dot::dot;
-use lvd_ops::whiten::Whitening;
 
-/// Cosine of a stored vector and one that the model gives now, below which they are not of the same model.
+/// Cosine of a stored vector and one that the model gives now, below which they are not of the same
+/// model.
 const SAME_MODEL: f32 = 0.99;
 
-/// What to do.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Images to draw from the pool.
-    pub images: usize,
-    /// Subtract from each similarity the mean of the query's three highest ones to a background set.
-    pub normalise: bool,
-}
-
-/// What to look at.
-#[derive(Clone, Copy)]
-pub struct Inputs<'a> {
-    /// Seed, sources and embedders.
-    pub catalog: &'a Catalog,
-    /// The work folder.
-    pub work: &'a WorkFolder,
-    /// Name of the dedup step.
-    pub step: &'a str,
-    /// Its settings, checked.
-    pub dedup: &'a Dedup,
-    /// How its vectors' pictures were decoded ([`crate::stages::embed::Embed::scaled_side`]).
-    pub scaled_side: Option<u32>,
-    /// The tables it reads, by name.
-    pub tables: &'a BTreeMap<String, Table>,
-    /// Threads to use.
-    pub threads: usize,
-}
-
-/// What happens, for whoever shows it.
-pub enum Event {
-    /// A part of the work begins, of so many pieces.
-    Begins(&'static str, usize),
-    /// A piece is done.
-    Done,
-    /// The part is over.
-    Ends,
-}
-
-/// What the step would search, and where the images lie.
-struct Pool<'a> {
-    /// The images of the pool that the step compares.
-    shards: Vec<VectorShard>,
-    /// Those of which copies are looked for: the same, or the reference sources.
-    originals: Vec<VectorShard>,
-    images: &'a Table,
-    /// Fitted on what the step fits it on.
-    whitening: Option<Arc<Whitening>>,
-}
-
-impl Inputs<'_> {
-    fn table(&self, name: &str) -> Result<&Table> {
-        let hint = "run the steps above it first";
-        self.tables.get(name).ok_or_else(|| Error::usage(format!("table {name:?} is not there"), hint))
-    }
-
-    /// As the step itself would take it together.
-    fn pool(&self, task: &Task) -> Result<Pool<'_>> {
-        let shards = self.dedup.shards(self.catalog, self.tables)?;
-        let fit = || dedup::fit_whitening(&shards, self.catalog.seed, task);
-        let whitening = self.dedup.whiten.then(fit).transpose()?;
-        let mut pool = [shards.fresh, shards.old].concat();
-        pool.sort_by_key(VectorShard::shard);
-        let originals = if self.is_relative() { shards.references } else { pool.clone() };
-        Ok(Pool { shards: pool, originals, images: self.table(self.dedup.images.name())?, whitening })
-    }
-
-    /// Whether the step looks for copies of reference images.
-    fn is_relative(&self) -> bool {
-        !self.dedup.references.is_empty()
-    }
-
-    /// The threshold of the step, left out or not.
-    #[must_use]
-    pub fn threshold(&self) -> f32 {
-        self.dedup.threshold()
-    }
-}
-
-/// Draws, edits, embeds, compares and counts. The same pool, settings and seed give the same numbers on any number of threads.
+/// Draws, edits, embeds, compares and counts. The same pool, settings and seed give the same
+/// numbers on any number of threads.
 pub fn run(inputs: &Inputs, settings: &Settings, tell: &(dyn Fn(Event) + Sync)) -> Result<Calibration> {
     check(settings)?;
     // It reads parts by the names in manifests, and publishes nothing.
@@ -127,7 +50,7 @@ pub fn run(inputs: &Inputs, settings: &Settings, tell: &(dyn Fn(Event) + Sync)) 
     let place = Place { work, copies, step: inputs.step.into(), number: 0, aside: unused(), checkpoint: unused() };
     let task = Task::new(inputs.catalog, place, inputs.threads, &|_| ());
     let mut pool = inputs.pool(&task)?;
-    let sample = Sample::draw(&pool.originals, settings.images, inputs.catalog.seed, &task)?;
+    let sample = DrawnImages::draw(&pool.originals, settings.images, inputs.catalog.seed, &task)?;
     let mut originals = sample.vectors(&pool.originals, &task)?;
     let mut copies = copies::embed(inputs, &pool, &sample, originals.dimension, tell)?;
     same_model(&originals, &copies.again)?;
@@ -136,12 +59,12 @@ pub fn run(inputs: &Inputs, settings: &Settings, tell: &(dyn Fn(Event) + Sync)) 
         whitening.apply(&mut copies.values);
         pool.shards = pool.shards.iter().map(|shard| shard.whitened(Some(&whitening))).collect();
     }
-    let alike = alike::find(inputs, &pool, &sample, &originals, &task, tell)?;
+    let lookalikes = lookalikes::find(inputs, &pool, &sample, &originals, &task, tell)?;
     // Normalised scores are no cosines that a step could link by.
     let step = (inputs.threshold(), inputs.is_relative());
     let count = || drops::count(&pool, (&sample, &originals), step, &task, tell);
     let drops = (!settings.normalise).then(count).transpose()?;
-    let question = Question { sample: &sample, originals: &originals, copies: &copies, alike: &alike };
+    let question = Question { sample: &sample, originals: &originals, copies: &copies, lookalikes: &lookalikes };
     let rules = Rules { threshold: inputs.threshold(), seed: inputs.catalog.seed, normalise: settings.normalise };
     let scored = score::score(&question, &rules, &pool.shards, &task, tell)?;
     Ok(outcome::sum_up(inputs, settings, &question, &scored, drops.as_ref()))

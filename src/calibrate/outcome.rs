@@ -4,23 +4,25 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::calibrate::alike::AlikeRow;
 use crate::calibrate::drops::Drops;
-use crate::calibrate::score::{Normalised, Question, Scored, hundredths};
-use crate::calibrate::{Inputs, Settings};
+use crate::calibrate::inputs::{Inputs, Settings};
+use crate::calibrate::lookalikes::LookalikeRow;
+use crate::calibrate::question::Question;
+use crate::calibrate::score::{Normalised, Scored, hundredths};
 use lvd_base::error::Result;
 use lvd_base::types::ImageId;
 use lvd_io::publish;
 use lvd_io::row;
 use lvd_io::table;
 use lvd_ops::edits::Edit;
-use lvd_ops::ranking::{Curve, Found, Tally};
+use lvd_ops::ranking::{Curve, PairCount, Tally};
 
 /// The precisions for which thresholds are shown; the first is the one to go by.
 const WANTED: [f64; 2] = [0.99, 0.9];
 
 table! {
-    /// What a threshold finds: pairs of an edited copy and an image of the pool whose score is at or over it.
+    /// What a threshold finds: pairs of an edited copy and an image of the pool whose score is at
+    /// or over it.
     pub struct ThresholdRow {
         /// The least score; every hundredth, and the step's own threshold.
         pub threshold: f64,
@@ -34,7 +36,8 @@ table! {
         pub right: u64,
         /// Pairs of a copy and another image.
         pub wrong: u64,
-        /// Pairs of a copy and an image that looks like its original, or like what a collage is pasted on.
+        /// Pairs of a copy and an image that looks like its original, or like what a collage is
+        /// pasted on.
         pub undecided: u64,
         /// Images of the pool that the step would drop, about; null for normalised scores.
         pub drops: Option<u64>,
@@ -54,7 +57,8 @@ table! {
         pub found: u64,
         /// Share of the copies that do; 1 where there are none.
         pub recall: f64,
-        /// Half of the copies have a score with their original over this (the lower one of two middles).
+        /// Half of the copies have a score with their original over this (the lower one of two
+        /// middles).
         pub median: Option<f32>,
     }
 }
@@ -75,7 +79,8 @@ table! {
     }
 }
 
-/// The lowest threshold (in hundredths) of a precision, with its recall; `None` where no threshold that finds anything has it.
+/// The lowest threshold (in hundredths) of a precision, with its recall; `None` where no threshold
+/// that finds anything has it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Suggestion {
     /// The precision asked for.
@@ -107,8 +112,8 @@ pub struct Calibration {
     pub whiten: bool,
     /// Its threshold.
     pub threshold: f64,
-    /// The threshold of the recall by edit: the step's; of normalised scores, which the step knows nothing of, the one suggested
-    /// for a precision of 0.99, if any.
+    /// The threshold of the recall by edit: the step's; of normalised scores, which the step knows
+    /// nothing of, the one suggested for a precision of 0.99, if any.
     pub edits_at: Option<f64>,
     /// Images drawn.
     pub images: u64,
@@ -119,7 +124,7 @@ pub struct Calibration {
     /// How scores were normalised; `None`: they are cosines.
     pub normalised: Option<Normalised>,
     /// Pairs of a drawn image and another that may be its copy already, as they look alike.
-    pub alike: Vec<AlikeRow>,
+    pub lookalikes: Vec<LookalikeRow>,
     /// Micro average precision, undecided pairs left out.
     pub micro_ap: f64,
     /// The same, were all undecided pairs wrong.
@@ -162,7 +167,7 @@ pub fn sum_up(
     };
     let grid: Vec<f32> = hundredths().filter(|&at| settings.normalise || at >= 0.0).collect();
     let lowest = |curve: &Curve, precision: f64| {
-        let fits = |found: Found| found.right > 0 && found.precision() >= precision;
+        let fits = |found: PairCount| found.right > 0 && found.precision() >= precision;
         let threshold = grid.iter().copied().find(|&at| fits(curve.at(at)))?;
         Some((threshold, curve.at(threshold).recall(all)))
     };
@@ -191,7 +196,7 @@ pub fn sum_up(
         copies: all,
         references: scored.references,
         normalised: scored.normalised,
-        alike: question.alike.rows.clone(),
+        lookalikes: question.lookalikes.rows.clone(),
         micro_ap: curve.average_precision(),
         micro_ap_at_least: cautious.average_precision(),
         thresholds: thresholds.into_iter().map(at).collect(),
@@ -207,7 +212,7 @@ fn of_edit(edit: Edit, question: &Question, scored: &Scored, threshold: Option<f
     ranked.sort_unstable_by(f32::total_cmp);
     let all = ranked.len() as u64;
     let over = threshold.map_or(0, |threshold| ranked.iter().filter(|&&score| score >= threshold).count());
-    let found = Found { right: over as u64, wrong: 0 };
+    let found = PairCount { right: over as u64, wrong: 0 };
     EditRow {
         edit: edit.name().into(),
         copies: all,
@@ -284,7 +289,7 @@ impl Calibration {
             "normalised": self.normalised.is_some(),
             "background": self.normalised.map(|with| with.background),
             "cosine_micro_ap": self.normalised.map(|with| with.cosine_micro_ap),
-            "alike": self.alike.len(),
+            "alike": self.lookalikes.len(),
             "micro_ap": self.micro_ap,
             "micro_ap_at_least": self.micro_ap_at_least,
             "suggestions": self.suggestions.iter().map(suggestion).collect::<Vec<_>>(),
@@ -294,14 +299,14 @@ impl Calibration {
         })
     }
 
-    /// Writes `thresholds.parquet`, `edits.parquet`, `copies.parquet`, `alike.parquet` and `summary.json` into `folder`, over those of an earlier
-    /// calibration.
+    /// Writes `thresholds.parquet`, `edits.parquet`, `copies.parquet`, `alike.parquet` and
+    /// `summary.json` into `folder`, over those of an earlier calibration.
     pub fn write(&self, folder: &Path) -> Result<()> {
         publish::make_folder(folder)?;
         row::replace(&folder.join("thresholds.parquet"), self.thresholds.clone())?;
         row::replace(&folder.join("edits.parquet"), self.edits.clone())?;
         row::replace(&folder.join("copies.parquet"), self.rows.clone())?;
-        row::replace(&folder.join("alike.parquet"), self.alike.clone())?;
+        row::replace(&folder.join("alike.parquet"), self.lookalikes.clone())?;
         publish::replace_json(&folder.join("summary.json"), &self.to_json())
     }
 }

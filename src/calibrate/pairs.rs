@@ -1,8 +1,9 @@
-//! The pairs of some copies with some images of the pool: their cosines, and whether a pair is wrong or undecided.
+//! The pairs of some copies with some images of the pool: their cosines, and whether a pair is
+//! wrong or undecided.
 
 use std::ops::Range;
 
-use crate::calibrate::score::Question;
+use crate::calibrate::question::Question;
 use lvd_base::types::ImageId;
 use lvd_io::vectors::Vectors;
 use lvd_kernels::blas;
@@ -23,14 +24,14 @@ pub enum Pair {
 }
 
 /// Some originals with all their copies: the unit of parallel work.
-pub struct Block {
+pub struct CopyBlock {
     /// Places in the sample.
     pub originals: Range<usize>,
     /// Places among the copies.
     pub copies: Range<usize>,
 }
 
-impl Block {
+impl CopyBlock {
     /// All originals, in blocks.
     pub fn all(question: &Question) -> Vec<Self> {
         let made = &question.copies.made;
@@ -43,7 +44,8 @@ impl Block {
             .collect()
     }
 
-    /// Calls `each` with every copy, every image of `base` that is not its original, their cosine, and what the pair is.
+    /// Calls `each` with every copy, every image of `base` that is not its original, their cosine,
+    /// and what the pair is.
     pub fn pairs(&self, question: &Question, base: &Vectors, mut each: impl FnMut(usize, ImageId, f32, Pair)) {
         let d = question.originals.dimension;
         if base.ids.is_empty() || self.copies.is_empty() {
@@ -83,15 +85,15 @@ impl Undecided {
     /// Among references with these ids, which ascend.
     fn among(ids: &[ImageId], place: usize, question: &Question) -> Self {
         let mut own = vec![false; ids.len()];
-        let mark = |flags: &mut [bool], alike: &[ImageId]| {
-            for at in alike.iter().filter_map(|id| ids.binary_search(id).ok()) {
+        let mark = |flags: &mut [bool], others: &[ImageId]| {
+            for at in others.iter().filter_map(|id| ids.binary_search(id).ok()) {
                 flags[at] = true;
             }
         };
-        mark(&mut own, question.alike.of(place));
+        mark(&mut own, question.lookalikes.of(place));
         let mut of_collages = own.clone();
         let host = question.sample.host[place];
-        mark(&mut of_collages, question.alike.of(host));
+        mark(&mut of_collages, question.lookalikes.of(host));
         mark(&mut of_collages, &[question.sample.ids[host]]);
         Self { own, of_collages }
     }

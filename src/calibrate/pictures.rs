@@ -2,7 +2,7 @@
 
 use image::RgbImage;
 
-use crate::calibrate::{Inputs, Pool};
+use crate::calibrate::inputs::{Inputs, Pool};
 use lvd_base::error::{Error, Result};
 use lvd_base::types::ImageId;
 use lvd_io::checked::Stored;
@@ -12,7 +12,8 @@ use lvd_io::images::{self, ImageFile};
 /// Files, one after the other.
 pub type Files = Box<dyn Iterator<Item = Result<ImageFile>> + Send>;
 
-/// The files of these images (sorted ids), read as they are asked for: a row group for each that has one of them.
+/// The files of these images (sorted ids), read as they are asked for: a row group for each that
+/// has one of them.
 pub fn files(inputs: &Inputs, pool: &Pool, ids: &[ImageId]) -> Files {
     let parts: Vec<(Result<Stored>, Vec<ImageId>)> = ids
         .chunk_by(|a, b| a.shard() == b.shard())

@@ -14,17 +14,19 @@ const HOSTS: usize = 16;
 
 /// Images drawn from the pool.
 #[derive(Debug)]
-pub struct Sample {
+pub struct DrawnImages {
     /// Sorted.
     pub ids: Vec<ImageId>,
-    /// For each, the place in `ids` of the image that its collages are pasted on: always another one.
+    /// For each, the place in `ids` of the image that its collages are pasted on: always another
+    /// one.
     pub host: Vec<usize>,
     /// How many images it was drawn from.
     pub population: u64,
 }
 
-impl Sample {
-    /// The `n` images of the lowest random numbers, which depend on seed and id alone; all of a smaller pool.
+impl DrawnImages {
+    /// The `n` images of the lowest random numbers, which depend on seed and id alone; all of a
+    /// smaller pool.
     pub fn draw(shards: &[VectorShard], n: usize, seed: u64, task: &Task) -> Result<Self> {
         let draw = Draw::new(seed, "calibrate");
         let mut lowest: BinaryHeap<(u64, ImageId)> = BinaryHeap::with_capacity(n + 1);
@@ -96,7 +98,7 @@ mod tests {
     #[test]
     fn every_image_has_another_one_as_its_host() {
         for n in [2, 3, 16, 17, 200] {
-            let sample = Sample::of(&(0..n).rev().map(|row| ImageId::new(1, 2, row * 7)).collect::<Vec<_>>(), 5);
+            let sample = DrawnImages::of(&(0..n).rev().map(|row| ImageId::new(1, 2, row * 7)).collect::<Vec<_>>(), 5);
             assert!(sample.ids.is_sorted() && sample.host.len() == sample.ids.len());
             assert!(sample.host.iter().enumerate().all(|(place, &host)| host != place && host < sample.ids.len()));
             assert!(sample.hosts().len() <= HOSTS && sample.hosts().len() > 1);

@@ -1,15 +1,16 @@
-//! Every copy against the whole pool, a shard at a time: counts between bounds, since the wrong pairs are too many to keep.
+//! Every copy against the whole pool, a shard at a time: counts between bounds, since the wrong
+//! pairs are too many to keep.
 //!
-//! Similarities of wrong pairs come from matrix products of fixed blocks, so that they are the same on any number of threads;
-//! last bits may differ on another kind of machine. Those of right pairs are summed in the fixed order of `ops::dot`.
+//! Similarities of wrong pairs come from matrix products of fixed blocks, so that they are the same
+//! on any number of threads; last bits may differ on another kind of machine. Those of right pairs
+//! are summed in the fixed order of `ops::dot`.
 
 use rayon::prelude::*;
 
-use crate::calibrate::Event;
-use crate::calibrate::alike::Alike;
-use crate::calibrate::copies::Copies;
-use crate::calibrate::pairs::{Block, Pair};
-use crate::calibrate::sample::Sample;
+use crate::calibrate::inputs::Event;
+use crate::calibrate::pairs::{CopyBlock, Pair};
+use crate::calibrate::question::Question;
+use crate::calibrate::sample::DrawnImages;
 use crate::stages::pool::VectorShard;
 use crate::stages::task::Task;
 use lvd_base::error::Result;
@@ -22,19 +23,6 @@ use lvd_ops::top_k::TopK;
 
 /// Similarities to the background that are averaged (SSCD, Pizzi et al. 2022, arXiv 2202.10261).
 const BACKGROUND_TOP: usize = 3;
-
-/// What is compared.
-#[derive(Clone, Copy)]
-pub struct Question<'a> {
-    /// The images that were drawn.
-    pub sample: &'a Sample,
-    /// Their stored vectors.
-    pub originals: &'a Vectors,
-    /// Their copies.
-    pub copies: &'a Copies,
-    /// What may be copies of them already.
-    pub alike: &'a Alike,
-}
 
 /// How it is compared.
 pub struct Rules {
@@ -79,7 +67,7 @@ struct Background<'a> {
     /// Half of the pool by hash.
     draw: Option<Draw>,
     /// Never in it: the originals must stay among the references.
-    sample: &'a Sample,
+    sample: &'a DrawnImages,
 }
 
 impl Background<'_> {
@@ -98,7 +86,7 @@ pub fn score(
 ) -> Result<Scored> {
     let draw = rules.normalise.then(|| Draw::new(rules.seed, "calibrate/background"));
     let background = Background { draw, sample: question.sample };
-    let search = Search { question, rules, background, shards, blocks: Block::all(question), task, tell };
+    let search = Comparison { question, rules, background, shards, blocks: CopyBlock::all(question), task, tell };
     let cosines = search.against_pool("compare with the pool", &vec![0.0; question.copies.made.len()])?;
     if !rules.normalise {
         return Ok(cosines);
@@ -110,17 +98,17 @@ pub fn score(
 }
 
 /// All copies, about to be compared.
-struct Search<'a> {
+struct Comparison<'a> {
     question: &'a Question<'a>,
     rules: &'a Rules,
     background: Background<'a>,
     shards: &'a [VectorShard],
-    blocks: Vec<Block>,
+    blocks: Vec<CopyBlock>,
     task: &'a Task<'a>,
     tell: &'a (dyn Fn(Event) + Sync),
 }
 
-impl Search<'_> {
+impl Comparison<'_> {
     /// Calls `each` with the images of every shard that `wanted` takes.
     fn shards(
         &self,
@@ -137,10 +125,11 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// How many images the background has, and what each copy has in common with it: the mean of its highest cosines.
+    /// How many images the background has, and what each copy has in common with it: the mean of
+    /// its highest cosines.
     fn against_background(&self) -> Result<(u64, Vec<f32>)> {
         let mut images = 0;
-        let none = |block: &Block| block.copies.clone().map(|_| TopK::new(BACKGROUND_TOP)).collect();
+        let none = |block: &CopyBlock| block.copies.clone().map(|_| TopK::new(BACKGROUND_TOP)).collect();
         let mut tops: Vec<Vec<TopK>> = self.blocks.iter().map(none).collect();
         self.shards(
             "compare with the background",
@@ -191,7 +180,7 @@ impl Search<'_> {
 
 impl Scored {
     /// Counts the pairs of all copies with the images of `base`.
-    fn count(&mut self, question: &Question, blocks: &[Block], base: &Vectors, offsets: &[f32]) {
+    fn count(&mut self, question: &Question, blocks: &[CopyBlock], base: &Vectors, offsets: &[f32]) {
         let bounds = &self.bounds;
         let empty = || (Tally::new(bounds), Tally::new(bounds), Vec::new());
         let counted: Vec<_> = blocks
@@ -227,13 +216,6 @@ impl Scored {
     }
 }
 
-impl Question<'_> {
-    pub(super) fn vector(&self, copy: usize) -> &[f32] {
-        let d = self.originals.dimension;
-        &self.copies.values[copy * d..(copy + 1) * d]
-    }
-}
-
 /// The rows whose ids `wanted` takes, moved together in place.
 fn only(mut vectors: Vectors, wanted: impl Fn(ImageId) -> bool) -> Vectors {
     let d = vectors.dimension;
@@ -265,8 +247,8 @@ pub fn hundredths() -> impl Iterator<Item = f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::calibrate::alike::AlikeRow;
-    use crate::calibrate::copies::Copy;
+    use crate::calibrate::copies::{Copies, EditedCopy};
+    use crate::calibrate::lookalikes::{LookalikeRow, Lookalikes};
     use lvd_kernels::dot::{dot, normalise};
     use lvd_ops::edits::Edit;
 
@@ -278,7 +260,8 @@ mod tests {
         values
     }
 
-    /// Every pair by hand: right, wrong and undecided ones are told apart as the module says, over more than a block each way.
+    /// Every pair by hand: right, wrong and undecided ones are told apart as the module says, over
+    /// more than a block each way.
     #[test]
     fn pairs_are_counted_as_brute_force_counts_them() {
         let (n, d, pool) = (40, 8, 1500);
@@ -287,22 +270,25 @@ mod tests {
         // The sample is every 30th image of the pool; the host of each is the one before.
         let places: Vec<usize> = (0..n).map(|place| 30 * place).collect();
         let host = (0..n).map(|place| (place + n - 1) % n).collect();
-        let sample = Sample { ids: places.iter().map(|&row| ids[row]).collect(), host, population: pool.into() };
+        let sample = DrawnImages { ids: places.iter().map(|&row| ids[row]).collect(), host, population: pool.into() };
         let values = places.iter().flat_map(|&row| base.row(row).to_vec()).collect();
         let originals = Vectors { ids: sample.ids.clone(), values, dimension: d };
-        let pair = |place: usize, row: usize| AlikeRow {
+        let pair = |place: usize, row: usize| LookalikeRow {
             id: sample.ids[place],
             other: ids[row],
             similarity: 0.9,
             correlation: 1.0,
         };
         let thirds = (0..n).step_by(3);
-        let alike =
-            Alike::new(&sample.ids, thirds.flat_map(|place| [pair(place, 1400), pair(place, place + 1)]).collect());
+        let lookalikes = Lookalikes::new(
+            &sample.ids,
+            thirds.flat_map(|place| [pair(place, 1400), pair(place, place + 1)]).collect(),
+        );
         let edits = [Edit::CropMild, Edit::CollageHalf];
-        let made: Vec<Copy> = (0..n).flat_map(|original| edits.map(|edit| Copy { original, edit })).collect();
+        let made: Vec<EditedCopy> =
+            (0..n).flat_map(|original| edits.map(|edit| EditedCopy { original, edit })).collect();
         let copies = Copies { values: units(made.len(), d, 2), made, ..Copies::default() };
-        let question = Question { sample: &sample, originals: &originals, copies: &copies, alike: &alike };
+        let question = Question { sample: &sample, originals: &originals, copies: &copies, lookalikes: &lookalikes };
         let offsets: Vec<f32> = (0..80u8).map(|copy| f32::from(copy) / 400.0).collect();
         let bounds = Bounds::new(hundredths().collect());
         let mut scored = Scored {
@@ -314,7 +300,7 @@ mod tests {
             references: 0,
             normalised: None,
         };
-        scored.count(&question, &Block::all(&question), &base, &offsets);
+        scored.count(&question, &CopyBlock::all(&question), &base, &offsets);
 
         let (mut wrong, mut undecided) = (Tally::new(&scored.bounds), Tally::new(&scored.bounds));
         for (copy, made) in copies.made.iter().enumerate() {
@@ -322,8 +308,8 @@ mod tests {
             let mut best: Option<f32> = None;
             for (row, &id) in ids.iter().enumerate().filter(|&(_, &id)| id != sample.ids[made.original]) {
                 let score = dot(question.vector(copy), base.row(row)) - offsets[copy];
-                let of_host = alike.of(host).contains(&id) || id == sample.ids[host];
-                if alike.of(made.original).contains(&id) || made.edit == Edit::CollageHalf && of_host {
+                let of_host = lookalikes.of(host).contains(&id) || id == sample.ids[host];
+                if lookalikes.of(made.original).contains(&id) || made.edit == Edit::CollageHalf && of_host {
                     undecided.add(&scored.bounds, score);
                 } else {
                     wrong.add(&scored.bounds, score);

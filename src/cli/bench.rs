@@ -9,8 +9,8 @@ use crate::cli::table::{columns, print};
 use crate::cli::{Stop, shown};
 use crate::pipeline::check::{Pipeline, Step};
 use crate::pipeline::status;
+use crate::stages::context::PlanContext;
 use crate::stages::embed::bench::{self, Bench};
-use crate::stages::known::Known;
 use crate::stages::task::{Place, Task};
 use lvd_base::error::Error;
 
@@ -30,8 +30,8 @@ pub fn embed(
         );
         Error::usage(format!("step {:?} reads {table:?}, which is not there yet", step.name), hint)
     })?;
-    let known = Known { catalog: &pipeline.catalog, inputs: &inputs, earlier: &BTreeMap::new() };
-    let plan = step.stage.plan("embed", &known)?;
+    let context = PlanContext { catalog: &pipeline.catalog, inputs: &inputs, earlier: &BTreeMap::new() };
+    let plan = step.stage.plan("embed", &context)?;
     let store = &pipeline.store;
     let place = Place {
         copies: store.work.root().to_path_buf(),

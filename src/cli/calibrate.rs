@@ -127,7 +127,7 @@ fn text(found: &Calibration) -> String {
         text,
         "undecided: {} images look like another image of the pool: maybe copies already, maybe not; where a copy of one finds \
          the other, nobody knows whether that is right\n",
-        thousands(found.alike.len() as u64)
+        thousands(found.lookalikes.len() as u64)
     );
     let normalised = found.normalised.is_some();
     #[expect(clippy::cast_possible_truncation, reason = "a score in hundredths")]
@@ -226,7 +226,7 @@ fn where_next(folder: &Path, found: &Calibration, file: &str) -> String {
         );
     }
     let plan = |threshold: f64| format!("lvd plan {file} --set {}.threshold={threshold}", found.step);
-    let undecided = found.alike.len();
+    let undecided = found.lookalikes.len();
     let _ = match (best.cautious, best.lowest) {
         (Some((sure, recall)), Some((lowest, more))) if sure > lowest => writeln!(
             text,

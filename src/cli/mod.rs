@@ -292,7 +292,7 @@ fn run_steps(pipeline: &Pipeline, steps: &[usize], run: &RunArgs) -> Result<(), 
 fn stop(pipeline: &Pipeline, steps: &[usize], run: &RunArgs, progress: &Progress, signal: i32) {
     progress.clear();
     let steps = steps.iter().map(|&index| &pipeline.steps[index]);
-    let phases = steps.flat_map(|step| step.stage.phases().iter().map(|phase| (step.name.as_str(), phase.name)));
+    let phases = steps.flat_map(|step| step.stage.phases().into_iter().map(|phase| (step.name.as_str(), phase.name)));
     if let Err(error) = attempt::give_up_all(&pipeline.store, phases) {
         say::error("", &error);
     }

@@ -11,7 +11,7 @@ use crate::cli::table::{bytes, columns, print, thousands};
 use crate::cli::{Stop, position, shown};
 use crate::pipeline::check::Pipeline;
 use crate::pipeline::store::Store;
-use crate::stages::known::Part;
+use crate::stages::table::Part;
 use lvd_base::error::{Error, Result};
 use lvd_io::download;
 use lvd_io::part::sha256;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::pipeline::store::{Marker, Planned, Store};
 use crate::stages::task::{Place, Task};
-use crate::stages::{Order, run as run_stage};
+use crate::stages::{PhasePlan, TaskInput, run as run_stage};
 use lvd_base::error::{Error, Result};
 use lvd_io::publish;
 use lvd_io::publish::host;
@@ -206,10 +206,10 @@ impl Work<'_> {
             checkpoint: store.checkpoint(self.step, self.phase, key),
         };
         let mut task = Task::new(&planned.catalog, place, threads, progress);
-        let order =
-            Order { common: &planned.plan.common, knobs: &planned.plan.knobs, spec: &planned.plan.tasks[number] };
+        let PhasePlan { common, unhashed, tasks } = &planned.plan;
+        let input = TaskInput { common, unhashed, spec: &tasks[number] };
         let begin = Instant::now();
-        if let Err(error) = caught(|| run_stage(planned.kind, self.phase, order, &mut task)) {
+        if let Err(error) = caught(|| run_stage(planned.kind, self.phase, input, &mut task)) {
             sweep_attempt(&aside)?;
             // Its step makes it again; nobody is to read it meanwhile. Where it cannot be moved, the error says what matters.
             if let Error::Damaged { part: Some(part), .. } = &error {

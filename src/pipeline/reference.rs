@@ -146,7 +146,7 @@ pub fn tables() -> String {
     add("calibrate: thresholds", "_calibrate/DEDUP/thresholds.parquet", of::<calibrate::ThresholdRow>());
     add("calibrate: edits", "_calibrate/DEDUP/edits.parquet", of::<calibrate::EditRow>());
     add("calibrate: copies", "_calibrate/DEDUP/copies.parquet", of::<calibrate::CopyRow>());
-    add("calibrate: pairs that look alike", "_calibrate/DEDUP/alike.parquet", of::<calibrate::AlikeRow>());
+    add("calibrate: pairs that look alike", "_calibrate/DEDUP/alike.parquet", of::<calibrate::LookalikeRow>());
     add("every step: report", "STEP/report.parquet", of::<TaskReport>());
     add("every step: histograms", "STEP/histogram.parquet", of::<HistogramBin>());
     text.push_str(

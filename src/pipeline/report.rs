@@ -9,7 +9,7 @@ use crate::pipeline::check::{Pipeline, Step};
 use crate::pipeline::runner::format;
 use crate::pipeline::status;
 use crate::pipeline::store::{Manifest, Marker, Planned, Store};
-use crate::stages::known::fingerprint;
+use crate::stages::plan::fingerprint;
 use crate::stages::task::Outcome;
 use crate::stages::{Phase, StageKind};
 use lvd_base::error::{Error, Result};

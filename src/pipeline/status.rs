@@ -6,7 +6,8 @@ use crate::pipeline::check::{Pipeline, Step};
 use crate::pipeline::runner::with_keys;
 use crate::pipeline::store::{Done, Marker, Parts, Planned};
 use crate::stages::Phase;
-use crate::stages::known::{Known, Table};
+use crate::stages::context::PlanContext;
+use crate::stages::table::Table;
 use crate::stages::task::Outcome;
 use lvd_base::error::Result;
 
@@ -73,8 +74,8 @@ fn walk(pipeline: &Pipeline, step: &Step, inputs: &BTreeMap<String, Table>, need
     let mut earlier: BTreeMap<&'static str, Vec<Outcome>> = BTreeMap::new();
     let mut phases = Vec::new();
     for (number, &phase) in step.stage.phases().iter().enumerate() {
-        let known = Known { catalog: &pipeline.catalog, inputs, earlier: &earlier };
-        let planned = with_keys(step.stage.kind(), phase, step.stage.plan(phase.name, &known)?, &pipeline.catalog)?;
+        let context = PlanContext { catalog: &pipeline.catalog, inputs, earlier: &earlier };
+        let planned = with_keys(step.stage.kind(), phase, step.stage.plan(phase.name, &context)?, &pipeline.catalog)?;
         let parts = if phase.scratch && number < needed_from {
             Parts::Unneeded
         } else if phase.scratch {

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::pipeline::attempt::{Try, Who};
 use crate::pipeline::report::Summary;
 use crate::stages::catalog::{Catalog, Model};
-use crate::stages::known::{Part, Table};
+use crate::stages::table::{Part, Table};
 use crate::stages::task::Outcome;
 use crate::stages::{PhasePlan, StageKind};
 use lvd_base::error::{Error, Result};

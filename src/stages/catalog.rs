@@ -19,7 +19,8 @@ pub enum Role {
     /// Uncurated images: deduplicated, searched, clustered and sampled.
     #[default]
     Pool,
-    /// A curated set: goes into the data set as it is, and its neighbours in the pool are retrieved.
+    /// A curated set: goes into the data set as it is, and its neighbours in the pool are
+    /// retrieved.
     Seed,
     /// Held-out images, such as an evaluation set: what is near them must leave the pool.
     Reference,
@@ -99,7 +100,8 @@ pub struct Embedder {
     /// Operations an image, where the preset tells.
     #[serde(default)]
     pub operations: Option<u64>,
-    /// Whether the published thresholds for copies (0.6, and 0.45 against references) were chosen for this model.
+    /// Whether the published thresholds for copies (0.6, and 0.45 against references) were chosen
+    /// for this model.
     pub thresholds_known: bool,
 }
 
@@ -133,6 +135,21 @@ impl Catalog {
         Ok(catalog)
     }
 
+    /// The entry of a source by its name.
+    pub fn named(&self, source: &str) -> Result<&SourceEntry> {
+        let unknown = || Error::usage(format!("there is no source {source:?}"), "put it back into the pipeline file");
+        self.sources.get(source).ok_or_else(unknown)
+    }
+
+    /// The name and entry of the source that a shard must belong to.
+    pub fn source(&self, shard: ShardId) -> Result<(&str, &SourceEntry)> {
+        let unknown = || {
+            let fact = format!("shard {} is of data set {}, which no source has", shard.0, shard.dataset());
+            Error::usage(fact, "was its source taken out of the pipeline file? put it back")
+        };
+        self.source_of(shard).ok_or_else(unknown)
+    }
+
     /// The name and entry of the source that a shard belongs to.
     #[must_use]
     pub fn source_of(&self, shard: ShardId) -> Option<(&str, &SourceEntry)> {
@@ -140,7 +157,8 @@ impl Catalog {
         found.map(|(name, entry)| (name.as_str(), entry))
     }
 
-    /// What a shard is to the pipeline; a shard of a source that is no longer in the file is nothing.
+    /// What a shard is to the pipeline; a shard of a source that is no longer in the file is
+    /// nothing.
     #[must_use]
     pub fn role_of(&self, shard: ShardId) -> Option<Role> {
         self.source_of(shard).map(|(_, entry)| entry.role)

@@ -1,9 +1,13 @@
-//! What a stage costs, by arithmetic: how much is computed, moved, kept and held for so many images.
+//! What a stage costs, by arithmetic: how much is computed, moved, kept and held for so many
+//! images.
 //!
-//! A phase's cost is a formula of the sizes in [`Scale`] and of the step's settings. The rates that turn work into time are assumptions with
-//! a default from the benches of this project; a report of an earlier run replaces them by what was measured.
+//! A phase's cost is a formula of the sizes in [`Scale`] and of the step's settings. The rates that
+//! turn work into time are assumptions with a default from the benches of this project; a report of
+//! an earlier run replaces them by what was measured.
 
 use std::collections::BTreeMap;
+
+use crate::stages::phase::PhaseId;
 
 /// How large the inputs are.
 #[derive(Clone, Debug)]
@@ -47,7 +51,8 @@ impl Scale {
 /// What is to be done, in units of its own.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Work {
-    /// Matrix products, at a share of the machine's `sgemm`: more than 1 where eight-bit codes do them.
+    /// Matrix products, at a share of the machine's `sgemm`: more than 1 where eight-bit codes do
+    /// them.
     Products {
         /// Operations, a product and its sum counted as two.
         operations: f64,
@@ -100,9 +105,32 @@ pub struct Cost {
 impl Cost {
     /// Work in one task, that moves and keeps nothing.
     #[must_use]
-    pub fn new(phase: &'static str, work: Work, why: String) -> Self {
-        Self { phase, work, why, assumes: "", moved: 0.0, kept: 0.0, scratch: 0.0, memory: 2e8, tasks: 1.0 }
+    pub fn new(phase: impl PhaseId, work: Work, why: String) -> Self {
+        Self {
+            phase: phase.name(),
+            work,
+            why,
+            assumes: "",
+            moved: 0.0,
+            kept: 0.0,
+            scratch: 0.0,
+            memory: 2e8,
+            tasks: 1.0,
+        }
     }
+}
+
+/// A number of images as a count.
+#[must_use]
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an estimate")]
+pub fn count(number: f64) -> u64 {
+    number as u64
+}
+
+/// Tasks of so many rows each, at least one.
+#[must_use]
+pub fn tasks(rows: f64, a_task: u64) -> f64 {
+    (rows / number(a_task)).ceil().max(1.0)
 }
 
 /// A count as a number to reckon with.

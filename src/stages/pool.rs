@@ -1,18 +1,23 @@
-//! A pool as stages see it: shards of vectors, each with the part of a selection that says which of its images still count.
+//! A pool as stages see it: shards of vectors, each with the part of a selection that says which of
+//! its images still count.
 
 use std::sync::Arc;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::stages::known::{Part, Table};
+use crate::stages::plan::broken;
+use crate::stages::table::{Part, Table};
 use crate::stages::task::Task;
-use lvd_base::error::Result;
+use lvd_base::error::{Error, Result};
 use lvd_base::types::{ImageId, ShardId};
 use lvd_io::table;
 use lvd_io::vectors::{self, Vectors};
 use lvd_kernels::hash::{Draw, Lowest};
 use lvd_ops::whiten::Whitening;
+
+/// Images of a shard, where ingest is told no other number.
+pub const SHARD_ROWS: u32 = 10_000;
 
 table! {
     /// The two columns every selection has.
@@ -34,7 +39,11 @@ table! {
 
 /// A shard of vectors and the decisions about its images.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(try_from = "Parts")]
 pub struct VectorShard {
+    /// Which shard.
+    #[serde(skip)]
+    shard: ShardId,
     /// Its vectors.
     pub vectors: Part,
     /// Which of them count; all, when there is no selection.
@@ -44,23 +53,39 @@ pub struct VectorShard {
     pub whitening: Option<Arc<Whitening>>,
 }
 
-/// The shards of `vectors` that `wanted` takes, each with its part of `selection`. A shard that the selection does not
-/// know is left out.
+/// A shard as it is kept.
+#[derive(Deserialize)]
+struct Parts {
+    vectors: Part,
+    selection: Option<Part>,
+}
+
+impl TryFrom<Parts> for VectorShard {
+    type Error = Error;
+
+    fn try_from(Parts { vectors, selection }: Parts) -> Result<Self> {
+        Self::new(vectors, selection)
+    }
+}
+
+/// The shards of `vectors` that `wanted` takes, each with its part of `selection`. A shard that the
+/// selection does not know is left out.
 pub fn shards(vectors: &Table, selection: Option<&Table>, wanted: impl Fn(ShardId) -> bool) -> Vec<VectorShard> {
-    let parts = vectors.parts.iter().filter(|part| part.shard.is_some_and(&wanted));
+    let parts = vectors.parts.iter().filter_map(|part| Some((part.shard.filter(|&shard| wanted(shard))?, part)));
     parts
-        .filter_map(|part| {
-            let selection = match (selection, part.shard) {
-                (Some(table), Some(shard)) => Some(table.of_shard(shard)?.clone()),
-                _ => None,
+        .filter_map(|(shard, part)| {
+            let selection = match selection {
+                Some(table) => Some(table.of_shard(shard)?.clone()),
+                None => None,
             };
-            Some(VectorShard { vectors: part.clone(), selection, whitening: None })
+            Some(VectorShard { shard, vectors: part.clone(), selection, whitening: None })
         })
         .collect()
 }
 
-/// Draws `wanted` of the images of `shards` that count, or all where there are no more; and how many count. By ids alone: no vector is
-/// read. Memory: the ids of as many shards as there are threads.
+/// Draws `wanted` of the images of `shards` that count, or all where there are no more; and how
+/// many count. By ids alone: no vector is read. Memory: the ids of as many shards as there are
+/// threads.
 pub fn lowest(shards: &[VectorShard], draw: Draw, wanted: u64, task: &Task) -> Result<(Lowest, u64)> {
     draw.lowest(wanted, &|each| {
         for some in shards.chunks(rayon::current_num_threads()) {
@@ -72,6 +97,16 @@ pub fn lowest(shards: &[VectorShard], draw: Draw, wanted: u64, task: &Task) -> R
 }
 
 impl VectorShard {
+    /// The vectors of a shard, and which of them count; all, without a selection.
+    ///
+    /// # Errors
+    /// When the part does not say which shard it is of.
+    pub fn new(vectors: Part, selection: Option<Part>) -> Result<Self> {
+        let shard =
+            vectors.shard.ok_or_else(|| broken(format!("{} does not say of which shard it is", vectors.path)))?;
+        Ok(Self { shard, vectors, selection, whitening: None })
+    }
+
     /// An upper bound of its rows.
     #[must_use]
     pub fn rows_at_most(&self) -> u64 {
@@ -81,7 +116,7 @@ impl VectorShard {
     /// The shard it is about.
     #[must_use]
     pub fn shard(&self) -> ShardId {
-        self.vectors.shard.unwrap_or(ShardId(0))
+        self.shard
     }
 
     /// The ids that count, sorted.

@@ -1,5 +1,6 @@
-//! What a step's settings are checked against before anything runs: the catalog, the steps above it, and how many images
-//! there can be at most. Faults are collected, not thrown, so that a user sees all of them at once.
+//! What a step's settings are checked against before anything runs: the catalog, the steps above
+//! it, and how many images there can be at most. Faults are collected, not thrown, so that a user
+//! sees all of them at once.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -8,11 +9,12 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::stages::StageKind;
 use crate::stages::catalog::{Catalog, Role};
+use crate::stages::kind::StageKind;
 use lvd_base::error::choices;
 
-/// The name of a step or of a step's table (`embed/copy`) that a step reads. Left out: the only one there is.
+/// The name of a step or of a step's table (`embed/copy`) that a step reads. Left out: the only one
+/// there is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Input(Option<String>);
@@ -100,8 +102,9 @@ impl Scope<'_> {
         }
     }
 
-    /// Notes a fault unless a fraction lies in `range`, where NaN never is: `nan` and `inf` are numbers of TOML. `what` goes before the number.
-    /// Every setting that is no whole number goes through here.
+    /// Notes a fault unless a fraction lies in `range`, where NaN never is: `nan` and `inf` are
+    /// numbers of TOML. `what` goes before the number. Every setting that is no whole number goes
+    /// through here.
     pub fn within<T: Into<f64> + Display + Copy>(
         &mut self,
         key: &str,
@@ -133,7 +136,8 @@ impl Scope<'_> {
         self.choose(input, &candidates, &format!("{} step", kind.name()), key);
     }
 
-    /// The same for an input that may be absent: left out, it stays so unless there is exactly one candidate.
+    /// The same for an input that may be absent: left out, it stays so unless there is exactly one
+    /// candidate.
     pub fn wire_optional(&mut self, input: &mut Input, kind: StageKind, key: &str) {
         let last = self.above.iter().rev().find(|(_, above)| above.kind == kind).map(|(name, _)| name.clone());
         match &input.0 {

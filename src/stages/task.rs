@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::stages::catalog::Catalog;
-use crate::stages::known::{Part, Table};
+use crate::stages::plan::to_value;
+use crate::stages::table::{Part, Table};
 use lvd_base::error::{Error, Result};
 use lvd_base::types::{Reason, ShardId};
 use lvd_io::checked::Stored;
@@ -32,13 +34,16 @@ pub struct Outcome {
     pub counters: BTreeMap<String, u64>,
     /// Distributions worth reporting.
     pub histograms: BTreeMap<String, Histogram>,
-    /// Decisions taken on the way, for the planning of later phases and for the summary.
+    /// Decisions taken on the way, for the summary.
     pub facts: BTreeMap<String, Value>,
     /// What a user should look at.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub warnings: BTreeSet<String>,
-    /// What the planning of later phases needs to know, and nobody else.
-    #[serde(default)]
+    /// What the planning of later phases needs to know, and nobody else: one struct a phase ([`Task::tell`]).
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub told: Value,
+    /// The same in markers of earlier versions, which had some of it among `facts` and `counters`.
+    #[serde(default, skip_serializing)]
     pub notes: BTreeMap<String, Value>,
     /// The parts it published.
     pub parts: Vec<Part>,
@@ -52,6 +57,22 @@ impl Outcome {
     #[must_use]
     pub fn balances(&self) -> bool {
         self.rows_in == self.rows_out + self.drops.values().sum::<u64>()
+    }
+
+    /// What the task told the planning of later phases, if anything ([`Task::tell`]).
+    pub fn told<T: DeserializeOwned>(&self) -> Result<Option<T>> {
+        let earlier = || {
+            let counters = self.counters.iter().map(|(name, &n)| (name, Value::from(n)));
+            let named = self.facts.iter().chain(&self.notes).map(|(name, value)| (name, value.clone()));
+            counters.chain(named).map(|(name, value)| (name.clone(), value)).collect::<Map<String, Value>>()
+        };
+        let told = match &self.told {
+            Value::Null if self.notes.is_empty() && self.facts.is_empty() => return Ok(None),
+            Value::Null => Value::Object(earlier()),
+            told => told.clone(),
+        };
+        let hint = "was it made by another version?";
+        serde_json::from_value(told).map(Some).map_err(|e| Error::data("what a task told", format!("{e}: {hint}")))
     }
 }
 
@@ -186,8 +207,8 @@ impl<'a> Task<'a> {
 
     /// Publishes a part of `table` (empty: the main one) under a name that carries its content.
     ///
-    /// Two attempts with the same bytes give the same name, so the second changes nothing; which attempt's parts count
-    /// is decided once, by the task's marker.
+    /// Two attempts with the same bytes give the same name, so the second changes nothing; which
+    /// attempt's parts count is decided once, by the task's marker.
     pub fn publish(&mut self, written: Written, table: &str, shard: Option<ShardId>) -> Result<()> {
         self.publish_as(written, table, shard, "parquet")
     }
@@ -233,5 +254,51 @@ impl<'a> Task<'a> {
     /// Adds to a named counter.
     pub fn count(&mut self, counter: &str, n: u64) {
         *self.outcome.counters.entry(counter.to_owned()).or_default() += n;
+    }
+
+    /// Tells the planning of later phases what it needs to know: one struct a phase.
+    pub fn tell(&mut self, told: impl Serialize) -> Result<()> {
+        self.outcome.told = to_value(told)?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Told {
+        regions: Vec<u32>,
+        probes: u64,
+    }
+
+    fn told(marker: &str) -> Result<Option<Told>> {
+        let outcome: Outcome = serde_json::from_str(marker).map_err(|e| Error::data("a marker", e))?;
+        outcome.told()
+    }
+
+    #[test]
+    fn what_a_task_told_is_read_from_its_marker() -> Result<()> {
+        let expected = Told { regions: vec![0, 7], probes: 30 };
+        let told_now = Outcome { told: to_value(&expected)?, ..Outcome::default() };
+        let marker = serde_json::to_string(&told_now).map_err(|e| Error::data("a marker", e))?;
+        assert!(!marker.contains("notes"), "{marker}");
+        assert_eq!(told(&marker)?, Some(expected));
+        Ok(())
+    }
+
+    #[test]
+    fn markers_of_earlier_versions_tell_as_well() -> Result<()> {
+        let rest = r#""rows_in": 1, "rows_out": 1, "drops": {}, "histograms": {}, "parts": []"#;
+        let marker = |counters: &str, facts: &str, notes: &str| {
+            format!(r#"{{ {rest}, "counters": {{{counters}}}, "facts": {{{facts}}}, "notes": {{{notes}}} }}"#)
+        };
+        let expected = Some(Told { regions: vec![0, 7], probes: 30 });
+        assert_eq!(told(&marker(r#""probes": 30"#, "", r#""regions": [0, 7]"#))?, expected);
+        assert_eq!(told(&marker("", r#""probes": 30, "regions": [0, 7]"#, ""))?, expected);
+        assert_eq!(told(&marker("", "", ""))?, None, "a task without a row told nothing");
+        assert!(told(&marker("", "", r#""regions": [0, 7]"#)).is_err(), "and half of it is an error");
+        Ok(())
     }
 }

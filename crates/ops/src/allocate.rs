@@ -1,12 +1,14 @@
-//! How many images each cluster gives: hierarchical balanced sampling (Vo et al. 2024, section 3.3).
+//! How many images each cluster gives: hierarchical balanced sampling (Vo et al. 2024, section
+//! 3.3).
 //!
-//! Water filling: every child gives the same number, or all it has. Ties are drawn by a counter-based hash, so an allocation depends
-//! on the seed and on the tree, not on the order of anything.
+//! Water filling: every child gives the same number, or all it has. Ties are drawn by a
+//! counter-based hash, so an allocation depends on the seed and on the tree, not on the order of
+//! anything.
 
 use lvd_kernels::hash::Draw;
 
-/// Shares `total` among children that can give `capacity` each; what is left over after equal shares goes, one each, to
-/// children drawn among those that could give more.
+/// Shares `total` among children that can give `capacity` each; what is left over after equal
+/// shares goes, one each, to children drawn among those that could give more.
 #[must_use]
 pub fn share(capacity: &[u64], total: u64, draw: Draw) -> Vec<u64> {
     if capacity.iter().map(|&c| u128::from(c)).sum::<u128>() <= u128::from(total) {
@@ -36,8 +38,9 @@ fn water_level(capacity: &[u64], total: u64) -> u64 {
     u64::MAX
 }
 
-/// Shares `total` down a tree. `parents[t][c]` is the cluster of level t + 1 above cluster c of level t (levels from 0, the finest);
-/// `leaves` are the images each cluster of level 0 can give. Returns the images each cluster of level 0 gives.
+/// Shares `total` down a tree. `parents[t][c]` is the cluster of level t + 1 above cluster c of
+/// level t (levels from 0, the finest); `leaves` are the images each cluster of level 0 can give.
+/// Returns the images each cluster of level 0 gives.
 ///
 /// # Panics
 /// If a parent is out of range, or a level has as many parents as the level has clusters not: the tree is our own.

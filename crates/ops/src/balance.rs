@@ -12,14 +12,16 @@ pub fn entropy(counts: &[u64]) -> f64 {
     terms.sum()
 }
 
-/// The Kullback-Leibler divergence from the uniform distribution over `groups`, in bits: log2(groups) less the entropy.
+/// The Kullback-Leibler divergence from the uniform distribution over `groups`, in bits:
+/// log2(groups) less the entropy.
 #[must_use]
 #[expect(clippy::cast_precision_loss, reason = "shares need no more")]
 pub fn kl_to_uniform(counts: &[u64], groups: usize) -> f64 {
     ((groups.max(1) as f64).log2() - entropy(counts)).max(0.0)
 }
 
-/// Of the rarer half of the groups in `of`, the share that `counts` has anything of. Groups that are empty in `of` are none.
+/// Of the rarer half of the groups in `of`, the share that `counts` has anything of. Groups that
+/// are empty in `of` are none.
 #[must_use]
 #[expect(clippy::cast_precision_loss, reason = "a share")]
 pub fn tail_covered(counts: &[u64], of: &[u64]) -> f64 {

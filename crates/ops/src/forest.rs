@@ -1,23 +1,28 @@
 //! A maximum spanning forest of weighted pairs, by Kruskal's algorithm (Kruskal 1956).
 //!
-//! Its pairs over any threshold have the same components as all pairs over that threshold, and it is smaller than the number of nodes.
+//! Its pairs over any threshold have the same components as all pairs over that threshold, and it
+//! is smaller than the number of nodes.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use rayon::prelude::*;
 
-use super::near_pairs::Pair;
-use super::union_find::UnionFind;
+use crate::pair::Pair;
+use crate::union_find::UnionFind;
 use lvd_base::types::ImageId;
 
-/// For each pair whether it belongs to the forest. Of equal similarities the pair of lower ids comes first. Cost: a sort.
+/// For each pair whether it belongs to the forest. Of equal similarities the pair of lower ids
+/// comes first. Cost: a sort.
 #[must_use]
 pub fn spanning_forest(pairs: &[Pair]) -> Vec<bool> {
     let mut nodes: Vec<_> = pairs.iter().flat_map(|pair| [pair.id, pair.neighbour]).collect();
     nodes.par_sort_unstable();
     nodes.dedup();
-    let number = |id| u32::try_from(nodes.binary_search(&id).unwrap_or(0)).expect("fewer than 2^32 nodes");
+    let number = |id| {
+        let place = nodes.binary_search(&id).expect("both ends of every pair are nodes");
+        u32::try_from(place).expect("fewer than 2^32 nodes")
+    };
     let mut order: Vec<usize> = (0..pairs.len()).collect();
     order.par_sort_unstable_by(|&a, &b| by_similarity(&pairs[a], &pairs[b]).then(a.cmp(&b)));
     let mut trees = UnionFind::new(u32::try_from(nodes.len()).expect("fewer than 2^32 nodes"));
@@ -32,7 +37,8 @@ pub fn spanning_forest(pairs: &[Pair]) -> Vec<bool> {
     chosen
 }
 
-/// The pairs of the forest, highest similarity first, whatever the order they come in. On one thread, for whoever has other work to share out.
+/// The pairs of the forest, highest similarity first, whatever the order they come in. On one
+/// thread, for whoever has other work to share out.
 #[must_use]
 pub fn thinned(mut pairs: Vec<Pair>) -> Vec<Pair> {
     pairs.sort_unstable_by(by_similarity);
@@ -74,7 +80,7 @@ mod tests {
                 id: ImageId(draw.bits(3 * i) % 80),
                 neighbour: ImageId(draw.bits(3 * i + 1) % 80),
                 similarity: f32::from((draw.bits(3 * i + 2) % 10) as u8) / 10.0,
-                star: false,
+                attached: false,
             })
             .collect();
         let chosen = spanning_forest(&pairs);

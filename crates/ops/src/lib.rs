@@ -10,6 +10,7 @@ pub mod histogram;
 pub mod kmeans;
 pub mod likeness;
 pub mod near_pairs;
+pub mod pair;
 pub mod preprocess;
 pub mod ranking;
 pub mod top_k;

@@ -1,4 +1,5 @@
-//! How alike two pictures look from afar: the correlation of small grey ones. It needs no encoder, so it can judge one.
+//! How alike two pictures look from afar: the correlation of small grey ones. It needs no encoder,
+//! so it can judge one.
 
 use image::RgbImage;
 use image::imageops;
@@ -26,8 +27,8 @@ impl Small {
     }
 }
 
-/// The higher of two correlations (Pearson's, -1 to 1): of the two pictures, and of one with the other mirrored. 1 for two
-/// pictures of one grey each, 0 for one such and another.
+/// The higher of two correlations (Pearson's, -1 to 1): of the two pictures, and of one with the
+/// other mirrored. 1 for two pictures of one grey each, 0 for one such and another.
 #[must_use]
 pub fn likeness(a: &Small, b: &Small) -> f64 {
     correlation(&a.grey, &b.grey).max(correlation(&a.grey, &b.mirrored().grey))
@@ -91,7 +92,8 @@ mod tests {
 
     #[test]
     fn correlation_is_pearsons() {
-        // The last: means 2 and 2, products (4, -2, 4) in all 6, squares 24 and 6: 6 / sqrt(24 * 6).
+        // The last: means 2 and 2, products (4, -2, 4) in all 6, squares 24 and 6: 6 / sqrt(24 *
+        // 6).
         assert!((correlation(&[1, 2, 3], &[2, 4, 6]) - 1.0).abs() < 1e-12);
         assert!((correlation(&[1, 2, 3], &[6, 4, 2]) + 1.0).abs() < 1e-12);
         assert!((correlation(&[0, 0, 6], &[0, 3, 3]) - 0.5).abs() < 1e-12);

@@ -1,7 +1,8 @@
-//! An upright picture as an encoder's input, to the letter of torchvision on PIL images: Resize, `CenterCrop`,
-//! `ToTensor`, Normalize.
+//! An upright picture as an encoder's input, to the letter of torchvision on PIL images: Resize,
+//! `CenterCrop`, `ToTensor`, Normalize.
 //!
-//! Resizing is Pillow's (convolution with antialiasing on 8-bit values); a golden made by Pillow holds it in place.
+//! Resizing is Pillow's (convolution with antialiasing on 8-bit values); a golden made by Pillow
+//! holds it in place.
 
 use std::cell::RefCell;
 
@@ -57,7 +58,8 @@ thread_local! {
     static RESIZER: RefCell<Resizer> = RefCell::default();
 }
 
-/// Writes the picture `rgb` (`height` rows of `width` pixels of 3 bytes) to `out` (3 x crop x crop, channel by channel).
+/// Writes the picture `rgb` (`height` rows of `width` pixels of 3 bytes) to `out` (3 x crop x crop,
+/// channel by channel).
 ///
 /// # Panics
 /// When `rgb` does not hold `3 * width * height` bytes, both at least 1, or `out` not [`Preprocess::values`].
@@ -76,8 +78,9 @@ pub fn preprocess(width: u32, height: u32, rgb: &[u8], spec: &Preprocess, out: &
     }
 }
 
-/// The ratio of sides from which on only the middle is resized: `ShortEdge(224)` would make gigabytes of a picture of
-/// 1 x 10^6 pixels, to keep a square of them. Below it the result is torchvision's; above, shifted by a pixel at most.
+/// The ratio of sides from which on only the middle is resized: `ShortEdge(224)` would make
+/// gigabytes of a picture of 1 x 10^6 pixels, to keep a square of them. Below it the result is
+/// torchvision's; above, shifted by a pixel at most.
 const EXTREME: u32 = 64;
 
 /// The middle of an extreme picture, wider than the crop by far.
@@ -120,16 +123,18 @@ impl Resize {
     }
 }
 
-/// Across first and then down, as Pillow up to 12 does always (13 goes down first in narrow or squashed tall pictures).
-/// Values are cut to 8 bits in between, so the order shows at sharp edges; the library alone would go down first.
+/// Across first and then down, as Pillow up to 12 does always (13 goes down first in narrow or
+/// squashed tall pictures). Values are cut to 8 bits in between, so the order shows at sharp edges;
+/// the library alone would go down first.
 fn resize(from: (u32, u32), rgb: &[u8], to: (u32, u32), interpolation: Interpolation) -> Vec<u8> {
     let filter = match interpolation {
         Interpolation::Bicubic => FilterType::CatmullRom,
         Interpolation::Bilinear => FilterType::Bilinear,
     };
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter)).use_alpha(false);
-    // Taken, not borrowed: while it waits for rayon's workers this thread may start on another picture.
-    // The typed call compiles the kernels of one pixel type; the untyped one compiles those of all, for minutes.
+    // Taken, not borrowed: while it waits for rayon's workers this thread may start on another
+    // picture. The typed call compiles the kernels of one pixel type; the untyped one compiles
+    // those of all, for minutes.
     let mut resizer = RESIZER.take();
     let source = TypedImageRef::<U8x3>::from_buffer(from.0, from.1, rgb).expect("the length was checked");
     let mut across = TypedImage::<U8x3>::new(to.0, from.1);
@@ -180,8 +185,9 @@ struct Span {
 }
 
 impl Span {
-    /// torchvision's centre: `int(round((length - side) / 2.0))` of Python, which rounds halves to even; the margin of
-    /// a shorter picture is `(side - length) // 2` before it and the rest behind.
+    /// torchvision's centre: `int(round((length - side) / 2.0))` of Python, which rounds halves to
+    /// even; the margin of a shorter picture is `(side - length) // 2` before it and the rest
+    /// behind.
     fn centred(length: usize, side: usize) -> Self {
         if length < side {
             return Self { from: 0, to: (side - length) / 2, len: length };
@@ -208,7 +214,8 @@ mod tests {
             .collect()
     }
 
-    /// Width, height, resize, crop, kernel: the order of `CASES` in `golden/preprocess.py`, which made the golden.
+    /// Width, height, resize, crop, kernel: the order of `CASES` in `golden/preprocess.py`, which
+    /// made the golden.
     const CASES: [(u32, u32, Resize, u32, Interpolation); 6] = [
         (97, 61, Resize::ShortEdge(32), 24, Interpolation::Bicubic),
         (97, 61, Resize::ShortEdge(32), 24, Interpolation::Bilinear),
@@ -218,7 +225,8 @@ mod tests {
         (40, 9, Resize::ShortEdge(9), 20, Interpolation::Bicubic),
     ];
 
-    /// Every value within one level of 255 of Pillow's: both round to 8 bits between the two passes.
+    /// Every value within one level of 255 of Pillow's: both round to 8 bits between the two
+    /// passes.
     #[test]
     fn pillow_agrees() {
         let mut golden = include_bytes!("../golden/preprocess.bin").as_slice();

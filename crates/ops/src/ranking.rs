@@ -1,4 +1,5 @@
-//! How well a similarity tells copies from others: precision, recall and micro average precision over scored pairs.
+//! How well a similarity tells copies from others: precision, recall and micro average precision
+//! over scored pairs.
 //!
 //! All query-reference pairs are ranked together by score, as in the image similarity challenge (Douze et al. 2021, arXiv
 //! 2106.09672). The right pairs are few and kept; the wrong ones may be billions and are only counted, between
@@ -52,7 +53,8 @@ impl Bounds {
     }
 }
 
-/// The bucket of a score: equal or higher scores have equal or higher buckets. A NaN goes to the first.
+/// The bucket of a score: equal or higher scores have equal or higher buckets. A NaN goes to the
+/// first.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "clamped")]
 fn bucket(score: f32) -> usize {
     (((score + SPAN) * (BUCKETS as f32 / (2.0 * SPAN))).max(0.0) as usize).min(BUCKETS - 1)
@@ -112,14 +114,14 @@ impl Tally {
 
 /// The pairs at or over one threshold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct PairCount {
     /// Right ones.
     pub right: u64,
     /// Wrong ones.
     pub wrong: u64,
 }
 
-impl Found {
+impl PairCount {
     /// Share of the pairs found that are right; 1 when none is found.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a share needs no more")]
@@ -155,17 +157,18 @@ impl<'a> Curve<'a> {
         Self { bounds, right: counted.at_least(), wrong: wrong.at_least(), all: right.len() as u64 }
     }
 
-    /// The pairs at or over `threshold`, which must be one of the bounds: between them, what lies at the next bound above.
+    /// The pairs at or over `threshold`, which must be one of the bounds: between them, what lies
+    /// at the next bound above.
     #[must_use]
-    pub fn at(&self, threshold: f32) -> Found {
+    pub fn at(&self, threshold: f32) -> PairCount {
         let place = self.bounds.values.partition_point(|&bound| bound < threshold);
         let count = |counts: &[u64]| counts.get(place).copied().unwrap_or(0);
-        Found { right: count(&self.right), wrong: count(&self.wrong) }
+        PairCount { right: count(&self.right), wrong: count(&self.wrong) }
     }
 
-    /// Micro average precision: the precision at the score of each right pair, averaged over all right pairs. Pairs of one score
-    /// are found together, so that the order of ties does not matter. 1 when there is no right pair. The scores of all right
-    /// pairs must be bounds.
+    /// Micro average precision: the precision at the score of each right pair, averaged over all
+    /// right pairs. Pairs of one score are found together, so that the order of ties does not
+    /// matter. 1 when there is no right pair. The scores of all right pairs must be bounds.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a share needs no more")]
     pub fn average_precision(&self) -> f64 {
@@ -175,7 +178,7 @@ impl<'a> Curve<'a> {
         let mut sum = 0.0;
         let mut above = 0;
         for (&right, &wrong) in self.right.iter().zip(&self.wrong).rev() {
-            sum += (right - above) as f64 * Found { right, wrong }.precision();
+            sum += (right - above) as f64 * PairCount { right, wrong }.precision();
             above = right;
         }
         sum / self.all as f64
@@ -225,14 +228,15 @@ mod tests {
 
     #[test]
     fn a_list_worked_by_hand() {
-        // Ranked: right 0.9, wrong 0.8, right 0.7, wrong 0.6, wrong 0.5, right 0.4: (1/1 + 2/3 + 3/6) / 3.
+        // Ranked: right 0.9, wrong 0.8, right 0.7, wrong 0.6, wrong 0.5, right 0.4: (1/1 + 2/3 +
+        // 3/6) / 3.
         let right = [0.9, 0.7, 0.4];
         let bounds = Bounds::new([&right[..], &[0.65]].concat());
         let curve = Curve::new(&bounds, &right, &tally(&bounds, &[0.8, 0.6, 0.5]));
         assert!((curve.average_precision() - (1.0 + 2.0 / 3.0 + 0.5) / 3.0).abs() < 1e-12);
-        assert_eq!(curve.at(0.65), Found { right: 2, wrong: 1 });
+        assert_eq!(curve.at(0.65), PairCount { right: 2, wrong: 1 });
         assert!((curve.at(0.65).recall(3) - 2.0 / 3.0).abs() < 1e-12);
-        assert_eq!(curve.at(0.95), Found { right: 0, wrong: 0 });
+        assert_eq!(curve.at(0.95), PairCount { right: 0, wrong: 0 });
         assert!((curve.at(0.95).precision() - 1.0).abs() < 1e-12);
     }
 
@@ -243,7 +247,7 @@ mod tests {
         let curve = Curve::new(&bounds, &right, &tally(&bounds, &wrong));
         for &bound in bounds.values() {
             let count = |scores: &[f32]| scores.iter().filter(|&&score| score >= bound).count() as u64;
-            assert_eq!(curve.at(bound), Found { right: count(&right), wrong: count(&wrong) }, "{bound}");
+            assert_eq!(curve.at(bound), PairCount { right: count(&right), wrong: count(&wrong) }, "{bound}");
         }
     }
 

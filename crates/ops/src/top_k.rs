@@ -16,7 +16,8 @@ impl TopK {
         Self { k, best: Vec::new() }
     }
 
-    /// Takes `neighbour` in, if it is among the k best. Returns the one for which there is no room, which may be this one.
+    /// Takes `neighbour` in, if it is among the k best. Returns the one for which there is no room,
+    /// which may be this one.
     pub fn push(&mut self, neighbour: Neighbour) -> Option<Neighbour> {
         let place = self.best.partition_point(|known| *known < neighbour);
         if place >= self.k {

@@ -1,6 +1,7 @@
 //! Connected components by union-find: one `u32` a node, whatever the number of edges.
 //!
-//! The root of a component is its lowest node, so the answer does not depend on the order of the edges.
+//! The root of a component is its lowest node, so the answer does not depend on the order of the
+//! edges.
 
 /// A partition of the nodes 0..n.
 #[derive(Debug)]
@@ -15,7 +16,8 @@ impl UnionFind {
         Self { parents: (0..n).collect() }
     }
 
-    /// The lowest node of `node`'s component, halving the path on the way (Tarjan, van Leeuwen 1984).
+    /// The lowest node of `node`'s component, halving the path on the way (Tarjan, van Leeuwen
+    /// 1984).
     pub fn find(&mut self, mut node: u32) -> u32 {
         while self.parents[node as usize] != node {
             let grandparent = self.parents[self.parents[node as usize] as usize];

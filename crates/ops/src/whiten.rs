@@ -1,8 +1,11 @@
-//! Whitening: vectors moved to a sample's mean, and stretched until all directions of the sample vary alike.
+//! Whitening: vectors moved to a sample's mean, and stretched until all directions of the sample
+//! vary alike.
 //!
-//! What most images of a pool have in common, and the few directions in which an encoder spreads them most, then count no more than
-//! anything else, which is what tells copies from alike pictures. The authors of SSCD (arXiv 2202.10261) whiten by principal
-//! components; the cosines are the same by any whitening, so here it is by the Cholesky factor of the covariance. Sums are in a fixed order.
+//! What most images of a pool have in common, and the few directions in which an encoder spreads
+//! them most, then count no more than anything else, which is what tells copies from alike
+//! pictures. The authors of SSCD (arXiv 2202.10261) whiten by principal components; the cosines are
+//! the same by any whitening, so here it is by the Cholesky factor of the covariance. Sums are in a
+//! fixed order.
 
 use rayon::prelude::*;
 
@@ -26,13 +29,15 @@ pub struct Whitening {
     mean: Vec<f32>,
     /// The columns of a lower triangular matrix, whole; d x d.
     columns: Vec<f32>,
-    /// The same without the upper half, as it is multiplied: for every [`LANES`] rows what these have of each column.
+    /// The same without the upper half, as it is multiplied: for every [`LANES`] rows what these
+    /// have of each column.
     strips: Vec<Vec<[f32; LANES]>>,
 }
 
 impl Whitening {
-    /// Fits one on vectors, row-major and `d` wide. Few vectors say little about a covariance, so directions are drawn together by half of d
-    /// over their number, as a share of the mean variance, and by a hundredth at least. Vectors that are all one leave things as they are.
+    /// Fits one on vectors, row-major and `d` wide. Few vectors say little about a covariance, so
+    /// directions are drawn together by half of d over their number, as a share of the mean
+    /// variance, and by a hundredth at least. Vectors that are all one leave things as they are.
     #[must_use]
     pub fn fit(vectors: &[f32], d: usize) -> Self {
         let n = real(vectors.len() / d);
@@ -125,7 +130,8 @@ multiversion! {
 }
 
 multiversion! {
-    /// The products of a strip with `vectors`, `d` wide, where each row of `out`, as wide, begins; summed column after column.
+    /// The products of a strip with `vectors`, `d` wide, where each row of `out`, as wide, begins;
+    /// summed column after column.
     fn multiply(strip: &[[f32; LANES]], vectors: &[f32], out: &mut [f32], d: usize) {
         // The rows of the strip: it ends with as many columns.
         let width = LANES.min(strip.len() - (strip.len() - 1) / LANES * LANES);
@@ -216,7 +222,8 @@ mod tests {
             assert!(mean(i).abs() < 0.02, "mean {i}: {}", mean(i));
             for j in 0..D {
                 let expected = if i == j { 1.0 / real(D) } else { 0.0 };
-                // Unit norms were made of vectors that lie near a plane: one direction hardly varies.
+                // Unit norms were made of vectors that lie near a plane: one direction hardly
+                // varies.
                 assert!((product(i, j) - expected).abs() < 0.05, "{i} {j}: {}", product(i, j));
             }
         }

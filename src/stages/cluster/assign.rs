@@ -2,9 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::stages::cluster::SizesCommon;
-use crate::stages::known::Part;
 use crate::stages::pool::VectorShard;
+use crate::stages::table::Part;
 use crate::stages::task::Task;
 use lvd_base::error::Result;
 use lvd_base::types::ImageId;
@@ -51,6 +50,13 @@ pub struct ToAssign {
     pub centroids: Vec<Part>,
     /// The number of the first.
     pub first: u32,
+}
+
+/// The centroids, and the clusters of the images that are counted.
+#[derive(Serialize, Deserialize)]
+pub struct SizesCommon {
+    pub centroids: Part,
+    pub assigned: Vec<Part>,
 }
 
 /// Assigns the images of one shard.

@@ -1,22 +1,22 @@
-//! Level 1 fitted by all machines together: each round of Lloyd's is a phase of partial sums and one of means.
+//! Level 1 fitted by all machines together: each round of Lloyd's is a phase of partial sums and
+//! one of means.
 //!
-//! A task of `sum-N` assigns the vectors of its shards and writes the sum of each cluster in f64; a task of `mean-N` adds those of its range of
-//! clusters up, in the order of the parts. What is computed hangs on the number of parts (`spread`), and on no machine.
+//! A task of `sum-N` assigns the vectors of its shards and writes the sum of each cluster in f64; a
+//! task of `mean-N` adds those of its range of clusters up, in the order of the parts. What
+//! is computed depends on the number of parts (`spread`), and not on the machines.
 
 use std::io::Write as _;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::LazyLock;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::stages::cluster::train::{Fitting, LevelPlan, drawn};
-use crate::stages::cluster::training::{self, Sample};
-use crate::stages::known;
+use crate::stages::cluster::fitting::{Fitting, LevelPlan, drawn};
+use crate::stages::cluster::training::{self, TrainingImages};
 use crate::stages::pool::VectorShard;
+use crate::stages::table;
 use crate::stages::task::Task;
-use crate::stages::{Order, Phase, from_value, no_such_phase};
 use lvd_base::error::{Error, Result};
 use lvd_io::checked::SMALL_BLOCK;
 use lvd_io::part::{Sink, Written};
@@ -26,50 +26,6 @@ use lvd_ops::kmeans::{Sums, first_centroids, means, repair, sums};
 
 /// Bytes written at a time.
 const PIECE: usize = 64 << 10;
-
-/// The most rounds.
-pub const MOST: u32 = 50;
-
-/// The note in which `first` says which images are drawn.
-pub const LAST: &str = "last_drawn";
-
-/// The names of the rounds' phases, `sum-01` and `mean-01` first.
-static NAMES: LazyLock<Vec<[&'static str; 2]>> = LazyLock::new(|| {
-    let name = |kind: &str, round: u32| -> &'static str { String::leak(format!("{kind}-{round:02}")) };
-    (1..=MOST).map(|round| [name("sum", round), name("mean", round)]).collect()
-});
-
-/// The phases of a step with so many rounds.
-static PHASES: LazyLock<Vec<Vec<Phase>>> = LazyLock::new(|| {
-    let of = |rounds: u32| {
-        let round = |round: u32| [sum(round), mean(round)].map(|name| Phase::helping(name).scratch());
-        let mut phases = vec![Phase::helping("first").scratch()];
-        phases.extend((1..=rounds).flat_map(round));
-        phases.extend([Phase::helping("levels"), Phase::counting("assign"), Phase::helping("sizes")]);
-        phases
-    };
-    (0..=MOST).map(of).collect()
-});
-
-/// The phases of a step whose level 1 takes so many rounds at most.
-pub fn phases(rounds: u32) -> &'static [Phase] {
-    &PHASES[rounds.min(MOST) as usize]
-}
-
-/// The phase of partial sums of a round, from 1.
-pub fn sum(round: u32) -> &'static str {
-    NAMES[round as usize - 1][0]
-}
-
-/// The phase of means of a round, from 1.
-pub fn mean(round: u32) -> &'static str {
-    NAMES[round as usize - 1][1]
-}
-
-/// The round that a phase belongs to.
-pub fn round_of(phase: &str, kind: &str) -> Option<u32> {
-    phase.strip_prefix(kind)?.parse().ok().filter(|round| (1..=MOST).contains(round))
-}
 
 /// `clusters` cut into so many ranges.
 pub fn ranges(clusters: u32, parts: u32) -> Vec<Range<u32>> {
@@ -89,7 +45,7 @@ pub struct FirstCommon {
 /// The centroids after a round, in files of means and sizes.
 #[derive(Serialize, Deserialize)]
 pub struct Centroids {
-    pub parts: Vec<known::Part>,
+    pub parts: Vec<table::Part>,
     pub clusters: u32,
     /// 0: the first ones.
     pub round: u32,
@@ -105,28 +61,29 @@ pub struct SumCommon {
 
 /// A task of `sum-N`.
 #[derive(Serialize, Deserialize)]
-pub struct Part {
+pub struct SumTask {
     pub number: u32,
     pub shards: Vec<VectorShard>,
 }
 
 #[derive(Serialize, Deserialize)]
 pub struct MeanCommon {
-    pub sums: Vec<known::Part>,
+    pub sums: Vec<table::Part>,
     pub clusters: u32,
 }
 
-/// Runs one task.
-pub fn run(phase: &str, order: Order, memory: usize, task: &mut Task) -> Result<()> {
-    if phase == "first" {
-        first(&from_value(order.common)?, memory, task)
-    } else if round_of(phase, "sum-").is_some() {
-        add_up(&from_value(order.spec)?, &from_value(order.common)?, memory, task)
-    } else if round_of(phase, "mean-").is_some() {
-        take_means(&from_value(order.spec)?, &from_value(order.common)?, task)
-    } else {
-        Err(no_such_phase(phase))
-    }
+/// What `first` tells of the images that it drew.
+#[derive(Serialize, Deserialize)]
+pub struct FirstTold {
+    /// The highest bits of an image of the training sample.
+    pub last_drawn: u64,
+}
+
+/// What a task of `sum-N` tells.
+#[derive(Serialize, Deserialize)]
+pub struct SumTold {
+    /// The sum of squared distances of its vectors before the update.
+    pub potential: f64,
 }
 
 /// As of a training in one task.
@@ -135,23 +92,23 @@ fn seed(fitting: &Fitting) -> u64 {
 }
 
 /// Chooses the first centroids.
-fn first(common: &FirstCommon, memory: usize, task: &mut Task) -> Result<()> {
+pub fn first(common: &FirstCommon, memory: usize, task: &mut Task) -> Result<()> {
     let fitting = &common.fitting;
     let drawn = drawn(common.level.clusters, common.points_per_centroid, fitting, &common.shards, task)?;
-    let (points, rows) = training::load(Sample { shards: &common.shards, drawn }, memory, task)?;
+    let (points, rows) = training::load(TrainingImages { shards: &common.shards, drawn }, memory, task)?;
     let centroids = first_centroids(points.as_ref(), &fitting.params(common.level, seed(fitting), points.count()))?;
     let (images, ones) = (points.count() as u64, vec![1; common.level.clusters as usize]);
     drop(points);
     (task.outcome.rows_in, task.outcome.rows_out) = (rows, rows);
     task.count("training_images", images);
-    task.outcome.notes.insert(LAST.into(), drawn.last.into());
+    task.tell(FirstTold { last_drawn: drawn.last })?;
     publish_means(&centroids, &ones, task)
 }
 
 /// Assigns and adds up the vectors of some shards.
-fn add_up(spec: &Part, common: &SumCommon, memory: usize, task: &mut Task) -> Result<()> {
+pub fn add_up(spec: &SumTask, common: &SumCommon, memory: usize, task: &mut Task) -> Result<()> {
     let drawn = Lowest::up_to(common.centroids.fitting.draw(), common.last);
-    let sample = Sample { shards: &spec.shards, drawn };
+    let sample = TrainingImages { shards: &spec.shards, drawn };
     let centroids = common.centroids.read(task)?;
     let d = centroids.len() / common.centroids.clusters as usize;
     // A few shards may have no training image.
@@ -160,14 +117,14 @@ fn add_up(spec: &Part, common: &SumCommon, memory: usize, task: &mut Task) -> Re
         None => (Sums { potential: 0.0, sums: vec![0.0; centroids.len()], sizes: vec![0; centroids.len() / d] }, 0),
     };
     (task.outcome.rows_in, task.outcome.rows_out) = (rows, rows);
-    task.outcome.notes.insert("potential".into(), found.potential.into());
+    task.tell(SumTold { potential: found.potential })?;
     let aside = task.aside("sums");
     let written = write(&aside, found.sums.iter().map(|sum| sum.to_le_bytes()), &found.sizes)?;
     task.publish_as(written, "sums", None, "sums")
 }
 
 /// The means of a range of clusters.
-fn take_means(range: &Range<u32>, common: &MeanCommon, task: &mut Task) -> Result<()> {
+pub fn take_means(range: &Range<u32>, common: &MeanCommon, task: &mut Task) -> Result<()> {
     let clusters = common.clusters as usize;
     let (mut total, mut sizes): (Vec<f64>, Vec<usize>) = (Vec::new(), vec![0; range.len()]);
     let mut d = 0;
@@ -239,14 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rounds_have_names_and_ranges_cover_all_clusters() {
-        assert_eq!((sum(1), mean(50)), ("sum-01", "mean-50"));
-        assert_eq!(
-            (round_of("sum-07", "sum-"), round_of("mean-07", "sum-"), round_of("sum-51", "sum-")),
-            (Some(7), None, None)
-        );
-        let names: Vec<&str> = phases(2).iter().map(|phase| phase.name).collect();
-        assert_eq!(names, ["first", "sum-01", "mean-01", "sum-02", "mean-02", "levels", "assign", "sizes"]);
+    fn ranges_cover_all_clusters() {
         assert_eq!(ranges(10, 3), [0..3, 3..6, 6..10]);
         assert_eq!(ranges(2, 5), [0..1, 1..2]);
     }

@@ -1,4 +1,5 @@
-//! The vectors that level 1 is trained on: held, where they fit into the memory allowed, else read again for every pass.
+//! The vectors that level 1 is trained on: held, where they fit into the memory allowed, else read
+//! again for every pass.
 
 use std::sync::mpsc::sync_channel;
 
@@ -6,7 +7,7 @@ use crate::stages::pool::VectorShard;
 use crate::stages::task::Task;
 use lvd_base::error::{Error, Result};
 use lvd_kernels::hash::Lowest;
-use lvd_ops::kmeans::{Block, Held, Points};
+use lvd_ops::kmeans::{HeldPoints, PointBlock, Points};
 
 /// Rows of a block that is read.
 const BLOCK_ROWS: usize = 32_768;
@@ -15,13 +16,13 @@ const BLOCKS_AHEAD: usize = 2;
 
 /// Which vectors of which shards.
 #[derive(Clone, Copy)]
-pub struct Sample<'a> {
+pub struct TrainingImages<'a> {
     pub shards: &'a [VectorShard],
     pub drawn: Lowest,
 }
 
 /// The training vectors, and how many rows they were drawn from.
-pub fn load<'a>(sample: Sample<'a>, memory: usize, task: &'a Task<'a>) -> Result<(Box<dyn Points + 'a>, u64)> {
+pub fn load<'a>(sample: TrainingImages<'a>, memory: usize, task: &'a Task<'a>) -> Result<(Box<dyn Points + 'a>, u64)> {
     load_any(sample, memory, task)?.ok_or_else(|| {
         Error::usage(
             "there is no vector to cluster",
@@ -32,7 +33,7 @@ pub fn load<'a>(sample: Sample<'a>, memory: usize, task: &'a Task<'a>) -> Result
 
 /// The same; `None` where no vector is drawn.
 pub fn load_any<'a>(
-    sample: Sample<'a>,
+    sample: TrainingImages<'a>,
     memory: usize,
     task: &'a Task<'a>,
 ) -> Result<Option<(Box<dyn Points + 'a>, u64)>> {
@@ -59,25 +60,25 @@ pub fn load_any<'a>(
         return Ok(None);
     }
     let points: Box<dyn Points> =
-        if held { Box::new(Held::new(values, d)) } else { Box::new(Read { sample, task, count, d }) };
+        if held { Box::new(HeldPoints::new(values, d)) } else { Box::new(ReadPoints { sample, task, count, d }) };
     Ok(Some((points, rows)))
 }
 
-impl Sample<'_> {
+impl TrainingImages<'_> {
     fn of<'b>(&'b self, ids: &'b [lvd_base::types::ImageId]) -> impl Iterator<Item = usize> + 'b {
         ids.iter().enumerate().filter(|(_, id)| self.drawn.has(id.0)).map(|(row, _)| row)
     }
 }
 
 /// Vectors that are read for every pass, ahead of their use.
-struct Read<'a> {
-    sample: Sample<'a>,
+struct ReadPoints<'a> {
+    sample: TrainingImages<'a>,
     task: &'a Task<'a>,
     count: usize,
     d: usize,
 }
 
-impl Read<'_> {
+impl ReadPoints<'_> {
     /// Hands full blocks to `give`, which says whether to go on.
     fn read(&self, give: &mut dyn FnMut(Vec<f32>) -> bool) -> Result<()> {
         let full = BLOCK_ROWS * self.d;
@@ -107,7 +108,7 @@ impl Read<'_> {
     }
 }
 
-impl Points for Read<'_> {
+impl Points for ReadPoints<'_> {
     fn count(&self) -> usize {
         self.count
     }
@@ -116,7 +117,7 @@ impl Points for Read<'_> {
         self.d
     }
 
-    fn pass(&self, each: &mut dyn FnMut(Block) -> Result<()>) -> Result<()> {
+    fn pass(&self, each: &mut dyn FnMut(PointBlock) -> Result<()>) -> Result<()> {
         std::thread::scope(|scope| {
             let (sender, receiver) = sync_channel(BLOCKS_AHEAD);
             let read = move || self.read(&mut |values| sender.send(values).is_ok());
@@ -124,7 +125,7 @@ impl Points for Read<'_> {
             let mut first = 0;
             let mut used = Ok(());
             for values in &receiver {
-                used = each(Block { first, values: &values });
+                used = each(PointBlock { first, values: &values });
                 first += values.len() / self.d;
                 if used.is_err() {
                     break;
@@ -141,7 +142,7 @@ impl Points for Read<'_> {
 mod tests {
     use super::*;
     use crate::stages::catalog::Catalog;
-    use crate::stages::known::Part;
+    use crate::stages::table::Part;
     use crate::stages::task::Place;
     use lvd_base::types::ShardId;
     use lvd_io::vectors::VectorWriter;
@@ -165,7 +166,7 @@ mod tests {
             let (rows, bytes, shard) = (written.rows, written.bytes, Some(ShardId::new(0, number)));
             let (table, sha256, tail) = (String::new(), written.sha256, written.tail);
             let vectors = Part { table, path, rows, bytes, sha256, tail, shard };
-            shards.push(VectorShard { vectors, selection: None, whitening: None });
+            shards.push(VectorShard::new(vectors, None)?);
         }
         let catalog = Catalog::default();
         let unused = || folder.path().to_path_buf();
@@ -176,7 +177,7 @@ mod tests {
         for wanted in [u64::MAX, 50_000] {
             let (drawn, rows) = crate::stages::pool::lowest(&shards, draw, wanted, &task)?;
             assert_eq!(rows, 70_001);
-            let sample = Sample { shards: &shards, drawn };
+            let sample = TrainingImages { shards: &shards, drawn };
             let (held, rows) = load(sample, usize::MAX, &task)?;
             let (read, again) = load(sample, 1000, &task)?;
             assert_eq!((rows, again, held.count()), (70_001, 70_001, read.count()));

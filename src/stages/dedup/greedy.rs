@@ -1,13 +1,13 @@
 //! Who goes where only direct links count: the images of a component by rank, each looked at once.
 //!
-//! A pair is among the edges if one of its ends has room for it in its list of the nearest, and is no part of a crowd. Other pairs are compared
-//! here again: as many images at a time as memory holds, by codes, with those that stand for others.
+//! A pair is among the edges if one of its ends has room for it in its list of the nearest, and is
+//! no part of a crowd. Other pairs are compared again here, by codes: as many images at a time as
+//! memory holds, with those that stand for others.
 
 use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::stages::dedup::links::Gone;
 use lvd_base::error::Result;
 use lvd_kernels::codes::Codes;
 use lvd_kernels::dot::{WITH_ITSELF, similarity};
@@ -17,7 +17,8 @@ const PIECE: usize = 64;
 /// Images that are compared with those by one thread.
 const ROWS: usize = 4096;
 
-/// An image with links. They are ordered by component, and by rank within; a *place* is a number in this order.
+/// An image with links. They are ordered by component, and by rank within; a *place* is a number in
+/// this order.
 #[derive(Clone, Copy, Debug)]
 pub struct Image {
     /// Its node.
@@ -34,8 +35,9 @@ pub struct Link {
     pub from: u32,
     pub to: u32,
     pub similarity: f32,
-    /// Whether `from` is one of many that hang on `to`: no links among these were looked for.
-    pub star: bool,
+    /// Whether `from` is one of many that are attached to `to`: no links among these were looked
+    /// for.
+    pub attached: bool,
 }
 
 impl Link {
@@ -48,8 +50,15 @@ impl Link {
     }
 }
 
+/// In whose place an image goes, and their cosine where it is known.
+#[derive(Clone, Copy, Debug)]
+pub struct Gone {
+    pub instead: u32,
+    pub similarity: Option<f32>,
+}
+
 /// What is to be decided.
-pub struct Question<'a> {
+pub struct Case<'a> {
     pub images: &'a [Image],
     pub threshold: f32,
     /// Neighbours that a list has room for.
@@ -60,11 +69,12 @@ pub struct Question<'a> {
     pub held_rows: usize,
 }
 
-/// Calls its second argument with the node and the vector of every image whose node the first one takes, in any order.
+/// Calls its second argument with the node and the vector of every image whose node the first one
+/// takes, in any order.
 pub type Read<'a> = dyn FnMut(&dyn Fn(u32) -> bool, &mut dyn FnMut(u32, &[f32])) -> Result<()> + 'a;
 
 /// Who goes, and for whom, by place; and how many images were compared again.
-pub fn decide(question: &Question, mut links: Vec<Link>, read: &mut Read) -> Result<(Vec<Option<Gone>>, u64)> {
+pub fn decide(question: &Case, mut links: Vec<Link>, read: &mut Read) -> Result<(Vec<Option<Gone>>, u64)> {
     let unsure = question.unsure(&links);
     links.sort_unstable_by(|a, b| {
         a.lower().cmp(&b.lower()).then(b.similarity.total_cmp(&a.similarity)).then(a.higher().cmp(&b.higher()))
@@ -89,14 +99,15 @@ pub fn decide(question: &Question, mut links: Vec<Link>, read: &mut Read) -> Res
     Ok((turns.gone, unsure.len() as u64))
 }
 
-impl Question<'_> {
-    /// The places of images of which not all links are known, where there are others in their component.
+impl Case<'_> {
+    /// The places of images of which not all links are known, where there are others in their
+    /// component.
     fn unsure(&self, links: &[Link]) -> Vec<u32> {
         let n = self.images.len();
         let (mut listed, mut crowd) = (vec![0usize; n], vec![false; n]);
         for link in links {
-            listed[link.from as usize] += usize::from(!link.star);
-            for end in [link.from, link.to].into_iter().filter(|_| link.star) {
+            listed[link.from as usize] += usize::from(!link.attached);
+            for end in [link.from, link.to].into_iter().filter(|_| link.attached) {
                 crowd[end as usize] = true;
             }
         }
@@ -116,7 +127,7 @@ impl Question<'_> {
 }
 
 /// Some images that are compared again, in order.
-struct Held {
+struct HeldImages {
     /// Their numbers among all that are unsure.
     numbers: Vec<usize>,
     d: usize,
@@ -124,12 +135,13 @@ struct Held {
     codes: Codes,
 }
 
-impl Held {
+impl HeldImages {
     fn row(&self, row: usize) -> &[f32] {
         &self.values[row * self.d..][..self.d]
     }
 
-    /// For each row of `range`, the first of the `standing` rows of `others` that is within the threshold, with their similarity.
+    /// For each row of `range`, the first of the `standing` rows of `others` that is within the
+    /// threshold, with their similarity.
     fn near(&self, range: Range<usize>, others: &Self, standing: &[u32], threshold: f32) -> Vec<Option<(u32, f32)>> {
         let starts: Vec<usize> = range.clone().step_by(ROWS).collect();
         let near = |&start: &usize| {
@@ -155,7 +167,7 @@ impl Held {
 
 /// Goes through the images in order.
 struct Turns<'a> {
-    question: &'a Question<'a>,
+    question: &'a Case<'a>,
     /// By their lower ends, most similar first.
     links: &'a [Link],
     /// The place whose turn is next.
@@ -172,7 +184,8 @@ impl Turns<'_> {
         self.question.by_any || self.gone[place as usize].is_none()
     }
 
-    /// Decides about the places before `end`; `near` are pairs that were found by comparing again, by lower and higher end.
+    /// Decides about the places before `end`; `near` are pairs that were found by comparing again,
+    /// by lower and higher end.
     fn pass(&mut self, end: usize, near: &[Link]) {
         for place in self.next..end {
             let (own, later) = self.links.split_at(self.links.partition_point(|link| link.lower() as usize <= place));
@@ -193,7 +206,7 @@ impl Turns<'_> {
     }
 
     /// Reads the vectors of those unsure images in `range` that are not known to go.
-    fn hold(&self, range: Range<usize>, read: &mut Read) -> Result<Held> {
+    fn hold(&self, range: Range<usize>, read: &mut Read) -> Result<HeldImages> {
         let numbers: Vec<usize> = range.filter(|&number| self.found[number].is_none()).collect();
         let node = |&number: &usize| self.question.images[self.unsure[number] as usize].node;
         let mut rows: Vec<(u32, usize)> = numbers.iter().map(node).zip(0..).collect();
@@ -209,11 +222,12 @@ impl Turns<'_> {
                 values[row * d..][..d].copy_from_slice(vector);
             }
         })?;
-        Ok(Held { codes: Codes::new(&values, d), numbers, d, values })
+        Ok(HeldImages { codes: Codes::new(&values, d), numbers, d, values })
     }
 
-    /// Decides about all that are held. Returns the rows of the last component that stand for others.
-    fn among(&mut self, held: &Held) -> Vec<u32> {
+    /// Decides about all that are held. Returns the rows of the last component that stand for
+    /// others.
+    fn among(&mut self, held: &HeldImages) -> Vec<u32> {
         let place = |number: usize| self.unsure[held.numbers[number]];
         let (question, n) = (self.question, held.numbers.len());
         let mut standing = Vec::new();
@@ -251,7 +265,7 @@ impl Turns<'_> {
     }
 
     /// The pairs over the threshold among some rows, by lower and higher end.
-    fn within(&self, held: &Held, chosen: &[u32]) -> Vec<Link> {
+    fn within(&self, held: &HeldImages, chosen: &[u32]) -> Vec<Link> {
         let place = |row: u32| self.unsure[held.numbers[row as usize]];
         let (codes, all): (_, Vec<u32>) = (held.codes.of_rows(chosen), (0..).take(chosen.len()).collect());
         let floors = vec![self.question.threshold.min(WITH_ITSELF); chosen.len()];
@@ -260,7 +274,7 @@ impl Turns<'_> {
             if a < b {
                 let similarity = similarity(held.row(chosen[a] as usize), held.row(chosen[b] as usize));
                 if similarity >= self.question.threshold {
-                    near.push(Link { from: place(chosen[b]), to: place(chosen[a]), similarity, star: false });
+                    near.push(Link { from: place(chosen[b]), to: place(chosen[a]), similarity, attached: false });
                 }
             }
         });
@@ -268,8 +282,9 @@ impl Turns<'_> {
         near
     }
 
-    /// Compares those of the last component that stand for others with what of it was not held: the unsure images from `end` on.
-    fn beyond(&mut self, held: &Held, standing: &[u32], end: usize, read: &mut Read) -> Result<()> {
+    /// Compares those of the last component that stand for others with what of it was not held: the
+    /// unsure images from `end` on.
+    fn beyond(&mut self, held: &HeldImages, standing: &[u32], end: usize, read: &mut Read) -> Result<()> {
         let (question, unsure) = (self.question, self.unsure);
         let root = question.root(unsure[end - 1]);
         let rest = unsure[end..].partition_point(|&place| question.root(place) <= root);
@@ -283,7 +298,7 @@ impl Turns<'_> {
         let number_of = |node: u32| numbers.binary_search_by_key(&node, |&(node, _)| node).ok().map(|at| numbers[at].1);
         let (mut some, mut values) = (Vec::new(), Vec::new());
         let mut compare = |some: &mut Vec<usize>, values: &mut Vec<f32>| {
-            let block = Held {
+            let block = HeldImages {
                 codes: Codes::new(values, held.d),
                 numbers: std::mem::take(some),
                 d: held.d,

@@ -1,5 +1,6 @@
-//! The self-join: the vectors of some regions against each other, and against those of other regions that probe their cells. So a
-//! vector is read once for each group of regions that it looks at, however many groups there are.
+//! The self-join: the vectors of some regions against each other, and against those of other
+//! regions that probe their cells. A vector is read once for each group of regions that it looks
+//! at.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::stages::known::Part;
+use crate::stages::table::Part;
 use crate::stages::task::Task;
 use lvd_base::error::{Error, Result};
 use lvd_base::types::{CellRows, ImageId};
@@ -19,19 +20,23 @@ use lvd_io::table;
 use lvd_kernels::rotate::Rotation;
 use lvd_ops::forest::spanning_forest;
 use lvd_ops::histogram::Histogram;
-use lvd_ops::near_pairs::{Block, Lost, Near, Pair};
+use lvd_ops::near_pairs::{Block, Lost, Near};
+use lvd_ops::pair::Pair;
 
 /// Rows of a block, but for what is over in its last cell.
 const BLOCK_ROWS: u64 = 32_768;
-/// Rows of a run that are looked through for visitors at a time, and how many such windows are looked through at once.
+/// Rows of a window of a run, which is looked through for visitors, and windows that are read at
+/// once.
 const WINDOW_ROWS: u64 = 4096;
 const WINDOWS: usize = 8;
-/// Numbers of the vectors of a block of visitors, about: enough of them look at each cell that is held to be worth its coming from memory.
+/// Numbers of the vectors of a block of visitors, about: enough that it pays to fetch each held
+/// cell from memory for them.
 const VISITING: usize = 1 << 25;
 
 table! {
-    /// A near pair, written once from each end that has the other among its nearest; from the later end once more for each task. And pairs for
-    /// which the lists of the nearest have no room, as far as components hang on them.
+    /// A near pair, written once from each end that has the other among its nearest; from the later
+    /// end once more for each task. Also those pairs that no list has room for and that components
+    /// need.
     pub struct Edge {
         /// The image whose neighbour it is.
         pub id: ImageId,
@@ -39,24 +44,33 @@ table! {
         pub neighbour: ImageId,
         /// Cosine of the two vectors.
         pub similarity: f32,
-        /// Whether it belongs to a maximum spanning forest of the pairs written with it: enough to find the components at any threshold.
+        /// Whether it belongs to a maximum spanning forest of the pairs written with it. These are
+        /// enough to find the components at any threshold.
         pub tree: bool,
-        /// Whether the image is one of many that hang on the neighbour: equal to it, or so near that few other pairs of the image are written.
+        /// Whether the image is attached to the neighbour: equal to it, or one of many that are so
+        /// near to it that few other pairs of the image are written.
         pub star: bool,
     }
 }
 
 #[derive(Serialize, Deserialize)]
-pub struct Common {
+pub struct JoinCommon {
     pub runs: Vec<Part>,
     /// First cells of the regions, and the number of cells.
     pub regions: Vec<u32>,
     pub neighbours: usize,
     pub floor: f32,
-    /// The cosine from which images may hang on one of them.
-    pub clump: f32,
+    /// The cosine from which many images may be attached to one of them.
+    #[serde(rename = "clump")]
+    pub crowd: f32,
     /// Vectors that are held at a time.
     pub held_rows: u64,
+}
+
+/// Memory of a row that is held: a vector in half precision and twice as codes, its probes, and
+/// what else is known of it.
+pub fn row_bytes(dimension: u64, bytes_of_probes: u64) -> u64 {
+    4 * dimension + bytes_of_probes + 120
 }
 
 /// Seed of the rotation: what is compared does not depend on the pipeline's.
@@ -79,13 +93,13 @@ struct Looking {
 }
 
 /// Joins the regions in `group`.
-pub fn run(group: &Range<u32>, common: &Common, task: &mut Task) -> Result<()> {
+pub fn run(group: &Range<u32>, common: &JoinCommon, task: &mut Task) -> Result<()> {
     let runs = common.runs.iter().map(|part| Run::open(&task.open(part)?)).collect::<Result<Vec<_>>>()?;
     let d = runs.first().map_or(0, |run| run.d);
     if runs.iter().any(|run| run.d != d) {
         return Err(Error::usage("vectors of different dimensions", "embed the sources again with one model"));
     }
-    let near = Near { k: common.neighbours, floor: common.floor, clump: common.clump };
+    let near = Near { k: common.neighbours, floor: common.floor, crowd: common.crowd };
     // One cell: every pair is wanted, and none may be missed.
     let rotation = (common.regions.last() > Some(&1)).then(|| Rotation::new(d, ROTATION));
     let looking = Looking { d, near, rotation, lost: Arc::default() };
@@ -100,7 +114,7 @@ pub fn run(group: &Range<u32>, common: &Common, task: &mut Task) -> Result<()> {
         edges: 0,
     };
     let (mut first, mut products, mut equal, mut visitors) = (0, 0, 0, 0);
-    let (mut clumps, mut in_clumps) = (0, 0);
+    let (mut crowds, mut in_crowds) = (0, 0);
     let readers = Readers::new()?;
     while first < slices.len() {
         let mut held: Vec<Block> = Vec::new();
@@ -130,14 +144,14 @@ pub fn run(group: &Range<u32>, common: &Common, task: &mut Task) -> Result<()> {
             products += compared;
             visitors += other.visitors();
             next = read;
-            // What hangs here may hang elsewhere, or not at all, where it is held.
+            // What is attached here may be attached elsewhere, or not at all, where it is held.
             out.write(other.into_block().into_pairs())?;
             out.write(looking.lost.take().into_iter())?;
         }
         for block in held {
             equal += block.left_out();
-            let (some, members) = block.clumped();
-            (clumps, in_clumps) = (clumps + some, in_clumps + members);
+            let (some, members) = block.crowded();
+            (crowds, in_crowds) = (crowds + some, in_crowds + members);
             out.write(block.into_pairs())?;
         }
         out.write(looking.lost.take().into_iter())?;
@@ -148,15 +162,15 @@ pub fn run(group: &Range<u32>, common: &Common, task: &mut Task) -> Result<()> {
     task.count("products", products);
     task.count("visitors", visitors);
     task.count("equal_vectors", equal);
-    task.count("clumps", clumps);
-    task.count("in_clumps", in_clumps);
+    task.count("clumps", crowds);
+    task.count("in_clumps", in_crowds);
     task.count("edges", out.edges);
     task.outcome.histograms.insert("neighbour_similarity".into(), out.similarities);
     let written = out.writer.finish()?;
     task.publish(written, "edges", None)
 }
 
-impl Common {
+impl JoinCommon {
     fn cells_of(&self, region: u32) -> Range<u32> {
         self.regions[region as usize]..self.regions[region as usize + 1]
     }
@@ -179,9 +193,9 @@ impl Out {
     fn write(&mut self, pairs: impl Iterator<Item = Pair>) -> Result<()> {
         let pairs: Vec<Pair> = pairs.collect();
         for (pair, tree) in pairs.iter().zip(spanning_forest(&pairs)) {
-            let &Pair { id, neighbour, similarity, star } = pair;
+            let &Pair { id, neighbour, similarity, attached } = pair;
             self.similarities.add(f64::from(similarity));
-            self.writer.push(Edge { id, neighbour, similarity, tree, star })?;
+            self.writer.push(Edge { id, neighbour, similarity, tree, star: attached })?;
         }
         self.edges += pairs.len() as u64;
         Ok(())
@@ -265,8 +279,9 @@ impl Others<'_> {
     }
 }
 
-/// The rows of other regions among which some may probe cells of the group: what the runs' ties say.
-fn windows(runs: &[Run], group: &Range<u32>, common: &Common) -> Result<Vec<Window>> {
+/// The rows of other regions among which some may probe cells of the group: what the runs' ties
+/// say.
+fn windows(runs: &[Run], group: &Range<u32>, common: &JoinCommon) -> Result<Vec<Window>> {
     let mut windows = Vec::new();
     for (number, run) in runs.iter().enumerate() {
         let comes = |&&(from, to): &&(u32, u32)| group.contains(&to) && !group.contains(&from);

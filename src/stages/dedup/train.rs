@@ -1,11 +1,13 @@
 //! Fitting the cells on a sample, and drawing the images by which their recall is measured.
 
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::stages::dedup::tune::Need;
-use crate::stages::dedup::{Member, whiten};
-use crate::stages::known::Part;
+use crate::stages::dedup::needs::Need;
+use crate::stages::dedup::sampling::{Kind, draw, lowest};
+use crate::stages::dedup::shards::Member;
+use crate::stages::dedup::whiten;
+use crate::stages::plan::broken;
+use crate::stages::table::Part;
 use crate::stages::task::Task;
 use lvd_base::error::{Error, Result};
 use lvd_base::types::ImageId;
@@ -29,7 +31,7 @@ pub const QUERIES: u64 = 4096;
 const REGION_ROWS: u64 = 65_536;
 
 #[derive(Serialize, Deserialize)]
-pub struct Common {
+pub struct TrainCommon {
     pub members: Vec<Member>,
     /// How the vectors are whitened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -43,30 +45,43 @@ pub struct Common {
     pub seed: u64,
 }
 
-impl Common {
-    /// How many cells there are for so many vectors: as many comparisons with centroids as, about, with the vectors of the cells that are
-    /// probed.
+impl TrainCommon {
+    /// How many cells there are for so many vectors.
     fn cells(&self, rows: u64) -> u64 {
         if rows <= self.exact_up_to {
             return 1;
         }
-        let balanced = (CELLS_A_ROOT * rows.isqrt()).max(rows / CELL_ROWS_AT_MOST);
-        (rows / u64::from(self.cell_images)).min(balanced).clamp(1, CELLS_AT_MOST)
+        cells(rows, self.cell_images)
     }
 }
 
+/// As many cells that comparing a vector with all centroids takes about as long as comparing it
+/// with the vectors of the cells that it probes; with `cell_images` vectors each, at least.
+pub fn cells(rows: u64, cell_images: u32) -> u64 {
+    let balanced = (CELLS_A_ROOT * rows.isqrt()).max(rows / CELL_ROWS_AT_MOST);
+    (rows / u64::from(cell_images)).min(balanced).clamp(1, CELLS_AT_MOST)
+}
+
+/// What the planning of the phases after needs to know.
+#[derive(Serialize, Deserialize)]
+pub struct TrainTold {
+    /// First cells of the regions, and the number of cells.
+    pub regions: Vec<u32>,
+}
+
 /// Trains the cells.
-pub fn run(common: &Common, task: &mut Task) -> Result<()> {
+pub fn run(common: &TrainCommon, task: &mut Task) -> Result<()> {
     let (training, drawing) = (Draw::new(common.seed, "dedup/train"), Draw::new(common.seed, "dedup/queries"));
     let at_most: u64 = common.members.iter().map(|member| member.shard.rows_at_most()).sum();
     let all = |_: &Member| true;
-    let fresh = |member: &Member| !member.settled;
-    let kinds: [Kind; 2] = [(training, common.cells(at_most) * TRAINING_ROWS, &all), (drawing, common.queries, &fresh)];
+    let unsettled = |member: &Member| !member.settled;
+    let kinds: [Kind; 2] =
+        [(training, common.cells(at_most) * TRAINING_ROWS, &all), (drawing, common.queries, &unsettled)];
     let (rows, [training, drawing]) = lowest(&common.members, kinds, task)?;
     // What was dropped before makes fewer cells.
     let wanted = common.cells(rows);
     let training = training.of_lowest(wanted * TRAINING_ROWS);
-    let wanted_of = |member: &Member, id: ImageId| [training.holds(id), fresh(member) && drawing.holds(id)];
+    let wanted_of = |member: &Member, id: ImageId| [training.holds(id), unsettled(member) && drawing.holds(id)];
     let [mut sample, mut queries] = draw(&common.members, &wanted_of, task)?;
     if let Some(whitening) = whiten::read(common.whitening.as_ref(), task)? {
         // They are few of those that were read.
@@ -86,8 +101,7 @@ pub fn run(common: &Common, task: &mut Task) -> Result<()> {
     for (name, value) in facts {
         task.outcome.facts.insert(name.into(), value.into());
     }
-    let regions = regions(&shares, rows);
-    task.outcome.notes.insert("regions".into(), serde_json::json!(regions));
+    task.tell(TrainTold { regions: regions(&shares, rows) })?;
 
     let mut writer = task.rows("planted")?;
     planted(&cells, &queries, common, |need| writer.push(need))?;
@@ -98,109 +112,30 @@ pub fn run(common: &Common, task: &mut Task) -> Result<()> {
     writer.write(queries.ids, unnamed, &queries.values)?;
     let written = writer.finish()?;
     task.publish(written, "queries", None)?;
-    let mut levels = vec![Level { parents: cells.parents(), values: cells.centroids.clone() }];
+    let mut levels = vec![Level { parents: cells.parents(), values: cells.centroids().to_vec() }];
     if let Some(districts) = cells.districts() {
-        let values = districts.cells.centroids.clone();
+        let values = districts.cells.values.clone();
         levels.push(Level { parents: vec![None; values.len() / d], values });
     }
     let written = centroids::write(&task.aside("cells"), &levels, d)?;
     task.publish(written, "cells", None)
 }
 
-/// Images with the lowest random numbers.
-pub struct Lowest {
-    draw: Draw,
-    /// Ascending.
-    keys: Vec<(u64, ImageId)>,
-}
-
-/// A draw, how many images it takes at most, and of which shards.
-pub type Kind<'a> = (Draw, u64, &'a (dyn Fn(&Member) -> bool + Sync));
-
-impl Lowest {
-    /// Those `n` of them with the lowest.
-    pub fn of_lowest(mut self, n: u64) -> Self {
-        self.keys.truncate(usize::try_from(n).unwrap_or(usize::MAX));
-        self
-    }
-
-    /// Whether an image of those that were looked at is one of them.
-    pub fn holds(&self, id: ImageId) -> bool {
-        self.keys.last().is_some_and(|&last| (self.draw.bits(id.0), id) <= last)
-    }
-}
-
-/// Draws exactly so many images of each kind, or all there are; and counts the images. Reads ids alone.
-pub fn lowest<const N: usize>(members: &[Member], kinds: [Kind; N], task: &Task) -> Result<(u64, [Lowest; N])> {
-    let mut rows = 0;
-    let mut drawn = kinds.map(|(draw, ..)| Lowest { draw, keys: Vec::new() });
-    let thin = |keys: &mut Vec<(u64, ImageId)>, n: u64| {
-        let n = usize::try_from(n).unwrap_or(usize::MAX);
-        if keys.len() > n {
-            keys.select_nth_unstable(n);
-            keys.truncate(n);
-        }
-    };
-    for some in members.chunks(rayon::current_num_threads()) {
-        let ids = some.par_iter().map(|member| member.shard.ids(task)).collect::<Result<Vec<_>>>()?;
-        rows += ids.iter().map(|ids| ids.len() as u64).sum::<u64>();
-        for (Lowest { draw, keys }, (_, n, of)) in drawn.iter_mut().zip(kinds) {
-            let wanted = some.iter().zip(&ids).filter(|(member, _)| of(member));
-            keys.extend(wanted.flat_map(|(_, ids)| ids).map(|&id| (draw.bits(id.0), id)));
-            thin(keys, n);
-        }
-    }
-    for drawn in &mut drawn {
-        drawn.keys.sort_unstable();
-    }
-    Ok((rows, drawn))
-}
-
-/// Reads all vectors of `members`, as many shards at once as there are threads, and takes those into each sample that are wanted in it.
-pub fn draw<const N: usize>(
-    members: &[Member],
-    wanted: &(dyn Fn(&Member, ImageId) -> [bool; N] + Sync),
-    task: &Task,
-) -> Result<[Vectors; N]> {
-    let of = |member: &Member| -> Result<[Vectors; N]> {
-        let mut samples = std::array::from_fn(|_| Vectors::default());
-        for block in member.shard.blocks(task)? {
-            let block = block?;
-            (task.progress)(block.ids.len() as u64);
-            for (row, &id) in block.ids.iter().enumerate() {
-                for (taken, to) in wanted(member, id).into_iter().zip(&mut samples) {
-                    if taken {
-                        to.dimension = block.dimension;
-                        to.ids.push(id);
-                        to.values.extend(block.row(row));
-                    }
-                }
-            }
-        }
-        Ok(samples)
-    };
-    let mut samples = std::array::from_fn(|_| Vectors::default());
-    for members in members.chunks(rayon::current_num_threads()) {
-        for drawn in members.par_iter().map(of).collect::<Result<Vec<_>>>()? {
-            for (to, from) in samples.iter_mut().zip(drawn).filter(|(_, from)| !from.ids.is_empty()) {
-                to.extend(from);
-            }
-        }
-    }
-    Ok(samples)
-}
-
 /// The cells that [`run`] wrote.
 pub fn read(part: &Part, task: &Task) -> Result<Cells> {
     let mut levels = centroids::read(&task.open(part)?)?.into_iter();
-    let cells = levels.next().unwrap_or_default();
+    let cells = levels.next().ok_or_else(|| broken(format!("{} holds no cells", part.path)))?;
     let d = cells.values.len() / cells.parents.len().max(1);
     let parents: Vec<u32> = cells.parents.iter().copied().flatten().collect();
-    let districts = levels.next().unwrap_or_default();
-    Ok(Cells::new(cells.values, d).with_districts(districts.values, &parents))
+    let trained = Cells::new(cells.values, d);
+    Ok(match levels.next() {
+        Some(districts) => trained.with_districts(districts.values, &parents),
+        None => trained,
+    })
 }
 
-/// First cells of regions that hold about [`REGION_ROWS`] vectors each, and the number of cells at the end.
+/// First cells of regions that hold about [`REGION_ROWS`] vectors each, and the number of cells at
+/// the end.
 fn regions(shares: &[usize], rows: u64) -> Vec<u32> {
     let total: usize = shares.iter().sum();
     let wanted = rows.div_ceil(REGION_ROWS).max(1);
@@ -217,9 +152,15 @@ fn regions(shares: &[usize], rows: u64) -> Vec<u32> {
     starts
 }
 
-/// What pairs of made-up vectors at the floor need: each query, turned by that cosine towards where two other queries differ.
-/// They stand in where the data has too few near pairs to measure by, and are harder than most of those.
-fn planted(cells: &Cells, queries: &Vectors, common: &Common, mut each: impl FnMut(Need) -> Result<()>) -> Result<()> {
+/// What pairs of made-up vectors at the floor need: each query, turned by that cosine towards where
+/// two other queries differ. They stand in where the data has too few near pairs to measure by, and
+/// are harder than most of those.
+fn planted(
+    cells: &Cells,
+    queries: &Vectors,
+    common: &TrainCommon,
+    mut each: impl FnMut(Need) -> Result<()>,
+) -> Result<()> {
     let (n, d) = (queries.ids.len(), queries.dimension);
     if n < 3 {
         return Ok(());

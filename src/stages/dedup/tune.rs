@@ -1,47 +1,31 @@
-//! Measuring how far images have to look: the neighbours of some images among all, and the margin that would find each.
+//! Measuring how far images have to look: the neighbours of some images among all, and the margin
+//! that would find each.
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::stages::dedup::{Member, join, train, whiten};
-use crate::stages::known::{Part, Table};
+use crate::stages::dedup::needs::Need;
+use crate::stages::dedup::shards::Member;
+use crate::stages::dedup::{join, train, whiten};
+use crate::stages::table::Part;
 use crate::stages::task::Task;
 use lvd_base::error::Result;
 use lvd_base::types::{ImageId, Neighbour};
-use lvd_io::table;
 use lvd_io::vectors::{self, Vectors};
 use lvd_kernels::codes::{Codes, Depth};
 use lvd_kernels::dot::dot;
 use lvd_kernels::rotate::Rotation;
 use lvd_ops::cells::{self, Places};
-use lvd_ops::histogram::quantile;
 use lvd_ops::top_k::TopK;
 
 /// Rows that are looked at before what the queries still look for is raised.
 const LOOK_ROWS: usize = 1024;
-/// Exact products for each neighbour wanted, after which a query stops looking in a block: what is left is as near as what it has.
+/// Exact products for each neighbour wanted, after which a query stops looking in a block: what is
+/// left is as near as what it has.
 const LOOKS: usize = 16;
-/// Pairs from which on the measurement is taken as it is.
-const ENOUGH: usize = 200;
-
-table! {
-    /// A near pair, and the margin with which the cells find it.
-    pub struct Need {
-        /// The image that looks.
-        pub id: ImageId,
-        /// Its neighbour; itself for a made-up pair.
-        pub neighbour: ImageId,
-        /// Their cosine.
-        pub similarity: f32,
-        /// The least margin; infinite where none finds it.
-        pub need: f32,
-        /// The margin of districts that goes with it.
-        pub districts: f32,
-    }
-}
 
 #[derive(Serialize, Deserialize)]
-pub struct Common {
+pub struct TuneCommon {
     /// How the vectors are whitened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub whitening: Option<Part>,
@@ -49,12 +33,14 @@ pub struct Common {
     pub queries: Part,
     pub neighbours: usize,
     pub floor: f32,
-    /// Neighbours from this cosine on are left out: no margin misses them, and in a crowd of near copies there is nothing else.
-    pub clump: f32,
+    /// Neighbours from this cosine on are left out: no margin misses them, and a crowd of near
+    /// copies has no others.
+    #[serde(rename = "clump")]
+    pub crowd: f32,
 }
 
 /// Finds the queries' neighbours in some shards.
-pub fn run(members: &[Member], common: &Common, task: &mut Task) -> Result<()> {
+pub fn run(members: &[Member], common: &TuneCommon, task: &mut Task) -> Result<()> {
     let cells = train::read(&common.cells, task)?;
     let whitening = whiten::read(common.whitening.as_ref(), task)?;
     let mut queries = Vectors::default();
@@ -62,7 +48,8 @@ pub fn run(members: &[Member], common: &Common, task: &mut Task) -> Result<()> {
         queries.extend(block?);
     }
     let d = queries.dimension.max(1);
-    // Sketches miss one pair in 700 just at the floor, which is nothing to what a sample leaves open.
+    // Sketches miss one pair in 700 just at the floor, which is nothing to what a sample leaves
+    // open.
     let depth = Depth::cheapest(d, common.floor, mean_cosine(&queries.values, d), 1.0);
     let rotation = (depth != Depth::Full).then(|| Rotation::new(d, join::ROTATION));
     let codes = |values: &[f32]| match &rotation {
@@ -75,7 +62,8 @@ pub fn run(members: &[Member], common: &Common, task: &mut Task) -> Result<()> {
     };
     let looking = codes(&queries.values);
     let chosen: Vec<u32> = (0..).take(queries.ids.len()).collect();
-    // Only where a query has a neighbour does it matter where the query lies, and most have none in a task.
+    // Only where a query has a neighbour does it matter where the query lies, and most have none in
+    // a task.
     let (mut homes, mut home_of) = (Places::default(), vec![None; queries.ids.len()]);
     // The nearest so far of each query, with what each needs, and what a nearer one has to reach.
     let mut nearest: Vec<Vec<(Neighbour, cells::Need)>> = vec![Vec::new(); chosen.len()];
@@ -96,7 +84,7 @@ pub fn run(members: &[Member], common: &Common, task: &mut Task) -> Result<()> {
                         let (q, id, place) = (query as usize, block.ids[row], (query - chosen[0]) as usize);
                         looks[place] += 1;
                         let similarity = dot(queries.row(q), block.row(row));
-                        if similarity >= floors[q] && similarity < common.clump && id != queries.ids[q] {
+                        if similarity >= floors[q] && similarity < common.crowd && id != queries.ids[q] {
                             tops[place].push(Neighbour { similarity, id });
                         }
                     });
@@ -119,14 +107,14 @@ pub fn run(members: &[Member], common: &Common, task: &mut Task) -> Result<()> {
             let row_of = |id: ImageId| block.ids.binary_search(&id).expect("a row of this block, in order of ids");
             let found: Vec<f32> = near.iter().flat_map(|(_, near)| block.row(row_of(near.id))).copied().collect();
             let theirs = cells.places(&found);
-            let (held, mut fresh) = (homes.len(), Vec::new());
+            let (held, mut unplaced) = (homes.len(), Vec::new());
             for &(query, _) in &near {
                 home_of[query as usize].get_or_insert_with(|| {
-                    fresh.extend(queries.row(query as usize));
-                    held + fresh.len() / d - 1
+                    unplaced.extend(queries.row(query as usize));
+                    held + unplaced.len() / d - 1
                 });
             }
-            homes.extend(&cells.places(&fresh));
+            homes.extend(&cells.places(&unplaced));
             for (row, (query, near)) in near.into_iter().enumerate() {
                 let q = query as usize;
                 let home = home_of[q].expect("it was just found");
@@ -161,56 +149,4 @@ fn mean_cosine(vectors: &[f32], d: usize) -> f32 {
     #[expect(clippy::cast_precision_loss, reason = "some thousands")]
     let n = (vectors.len() / d).max(1) as f32;
     dot(&sum, &sum) / (n * n)
-}
-
-/// What the measurement says.
-#[derive(Clone, Copy, Debug)]
-pub struct Tuned {
-    /// How much less a cell's cosine may be than that of the own cell, to be probed.
-    pub margin: f32,
-    /// How much less a district's may be than that of the nearest, for its cells to be looked at.
-    pub districts: f32,
-    /// The share of the measured pairs that it finds; none where too few were there.
-    pub recall: Option<f64>,
-    /// The measured pairs.
-    pub pairs: usize,
-}
-
-/// The least margin that misses three tenths of what `recall` allows, since it is measured on a sample (of 1,000 pairs and for a recall of
-/// 0.99 it misses three: then, one time in a hundred, more than 0.01 are missed in truth); where no margin does, that which just reaches
-/// `recall`, or as much as can be reached. And the least margin of districts that hides nothing of this.
-pub fn margin(needs: &Table, planted: &Table, neighbours: usize, recall: f64, task: &Task) -> Result<Tuned> {
-    let mut measured: Vec<Need> = Vec::new();
-    task.for_each::<Need>(needs, |need| {
-        measured.push(need);
-        Ok(())
-    })?;
-    measured.sort_by(|a, b| {
-        a.id.cmp(&b.id).then(b.similarity.total_cmp(&a.similarity)).then(a.neighbour.cmp(&b.neighbour))
-    });
-    let of_one = measured.chunk_by(|a, b| a.id == b.id);
-    let found: Vec<(f32, f32)> =
-        of_one.flat_map(|one| one.iter().take(neighbours).map(|need| (need.need, need.districts))).collect();
-    let mut all = found.clone();
-    if found.len() < ENOUGH {
-        task.for_each::<Need>(planted, |need| {
-            all.push((need.need, need.districts));
-            Ok(())
-        })?;
-    }
-    let lost = 1.0 - recall;
-    let margin = reached(all.iter().map(|need| need.0).collect(), [1.0 - 0.3 * lost, recall]);
-    // Those that the margin does not find are not found by any districts either.
-    let met = all.iter().map(|need| if need.0 <= margin { need.1 } else { f32::INFINITY });
-    let districts = reached(met.collect(), [1.0 - 0.3 * lost, recall]);
-    let is_found = |need: &&(f32, f32)| need.0 <= margin && need.1 <= districts;
-    #[expect(clippy::cast_precision_loss, reason = "a share")]
-    let share = found.iter().filter(is_found).count() as f64 / found.len() as f64;
-    Ok(Tuned { margin, districts, recall: (found.len() >= ENOUGH).then_some(share), pairs: found.len() })
-}
-
-/// The least of `values` that the first of some shares of them does not exceed; where it is infinite the next, or the largest that is not.
-fn reached(mut values: Vec<f32>, shares: [f64; 2]) -> f32 {
-    let least = shares.map(|share| quantile(&mut values, share)).into_iter().find(|need| need.is_finite());
-    least.unwrap_or_else(|| values.iter().copied().filter(|need| need.is_finite()).fold(0.0, f32::max))
 }

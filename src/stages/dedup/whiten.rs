@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::stages::dedup::{Member, train};
-use crate::stages::known::Part;
+use crate::stages::dedup::sampling;
+use crate::stages::dedup::shards::Member;
+use crate::stages::plan::broken;
+use crate::stages::table::Part;
 use crate::stages::task::Task;
 use lvd_base::error::{Error, Result};
 use lvd_io::centroids::{self, Level};
@@ -13,16 +15,16 @@ use lvd_kernels::hash::Draw;
 use lvd_ops::whiten::Whitening;
 
 /// Vectors it is fitted on, at most.
-const SAMPLE: u64 = 65_536;
+pub const SAMPLE: u64 = 65_536;
 
 #[derive(Serialize, Deserialize)]
-pub struct Common {
+pub struct WhitenCommon {
     pub members: Vec<Member>,
     pub seed: u64,
 }
 
 /// Fits it and writes it down.
-pub fn run(common: &Common, task: &mut Task) -> Result<()> {
+pub fn run(common: &WhitenCommon, task: &mut Task) -> Result<()> {
     let (rows, fitted_on, whitening) = fit(&common.members, common.seed, task)?;
     (task.outcome.rows_in, task.outcome.rows_out) = (rows, rows);
     task.outcome.facts.insert("whitened_on".into(), fitted_on.into());
@@ -35,8 +37,8 @@ pub fn run(common: &Common, task: &mut Task) -> Result<()> {
 /// The whitening of some vectors, how many there are, and on how many of them it was fitted.
 pub fn fit(members: &[Member], seed: u64, task: &Task) -> Result<(u64, usize, Whitening)> {
     let all = |_: &Member| true;
-    let (rows, [drawn]) = train::lowest(members, [(Draw::new(seed, "dedup/whiten"), SAMPLE, &all)], task)?;
-    let [sample] = train::draw(members, &|_, id| [drawn.holds(id)], task)?;
+    let (rows, [drawn]) = sampling::lowest(members, [(Draw::new(seed, "dedup/whiten"), SAMPLE, &all)], task)?;
+    let [sample] = sampling::draw(members, &|_, id| [drawn.holds(id)], task)?;
     if sample.ids.is_empty() {
         return Err(Error::usage("there is no vector to compare", "look at the reports of the steps before"));
     }
@@ -46,7 +48,8 @@ pub fn fit(members: &[Member], seed: u64, task: &Task) -> Result<(u64, usize, Wh
 /// The whitening that [`run`] wrote, if it is to be used.
 pub fn read(part: Option<&Part>, task: &Task) -> Result<Option<Arc<Whitening>>> {
     let Some(part) = part else { return Ok(None) };
-    let level = centroids::read(&task.open(part)?)?.into_iter().next().unwrap_or_default();
+    let level = centroids::read(&task.open(part)?)?.into_iter().next();
+    let level = level.ok_or_else(|| broken(format!("{} holds no whitening", part.path)))?;
     let d = level.values.len() / level.parents.len().max(1);
     Ok(Some(Arc::new(Whitening::from_rows(level.values, d))))
 }

@@ -1,7 +1,8 @@
-//! How fast the parts of the embed stage are on this machine, each alone on all threads, and together.
+//! How fast the parts of the embed stage are on this machine, each alone on all threads, and
+//! together.
 //!
-//! Files are read from the shards of the step's images, vectors are written to a temporary folder; the work folder stays
-//! as it is, but for models that have yet to be downloaded.
+//! Files are read from the shards of the step's images, vectors are written to a temporary folder;
+//! the work folder stays as it is, but for models that have yet to be downloaded.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,11 +13,11 @@ use serde::Serialize;
 use crate::stages::embed::fit::ModelFile;
 use crate::stages::embed::rate::rate;
 use crate::stages::embed::sessions::Sessions;
+use crate::stages::embed::spec::{EmbedCommon, EmbedTask};
 use crate::stages::embed::work::{Jobs, flow, jobs, model_files};
 use crate::stages::embed::worker::{Embedded, Worker};
-use crate::stages::embed::{Common, Spec};
+use crate::stages::plan::{PhasePlan, from_value};
 use crate::stages::task::Task;
-use crate::stages::{PhasePlan, from_value};
 use lvd_base::error::{Error, Result};
 use lvd_engines::onnx::{self, Session};
 use lvd_io::decode::Picture;
@@ -98,8 +99,8 @@ impl Drop for Aside {
 
 /// Measures each part of the embed phase planned in `plan` for `length`; `tell` hears which.
 pub fn run(plan: &PhasePlan, task: &Task, length: Duration, tell: &dyn Fn(&str)) -> Result<Bench> {
-    let common: Common = from_value(&plan.common)?;
-    let specs = plan.tasks.iter().map(from_value).collect::<Result<Vec<Spec>>>()?;
+    let common: EmbedCommon = from_value(&plan.common)?;
+    let specs = plan.tasks.iter().map(from_value).collect::<Result<Vec<EmbedTask>>>()?;
     let bench = Measure { models: model_files(&common, task)?, aside: Aside::new()?, common, specs, task, length };
     let files = bench.sample()?;
     if files.is_empty() {
@@ -152,8 +153,8 @@ pub fn run(plan: &PhasePlan, task: &Task, length: Duration, tell: &dyn Fn(&str))
 }
 
 struct Measure<'a, 'b> {
-    common: Common,
-    specs: Vec<Spec>,
+    common: EmbedCommon,
+    specs: Vec<EmbedTask>,
     models: Vec<ModelFile>,
     task: &'a Task<'b>,
     length: Duration,
@@ -161,7 +162,7 @@ struct Measure<'a, 'b> {
 }
 
 /// The pictures that the files hold, as many as fit.
-fn pictures(files: &[ImageFile], common: &Common) -> Vec<Picture> {
+fn pictures(files: &[ImageFile], common: &EmbedCommon) -> Vec<Picture> {
     let mut bytes = 0;
     let decoded = files.iter().filter_map(|file| common.decode(&file.bytes).ok());
     decoded
@@ -328,7 +329,8 @@ impl Measure<'_, '_> {
         Ok(())
     }
 
-    /// The stage as it runs, on the shards one after the other until the time is up; its sessions are open before.
+    /// The stage as it runs, on the shards one after the other until the time is up; its sessions
+    /// are open before.
     #[expect(clippy::cast_precision_loss, reason = "a few digits are shown")]
     fn together(&self, expected_images_per_second: f64) -> Result<Whole> {
         let threads = self.task.threads;

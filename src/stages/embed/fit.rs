@@ -1,13 +1,16 @@
-//! Whether a model and the settings of its embedder fit: it is shown pictures of ours before it sees anybody else's.
+//! Whether a model and the settings of its embedder fit: it is shown pictures of ours before it
+//! sees anybody else's.
 //!
-//! `lvd check`, the start of a run and the start of each task ask the same question, so they give the same answer.
+//! `lvd check`, the start of a run and the start of each task ask the same question, so they give
+//! the same answer.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use crate::stages::catalog::Embedder;
-use crate::stages::embed::{EmbedderSpec, spec_of};
+use crate::stages::embed::spec::{EmbedderSpec, spec_of};
+use crate::stages::plan::to_value;
 use lvd_base::error::{Error, Result};
 use lvd_engines::onnx::{Provider, Session, is_of_the_machine};
 use lvd_io::model;
@@ -52,7 +55,8 @@ impl Misfit {
     }
 }
 
-/// Opens the model of an embedder on the processor and shows it pictures, alone and, where `batch` is over 1, two at once.
+/// Opens the model of an embedder on the processor and shows it pictures, alone and, where `batch`
+/// is over 1, two at once.
 ///
 /// # Errors
 /// When it does not fit, with the setting to look at.
@@ -60,7 +64,7 @@ pub fn try_model(name: &str, embedder: &Embedder, path: &Path, batch: usize) -> 
     let spec = spec_of(name, embedder).map_err(Misfit::model)?;
     let file = ModelFile { path: path.to_owned(), spec, normalised: embedder.normalised };
     file.verify().map_err(Misfit::model)?;
-    if known(&file.question(Provider::Cpu, 1, batch)).is_some() {
+    if known(&file.question(Provider::Cpu, 1, batch)?).is_some() {
         return Ok(());
     }
     let mut session = Session::open(path, 1).map_err(Misfit::model)?;
@@ -75,7 +79,8 @@ fn known(question: &str) -> Option<Fit> {
 }
 
 impl ModelFile {
-    /// Opens it by the first of `providers` that can be used. What is opened is what its hash was taken of.
+    /// Opens it by the first of `providers` that can be used. What is opened is what its hash was
+    /// taken of.
     pub fn open(&self, providers: &[Provider]) -> Result<Session> {
         self.verify()?;
         let session = Session::open_on(&self.path, 1, providers)?;
@@ -89,15 +94,15 @@ impl ModelFile {
     }
 
     /// All that the answer of [`ModelFile::fit`] depends on.
-    fn question(&self, provider: Provider, images: usize, batch: usize) -> String {
-        let spec = serde_json::to_string(&self.spec).unwrap_or_default();
-        format!("{spec} {} {} {images} {batch}", self.normalised, provider.name())
+    fn question(&self, provider: Provider, images: usize, batch: usize) -> std::result::Result<String, Misfit> {
+        let spec = to_value(&self.spec).map_err(Misfit::model)?;
+        Ok(format!("{spec} {} {} {images} {batch}", self.normalised, provider.name()))
     }
 
-    /// Whether the open model gives usable vectors; it is run on `images` copies of a picture and, where `batch` is over 1,
-    /// on two pictures at once.
+    /// Whether the open model gives usable vectors; it is run on `images` copies of a picture and,
+    /// where `batch` is over 1, on two pictures at once.
     pub fn fit(&self, session: &mut Session, images: usize, batch: usize) -> std::result::Result<Fit, Misfit> {
-        let question = self.question(session.provider(), images, batch);
+        let question = self.question(session.provider(), images, batch)?;
         if let Some(fit) = known(&question) {
             return Ok(fit);
         }

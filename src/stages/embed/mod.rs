@@ -1,42 +1,52 @@
 //! Embed: every image through every embedder, pixels decoded once.
 //!
-//! A task is a shard of images. Memory: for each thread a session of every model, and four jobs of 8 files in flight.
+//! A task is a shard of images. Memory: for each thread a session of every model, and four jobs of
+//! 8 files in flight.
 
 pub mod bench;
 pub mod fit;
 mod rate;
 mod sessions;
+mod spec;
 mod work;
 mod worker;
 
 pub use work::{MODELS, downloaded};
 
-use std::collections::BTreeMap;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::stages::catalog::{Catalog, Embedder, Model};
-use crate::stages::cost::{Cost, Scale, Work, short};
-use crate::stages::known::{Known, Part};
+use self::spec::{EmbedCommon, EmbedTask, spec_of};
+use crate::stages::catalog::Catalog;
+use crate::stages::context::PlanContext;
+use crate::stages::cost::{Cost, Model, Scale, Work, short, tasks};
+use crate::stages::kind::StageKind;
+use crate::stages::phase::{Phase, phases};
+use crate::stages::plan::{PhasePlan, TaskInput, broken};
+use crate::stages::pool::SHARD_ROWS;
 use crate::stages::scope::{Input, Scope};
+use crate::stages::stage::{Phased, StageSettings};
+use crate::stages::table::Part;
 use crate::stages::task::Task;
-use crate::stages::{Order, Phase, PhasePlan, Stage, StageKind, from_value, no_such_phase};
 use lvd_base::error::{Result, choices};
-use lvd_base::types::Dropped;
 use lvd_engines::onnx::Provider;
-use lvd_io::decode::{self, ImageLimits, Picture};
-use lvd_io::model::{self, Identity};
-use lvd_ops::preprocess::Preprocess;
+use lvd_io::decode;
 
 /// Images a batch where a GPU computes.
 const GPU_BATCH: u32 = 32;
 
-const PHASES: &[Phase] = &[Phase::counting("embed").costly()];
+phases! {
+    /// What an embed step does.
+    pub enum EmbedPhase {
+        /// Embeds a shard of images.
+        Embed = Phase::counting("embed").costly(),
+    }
+}
 
 /// Turn images into unit vectors with ONNX models, all named models in one pass over the pixels.
 ///
-/// Memory: for each thread a session of every model, and four jobs of 8 files (or of a batch, where that is more).
+/// Memory: for each thread a session of every model, and four jobs of 8 files (or of a batch, where
+/// that is more).
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Embed {
@@ -44,22 +54,26 @@ pub struct Embed {
     pub images: Input,
     /// Names of the embedders to run. Left out: all. Each gives a table `STEP/EMBEDDER`.
     pub embedders: Option<Vec<String>>,
-    /// Where the models compute: the first that can be used, and a warning when it is not the first of the list. `openvino` and
-    /// `openvino_bf16` (twice as fast, on a processor that has it) need the ONNX Runtime of `PyPI`'s `onnxruntime-openvino`, `cuda` and
-    /// `tensorrt` one for GPUs and an `lvd` built with `--features cuda` (docs/embedding.md). Another list changes vectors, by
+    /// Where the models compute: the first that can be used, and a warning when it is not the first
+    /// of the list. `openvino` and `openvino_bf16` (twice as fast, on a processor that has it) need
+    /// the ONNX Runtime of `PyPI`'s `onnxruntime-openvino`, `cuda` and `tensorrt` one for GPUs and
+    /// an `lvd` built with `--features cuda` (docs/embedding.md). Another list changes vectors, by
     /// last bits or by as much as bf16 does, so it embeds again.
     pub providers: Vec<Provider>,
-    /// Images a batch of the model, 1 to 1024. Left out: 1 on processors, which is fastest there (docs/embedding.md), and 32
-    /// where a GPU comes first. A model made for a fixed number of images wants that number here. Batches are cut by row number,
-    /// so results do not depend on threads; another batch size may change last bits, and the vectors of dynamically quantised
+    /// Images a batch of the model, 1 to 1024. Left out: 1 on processors, which is fastest there
+    /// (docs/embedding.md), and 32 where a GPU comes first. A model made for a fixed number of
+    /// images wants that number here. Batches are cut by row number, so results do not depend on
+    /// threads; another batch size may change last bits, and the vectors of dynamically quantised
     /// models visibly, so it embeds again.
     pub batch_images: Option<u32>,
-    /// Decode a JPEG at 1/2, 1/4 or 1/8 of its size (a smaller inverse DCT; Pillow's `draft`) where both sides are then still at least this
-    /// many times as long as the shorter side that the embedders resize to, 1 to 16. Left out: at its full size. `2` decodes photos of 3
-    /// megapixels 1.6 times as fast, of 12 megapixels 3 times, and hardly moves vectors (docs/embedding.md). Another value embeds again.
+    /// Decode a JPEG at 1/2, 1/4 or 1/8 of its size (a smaller inverse DCT; Pillow's `draft`) where
+    /// both sides are then still at least this many times as long as the shorter side that the
+    /// embedders resize to, 1 to 16. Left out: at its full size. `2` decodes photos of 3 megapixels
+    /// 1.6 times as fast, of 12 megapixels 3 times, and hardly moves vectors (docs/embedding.md).
+    /// Another value embeds again.
     pub scaled_decoding: Option<f64>,
-    /// Share of the images, 0 to 1, that may get no usable vector. Beyond it, the step is reported and the command ends with exit
-    /// code 3.
+    /// Share of the images, 0 to 1, that may get no usable vector. Beyond it, the step is reported
+    /// and the command ends with exit code 3.
     pub max_failed_share: f64,
 }
 
@@ -76,60 +90,14 @@ impl Default for Embed {
     }
 }
 
-/// What decides an embedder's vectors.
-#[derive(Clone, Serialize, Deserialize)]
-pub struct EmbedderSpec {
-    name: String,
-    model_sha256: String,
-    /// SHA-256 of each file of weights beside the ONNX file; left out of the identity of models without.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    weights_sha256: BTreeMap<String, String>,
-    preprocess: Preprocess,
-    output: Option<String>,
-    /// Values that a vector must have; left out of the identity of embedders without it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    dims: Option<u32>,
-}
-
-impl EmbedderSpec {
-    fn identity(&self) -> Identity {
-        Identity { sha256: self.model_sha256.clone(), weights: self.weights_sha256.clone() }
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-struct Common {
-    embedders: Vec<EmbedderSpec>,
-    batch_images: usize,
-    providers: Vec<Provider>,
-    /// Whose pixels JPEGs have.
-    #[serde(default)]
-    jpeg_pixels: String,
-    /// The least length of a side of a JPEG that is decoded at a smaller scale; left out of the identity of steps without it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    scaled_side: Option<u32>,
-}
-
-impl Common {
-    /// The picture in a file that ingest has checked against its own limits.
-    fn decode(&self, bytes: &[u8]) -> std::result::Result<Picture, Dropped> {
-        decode::decode_scaled(bytes, &ImageLimits::NONE, self.scaled_side)
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-struct Spec {
-    images: Part,
-    kept: Part,
-}
-
 impl Embed {
     /// The embedders it runs, by name.
     pub fn tables(&self, known: impl Iterator<Item = String>) -> Vec<String> {
         self.embedders.clone().unwrap_or_else(|| known.collect())
     }
 
-    /// How long the sides of a JPEG that is decoded at a smaller scale must stay, for its embedders; `None`: all are decoded in full.
+    /// How long the sides of a JPEG that is decoded at a smaller scale must stay, for its
+    /// embedders; `None`: all are decoded in full.
     #[must_use]
     pub fn scaled_side(&self, catalog: &Catalog) -> Option<u32> {
         let names = self.tables(catalog.embedders.keys().cloned());
@@ -147,7 +115,7 @@ impl Embed {
     }
 }
 
-impl Stage for Embed {
+impl StageSettings for Embed {
     fn kind(&self) -> StageKind {
         StageKind::Embed
     }
@@ -188,76 +156,61 @@ impl Stage for Embed {
         vec![self.images.name().to_owned(), format!("{}/kept", self.images.name())]
     }
 
-    fn phases(&self) -> &'static [Phase] {
-        PHASES
-    }
-
     fn costs(&self, scale: &Scale) -> Vec<Cost> {
         let names = self.tables(scale.models.keys().cloned());
         let models: Vec<_> = names.iter().filter_map(|name| Some((name, scale.models.get(name)?))).collect();
         let images = scale.all();
-        // The image is decoded once for all models; the shard's size is ingest's affair.
-        let tasks = images / 10_000.0;
+        // The image is decoded once for all models.
+        let tasks = tasks(images, SHARD_ROWS.into());
         let decoding = Cost {
             moved: images * scale.image_bytes,
             tasks,
             assumes: "70 images a core-second are decoded and resized (500 x 375; a photo of 3 megapixels takes five times as long)",
             ..Cost::new(
-                "embed",
+                EmbedPhase::Embed,
                 Work::Rows { rows: images, a_core_second: 70.0 },
                 format!("{} images decoded at 70 a core-second", short(images)),
             )
         };
-        let model = |(name, model): (&String, &crate::stages::cost::Model)| Cost {
+        let model = |(name, model): (&String, &Model)| Cost {
             kept: images * model.dims * 2.0,
             moved: images * model.dims * 2.0,
             memory: 1.5e9,
             tasks,
             ..Cost::new(
-                "embed",
+                EmbedPhase::Embed,
                 Work::Products { operations: images * model.operations, of_sgemm: 0.85 },
                 format!("{name}: {} images x {} operations, at 0.85 of sgemm", short(images), short(model.operations)),
             )
         };
         std::iter::once(decoding).chain(models.into_iter().map(model)).collect()
     }
+}
 
-    fn plan(&self, phase: &str, known: &Known) -> Result<PhasePlan> {
-        if phase != "embed" {
-            return Err(no_such_phase(phase));
-        }
-        let names = self.tables(known.catalog.embedders.keys().cloned());
-        let embedders = names.iter().filter_map(|name| known.catalog.embedders.get(name).map(|e| spec_of(name, e)));
-        let common = Common {
+impl Phased for Embed {
+    type Phase = EmbedPhase;
+
+    fn plan(&self, EmbedPhase::Embed: EmbedPhase, context: &PlanContext) -> Result<PhasePlan> {
+        let names = self.tables(context.catalog.embedders.keys().cloned());
+        let embedders = names.iter().filter_map(|name| context.catalog.embedders.get(name).map(|e| spec_of(name, e)));
+        let common = EmbedCommon {
             embedders: embedders.collect::<Result<_>>()?,
-            scaled_side: self.scaled_side(known.catalog),
+            scaled_side: self.scaled_side(context.catalog),
             batch_images: self.batch_images() as usize,
             providers: self.providers.clone(),
             jpeg_pixels: decode::JPEG_PIXELS.into(),
         };
-        let kept = known.table(&format!("{}/kept", self.images.name()))?;
-        let images = &known.table(self.images.name())?.parts;
-        let tasks = images.iter().filter_map(|images| {
-            let kept = kept.of_shard(images.shard?)?.clone();
-            Some(Spec { images: images.clone(), kept })
-        });
-        PhasePlan::new(common, tasks)
+        let kept = context.table(&format!("{}/kept", self.images.name()))?;
+        let images = &context.table(self.images.name())?.parts;
+        let task = |images: &Part| {
+            let kept = images.shard.and_then(|shard| kept.of_shard(shard)).cloned();
+            let kept = kept.ok_or_else(|| broken(format!("nothing says which images of {} count", images.path)))?;
+            Ok(EmbedTask { images: images.clone(), kept })
+        };
+        PhasePlan::new(common, images.iter().map(task).collect::<Result<Vec<_>>>()?)
     }
-}
 
-fn spec_of(name: &str, embedder: &Embedder) -> Result<EmbedderSpec> {
-    let Identity { sha256: model_sha256, weights: weights_sha256 } = match &embedder.model {
-        Model::File(path) => model::identity(path)?,
-        Model::Url { sha256, .. } => Identity { sha256: sha256.clone(), weights: BTreeMap::new() },
-    };
-    let (preprocess, output) = (embedder.preprocess.clone(), embedder.output.clone());
-    Ok(EmbedderSpec { name: name.into(), model_sha256, weights_sha256, preprocess, output, dims: embedder.dims })
-}
-
-/// Runs one task.
-pub fn run(phase: &str, order: Order, task: &mut Task) -> Result<()> {
-    match phase {
-        "embed" => work::run(&from_value(order.spec)?, &from_value(order.common)?, task),
-        _ => Err(no_such_phase(phase)),
+    fn run(EmbedPhase::Embed: EmbedPhase, input: TaskInput, task: &mut Task) -> Result<()> {
+        work::run(&input.spec()?, &input.common()?, task)
     }
 }

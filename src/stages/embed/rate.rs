@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use lvd_base::error::{Error, Result};
 
-/// Each of `threads` threads makes a state with `prepare` (given its number); then all repeat `step`, which says how many it
-/// did, for `length`. The sum of what they did a second.
+/// Each of `threads` threads makes a state with `prepare` (given its number); then all repeat
+/// `step`, which says how many it did, for `length`. The sum of what they did a second.
 #[expect(clippy::cast_precision_loss, reason = "a measurement")]
 pub fn rate<S>(
     threads: usize,

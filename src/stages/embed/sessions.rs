@@ -1,4 +1,5 @@
-//! The sessions that the workers of a task share: one set a worker on processors, a few sets on a GPU.
+//! The sessions that the workers of a task share: one set a worker on processors, a few sets on a
+//! GPU.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -21,8 +22,8 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// Opens a set, which decides where the models compute and shows whether they fit batches of `batch` images; the others are
-    /// opened when they are needed.
+    /// Opens a set, which decides where the models compute and shows whether they fit batches of
+    /// `batch` images; the others are opened when they are needed.
     pub fn open(models: Vec<ModelFile>, providers: &[Provider], batch: usize, threads: usize) -> Result<Self> {
         let mut first = models.iter().map(|model| model.open(providers)).collect::<Result<Vec<_>>>()?;
         let fits = models.iter().zip(&mut first).map(|(model, session)| {

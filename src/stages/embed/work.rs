@@ -1,6 +1,8 @@
-//! One shard through the models: this thread reads files and writes vectors in row order, workers decode and infer.
+//! One shard through the models: this thread reads files and writes vectors in row order, workers
+//! decode and infer.
 //!
-//! A job is handed out when fewer than `IN_FLIGHT` a worker are unwritten, so memory does not depend on the shard.
+//! A job is handed out when fewer than `IN_FLIGHT` a worker are unwritten, so memory does not
+//! depend on the shard.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,8 +13,8 @@ use std::time::{Duration, Instant};
 use crate::stages::catalog::Model;
 use crate::stages::embed::fit::ModelFile;
 use crate::stages::embed::sessions::Sessions;
+use crate::stages::embed::spec::{EmbedCommon, EmbedTask, EmbedderSpec};
 use crate::stages::embed::worker::{Embedded, Worker};
-use crate::stages::embed::{Common, EmbedderSpec, Spec};
 use crate::stages::pool::kept_ids;
 use crate::stages::task::Task;
 use lvd_base::error::{Error, Result};
@@ -24,16 +26,17 @@ use lvd_io::{download, model, secret};
 /// Jobs a worker that are read and not yet written.
 const IN_FLIGHT: usize = 4;
 
-/// Images a job, rounded up to whole batches: enough that handing out costs nothing, few enough that workers end together.
+/// Images a job, rounded up to whole batches: enough that handing out costs nothing, few enough
+/// that workers end together.
 const JOB_IMAGES: usize = 8;
 
 /// A numbered job.
 type Job = (usize, Vec<ImageFile>);
 /// The answer to it.
-type Answer = Result<(usize, Embedded)>;
+type JobDone = Result<(usize, Embedded)>;
 
 /// Embeds one shard.
-pub fn run(spec: &Spec, common: &Common, task: &mut Task) -> Result<()> {
+pub fn run(spec: &EmbedTask, common: &EmbedCommon, task: &mut Task) -> Result<()> {
     let models = model_files(common, task)?;
     let jobs = jobs(spec, common, task)?;
     task.outcome.rows_in = jobs.kept.len() as u64;
@@ -68,8 +71,8 @@ pub struct Waits {
     pub driver: Duration,
 }
 
-/// Puts `jobs` through `threads` workers, each made by `open` from its number on its own thread; `sink` gets what comes back, in
-/// order.
+/// Puts `jobs` through `threads` workers, each made by `open` from its number on its own thread;
+/// `sink` gets what comes back, in order.
 pub fn flow<'a>(
     mut jobs: impl Iterator<Item = Result<Vec<ImageFile>>>,
     threads: usize,
@@ -78,7 +81,7 @@ pub fn flow<'a>(
 ) -> Result<Waits> {
     let threads = threads.max(1);
     let (sender, queue) = channel::<Job>();
-    let (results, answers) = channel::<Answer>();
+    let (results, answers) = channel::<JobDone>();
     let queue = Mutex::new(queue);
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..threads)
@@ -99,7 +102,7 @@ pub fn flow<'a>(
 fn drive(
     jobs: &mut dyn Iterator<Item = Result<Vec<ImageFile>>>,
     sender: Sender<Job>,
-    answers: &Receiver<Answer>,
+    answers: &Receiver<JobDone>,
     in_flight: usize,
     sink: &mut dyn FnMut(Embedded) -> Result<()>,
 ) -> Result<Duration> {
@@ -133,7 +136,7 @@ fn drive(
 }
 
 /// Does jobs until there are no more. Returns how long it waited for them.
-fn work(queue: &Mutex<Receiver<Job>>, results: &Sender<Answer>, mut worker: Worker) -> Duration {
+fn work(queue: &Mutex<Receiver<Job>>, results: &Sender<JobDone>, mut worker: Worker) -> Duration {
     let mut waited = Duration::ZERO;
     loop {
         let begin = Instant::now();
@@ -146,7 +149,12 @@ fn work(queue: &Mutex<Receiver<Job>>, results: &Sender<Answer>, mut worker: Work
     }
 }
 
-fn write(embedded: &Embedded, writers: &mut [Option<VectorWriter>], common: &Common, task: &mut Task) -> Result<()> {
+fn write(
+    embedded: &Embedded,
+    writers: &mut [Option<VectorWriter>],
+    common: &EmbedCommon,
+    task: &mut Task,
+) -> Result<()> {
     let images = embedded.ids.len();
     (task.progress)((images + embedded.drops.len()) as u64);
     embedded.drops.iter().for_each(|&reason| task.drop(reason, 1));
@@ -194,7 +202,7 @@ fn stopped() -> Error {
 }
 
 /// The files of the embedders' models, in their order.
-pub fn model_files(common: &Common, task: &Task) -> Result<Vec<ModelFile>> {
+pub fn model_files(common: &EmbedCommon, task: &Task) -> Result<Vec<ModelFile>> {
     common.embedders.iter().map(|embedder| model_file(embedder, task)).collect()
 }
 
@@ -225,7 +233,7 @@ pub fn downloaded(url: &str, sha256: &str, folder: &Path) -> Result<PathBuf> {
 }
 
 /// The jobs of a shard.
-pub fn jobs(spec: &Spec, common: &Common, task: &Task) -> Result<Jobs> {
+pub fn jobs(spec: &EmbedTask, common: &EmbedCommon, task: &Task) -> Result<Jobs> {
     Ok(Jobs {
         groups: Box::new(images::read_files(&task.open(&spec.images)?)?),
         kept: kept_ids(task, &spec.kept)?,

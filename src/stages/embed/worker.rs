@@ -1,9 +1,10 @@
 //! A worker: what happens to a job of files.
 //!
-//! An image is decoded once, made ready for every model, and put through them a batch at a time, all on the calling thread.
+//! An image is decoded once, made ready for every model, and put through them a batch at a time,
+//! all on the calling thread.
 
-use crate::stages::embed::Common;
 use crate::stages::embed::sessions::Sessions;
+use crate::stages::embed::spec::EmbedCommon;
 use lvd_base::error::{Error, Result};
 use lvd_base::types::{ImageId, Reason};
 use lvd_engines::onnx::{Session, is_of_the_machine};
@@ -32,14 +33,14 @@ pub struct Embedded {
 pub struct Worker<'a> {
     number: usize,
     sessions: &'a Sessions,
-    common: &'a Common,
+    common: &'a EmbedCommon,
     pixels: Vec<Vec<f32>>,
     batch: usize,
 }
 
 impl<'a> Worker<'a> {
     /// Worker `number` of those that share `sessions`.
-    pub fn new(number: usize, sessions: &'a Sessions, common: &'a Common) -> Self {
+    pub fn new(number: usize, sessions: &'a Sessions, common: &'a EmbedCommon) -> Self {
         let batch = common.batch_images.max(sessions.fixed_images().unwrap_or(1));
         let pixels = sessions.fits().iter().map(|fit| vec![0.0; batch * fit.preprocess.values()]).collect();
         Self { number, sessions, common, pixels, batch }
@@ -110,17 +111,18 @@ impl<'a> Worker<'a> {
 }
 
 /// The vectors of a batch, or why the model has none for these pictures.
-type Answer = std::result::Result<Vec<f32>, String>;
+type VectorOrFault = std::result::Result<Vec<f32>, String>;
 
 /// A row of a batch, and why the model failed on it.
 type Failure = (usize, String);
 
-/// Runs the images of a batch each alone, as `copies` of it. Their vectors (zeros, where the model fails) and the failures.
+/// Runs the images of a batch each alone, as `copies` of it. Their vectors (zeros, where the model
+/// fails) and the failures.
 fn one_by_one<'a>(
     images: impl Iterator<Item = &'a [f32]>,
     copies: usize,
     dimension: usize,
-    ask: &mut dyn FnMut(&[f32]) -> Result<Answer>,
+    ask: &mut dyn FnMut(&[f32]) -> Result<VectorOrFault>,
 ) -> Result<(Vec<f32>, Vec<Failure>)> {
     let (mut vectors, mut failures) = (Vec::new(), Vec::new());
     for (row, pixels) in images.enumerate() {
@@ -142,7 +144,7 @@ fn answer(
     shape: [usize; 4],
     output: Option<&str>,
     dimension: usize,
-) -> Result<Answer> {
+) -> Result<VectorOrFault> {
     match session.run(pixels, shape, output) {
         Ok(vectors) if vectors.dimension == dimension => Ok(Ok(vectors.values)),
         Ok(vectors) => Ok(Err(format!("a vector of {} numbers instead of {dimension}", vectors.dimension))),

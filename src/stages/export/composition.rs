@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::stages::known::Table;
+use crate::stages::plan::broken;
 use crate::stages::sample::Sampled;
+use crate::stages::table::Table;
 use crate::stages::task::Task;
 use lvd_base::error::Result;
 use lvd_io::table;
@@ -29,8 +30,9 @@ pub fn run(sampled: &Table, sources: &[(u16, String)], task: &mut Task) -> Resul
     let mut groups: BTreeMap<(Option<String>, String, String), (u64, u64)> = BTreeMap::new();
     task.for_each::<Sampled>(sampled, |row| {
         let dataset = row.id.shard().dataset();
-        let source = sources.iter().find(|(number, _)| *number == dataset).map_or("", |(_, name)| name);
-        let group = groups.entry((row.seed_set, row.why, source.to_owned())).or_default();
+        let source = sources.iter().find(|(number, _)| *number == dataset).map(|(_, name)| name.clone());
+        let source = source.ok_or_else(|| broken(format!("no source has the data set {dataset}")))?;
+        let group = groups.entry((row.seed_set, row.why, source)).or_default();
         *group = (group.0 + 1, group.1 + u64::from(row.copies));
         Ok(())
     })?;

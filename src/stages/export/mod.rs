@@ -1,8 +1,10 @@
-//! Export: the data set as Parquet shards, shuffled, each image with where it came from and why it is there.
+//! Export: the data set as Parquet shards, shuffled, each image with where it came from and why it
+//! is there.
 //!
-//! `scatter` takes the chosen rows of each ingested shard and sorts them by a random order, `gather` merges them into the final
-//! shards, `composition` counts what the data set is made of. The chosen pixels are written twice; the first copy goes when
-//! the step is whole. Memory: 1 GiB of files, which are sorted in runs where a shard has more, and the row group being written.
+//! `scatter` takes the chosen rows of each ingested shard and sorts them by a random order,
+//! `gather` merges them into the final shards, `composition` counts what the data set is made of.
+//! The chosen pixels are written twice; the first copy goes when the step is whole. Memory: 1 GiB
+//! of files, which are sorted in runs where a shard has more, and the row group being written.
 
 mod composition;
 mod shuffle;
@@ -10,22 +12,37 @@ mod shuffle;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::stages::cost::{Cost, Scale, Work, short};
-use crate::stages::known::{Known, Part};
+use crate::stages::context::PlanContext;
+use crate::stages::cost::{Cost, Scale, Work, short, tasks};
+use crate::stages::kind::StageKind;
+use crate::stages::phase::{Phase, phases};
+use crate::stages::plan::{PhasePlan, TaskInput, broken};
+use crate::stages::pool::SHARD_ROWS;
 use crate::stages::scope::{Input, Scope};
+use crate::stages::stage::{Phased, StageSettings};
+use crate::stages::table::Part;
 use crate::stages::task::Task;
-use crate::stages::{Order, Phase, PhasePlan, Stage, StageKind, from_value, no_such_phase};
 use lvd_base::error::Result;
 
 pub use composition::Row as CompositionRow;
 pub use shuffle::Provenance;
 
-const PHASES: &[Phase] =
-    &[Phase::helping("scatter").scratch(), Phase::counting("gather"), Phase::helping("composition")];
+phases! {
+    /// What an export step does, in order.
+    pub enum ExportPhase {
+        /// Takes the chosen rows of each ingested shard, and sorts them by a random order.
+        Scatter = Phase::helping("scatter").scratch(),
+        /// Merges them into the final shards.
+        Gather = Phase::counting("gather"),
+        /// Counts what the data set is made of.
+        Composition = Phase::helping("composition"),
+    }
+}
 
 /// Write the data set: pixels, metadata and provenance, in shuffled Parquet shards.
 ///
-/// Memory: about 1.5 GB a task, whatever the pictures: 1 GiB of files are sorted at a time. Disk: the chosen pixels twice, until the step is whole.
+/// Memory: about 1.5 GB a task, whatever the pictures: 1 GiB of files are sorted at a time. Disk:
+/// the chosen pixels twice, until the step is whole.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Export {
@@ -55,7 +72,7 @@ struct GatherCommon {
     shards: u64,
 }
 
-impl Stage for Export {
+impl StageSettings for Export {
     fn kind(&self) -> StageKind {
         StageKind::Export
     }
@@ -70,10 +87,6 @@ impl Stage for Export {
         vec![self.sample.name().to_owned(), self.images.name().to_owned()]
     }
 
-    fn phases(&self) -> &'static [Phase] {
-        PHASES
-    }
-
     fn costs(&self, scale: &Scale) -> Vec<Cost> {
         // The sample's size comes as the pool of this step.
         let n = scale.pool;
@@ -83,59 +96,62 @@ impl Stage for Export {
             Cost {
                 moved: 2.0 * bytes,
                 scratch: bytes,
-                tasks: n / 10_000.0,
-                ..Cost::new("scatter", work, format!("{} images read and dealt out", short(n)))
+                tasks: tasks(n, SHARD_ROWS.into()),
+                ..Cost::new(ExportPhase::Scatter, work, format!("{} images read and dealt out", short(n)))
             },
             Cost {
                 moved: 2.0 * bytes,
                 kept: bytes,
-                tasks: n / f64::from(self.shard_rows),
-                ..Cost::new("gather", work, format!("{} images shuffled and written", short(n)))
+                tasks: tasks(n, self.shard_rows.into()),
+                ..Cost::new(ExportPhase::Gather, work, format!("{} images shuffled and written", short(n)))
             },
         ]
     }
-
-    fn plan(&self, phase: &str, known: &Known) -> Result<PhasePlan> {
-        let sampled = known.table(self.sample.name())?;
-        let shards = sampled.rows().div_ceil(u64::from(self.shard_rows));
-        match phase {
-            "scatter" => {
-                let images = known.table(self.images.name())?;
-                let chosen = sampled.parts.iter().filter(|part| part.rows > 0);
-                let tasks = chosen.filter_map(|sampled| {
-                    Some(ScatterTask { images: images.of_shard(sampled.shard?)?.clone(), sampled: sampled.clone() })
-                });
-                PhasePlan::new(known.catalog.seed, tasks)
-            }
-            "gather" => {
-                let scattered = known.made("scatter", "scattered").parts;
-                PhasePlan::new(GatherCommon { scattered, shards }, 0..shards)
-            }
-            "composition" => {
-                let sources: Vec<(u16, String)> =
-                    known.catalog.sources.iter().map(|(name, entry)| (entry.number, name.clone())).collect();
-                PhasePlan::new((sampled, sources), [()])
-            }
-            _ => Err(no_such_phase(phase)),
-        }
-    }
 }
 
-/// Runs one task.
-pub fn run(phase: &str, order: Order, task: &mut Task) -> Result<()> {
-    match phase {
-        "scatter" => {
-            let ScatterTask { images, sampled } = from_value(order.spec)?;
-            shuffle::scatter(&images, &sampled, from_value(order.common)?, task)
+impl Phased for Export {
+    type Phase = ExportPhase;
+
+    fn plan(&self, phase: ExportPhase, context: &PlanContext) -> Result<PhasePlan> {
+        let sampled = context.table(self.sample.name())?;
+        let shards = sampled.rows().div_ceil(u64::from(self.shard_rows));
+        match phase {
+            ExportPhase::Scatter => {
+                let images = context.table(self.images.name())?;
+                let task = |sampled: &Part| {
+                    let images = sampled.shard.and_then(|shard| images.of_shard(shard)).cloned();
+                    let images = images.ok_or_else(|| broken(format!("{} has no images", sampled.path)))?;
+                    Ok(ScatterTask { images, sampled: sampled.clone() })
+                };
+                let chosen = sampled.parts.iter().filter(|part| part.rows > 0);
+                PhasePlan::new(context.catalog.seed, chosen.map(task).collect::<Result<Vec<_>>>()?)
+            }
+            ExportPhase::Gather => {
+                let scattered = context.made(ExportPhase::Scatter, "scattered").parts;
+                PhasePlan::new(GatherCommon { scattered, shards }, 0..shards)
+            }
+            ExportPhase::Composition => {
+                let sources = context.catalog.sources.iter();
+                let sources: Vec<(u16, String)> = sources.map(|(name, entry)| (entry.number, name.clone())).collect();
+                PhasePlan::new((sampled, sources), [()])
+            }
         }
-        "gather" => {
-            let GatherCommon { scattered, shards } = from_value(order.common)?;
-            shuffle::gather(from_value(order.spec)?, &scattered, shards, task)
+    }
+
+    fn run(phase: ExportPhase, input: TaskInput, task: &mut Task) -> Result<()> {
+        match phase {
+            ExportPhase::Scatter => {
+                let ScatterTask { images, sampled } = input.spec()?;
+                shuffle::scatter(&images, &sampled, input.common()?, task)
+            }
+            ExportPhase::Gather => {
+                let GatherCommon { scattered, shards } = input.common()?;
+                shuffle::gather(input.spec()?, &scattered, shards, task)
+            }
+            ExportPhase::Composition => {
+                let (sampled, sources): (_, Vec<_>) = input.common()?;
+                composition::run(&sampled, &sources, task)
+            }
         }
-        "composition" => {
-            let (sampled, sources): (_, Vec<_>) = from_value(order.common)?;
-            composition::run(&sampled, &sources, task)
-        }
-        _ => Err(no_such_phase(phase)),
     }
 }

@@ -1,4 +1,5 @@
-//! A global shuffle of rows with pixels in two passes: every image has a random 64-bit order, a final shard is a range of orders.
+//! A global shuffle of rows with pixels in two passes: every image has a random 64-bit order, a
+//! final shard is a range of orders.
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
@@ -8,8 +9,8 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::interleave_record_batch;
 use arrow::datatypes::{Schema, SchemaRef};
 
-use crate::stages::known::Part;
 use crate::stages::sample::Sampled;
+use crate::stages::table::Part;
 use crate::stages::task::Task;
 use lvd_base::error::{Error, Result};
 use lvd_base::types::{ImageId, ShardId};
@@ -43,7 +44,8 @@ const ORDER: &str = "order";
 
 /// The column of a file's size.
 const SIZE: &str = "size_bytes";
-/// Bytes of files that are sorted at a time. A shard of pictures of 100 kB fits; one of more is sorted in runs.
+/// Bytes of files that are sorted at a time. A shard of pictures of 100 kB fits; one of more is
+/// sorted in runs.
 const RUN_BYTES: u64 = 1 << 30;
 
 /// Sorts the chosen rows of one shard by their random order, in runs: a part each.
@@ -82,7 +84,8 @@ pub fn scatter(images: &Part, sampled: &Part, seed: u64, task: &mut Task) -> Res
     rows.write_run(images.shard, task)
 }
 
-/// Merges the rows of one final shard: first who falls into it and how big they are, then the files, a run at a time.
+/// Merges the rows of one final shard: first who falls into it and how big they are, then the
+/// files, a run at a time.
 pub fn gather(shard: u64, scattered: &[Part], shards: u64, task: &mut Task) -> Result<()> {
     let opened = scattered.iter().map(|part| task.open(part)).collect::<Result<Vec<_>>>()?;
     let mut sizes: Vec<(u64, u64)> = Vec::new();
@@ -111,7 +114,8 @@ pub fn gather(shard: u64, scattered: &[Part], shards: u64, task: &mut Task) -> R
     }
 }
 
-/// Calls `each` with the rows of scattered parts whose orders are in `range`, and their orders, some at a time.
+/// Calls `each` with the rows of scattered parts whose orders are in `range`, and their orders,
+/// some at a time.
 fn for_each_within(
     parts: &[Stored],
     columns: &[&str],
@@ -135,8 +139,8 @@ fn for_each_within(
     Ok(())
 }
 
-/// Cuts rows, sorted by their orders and with the sizes of their files, into ranges of orders: each of whole row groups with
-/// [`RUN_BYTES`] of files at most, or of one group.
+/// Cuts rows, sorted by their orders and with the sizes of their files, into ranges of orders: each
+/// of whole row groups with [`RUN_BYTES`] of files at most, or of one group.
 fn runs(rows: &[(u64, u64)]) -> Vec<RangeInclusive<u64>> {
     let (mut groups, mut runs, mut bytes) = (Groups::default(), Vec::new(), 0);
     let Some(&(mut first, size)) = rows.first() else { return runs };

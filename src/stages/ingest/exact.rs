@@ -1,26 +1,28 @@
 //! Exact copies: pool images with the same SHA-256. The one with the lowest id goes on.
 //!
-//! `match` cuts the space of hashes into slices, so that a task holds the hashes of its slice only; `mark` turns what it
-//! found into decisions shard by shard. Pixels are not touched.
+//! `match` cuts the space of hashes into slices, so that a task holds the hashes of its slice only;
+//! `mark` turns what it found into decisions shard by shard. Pixels are not touched.
 
 use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
-use crate::stages::PhasePlan;
-use crate::stages::ingest::is_pool;
-use crate::stages::known::{Known, Part, Table};
+use crate::stages::catalog::Role;
+use crate::stages::context::PlanContext;
+use crate::stages::ingest::phases::IngestPhase;
+use crate::stages::plan::PhasePlan;
+use crate::stages::table::{Part, Table};
 use crate::stages::task::Task;
-use lvd_base::error::Result;
-use lvd_base::types::{ImageId, Reason};
+use lvd_base::error::{Error, Result};
+use lvd_base::types::{ImageId, Reason, ShardId};
 use lvd_io::table;
 
 /// Images a slice of the hashes, about.
-const SLICE_IMAGES: u64 = 1 << 20;
+pub const SLICE_IMAGES: u64 = 1 << 20;
 
 table! {
     /// An image that has the same bytes as one with a lower id.
-    pub struct Copy {
+    pub struct ExactCopy {
         /// The copy.
         pub id: ImageId,
         /// The image that stays.
@@ -67,21 +69,21 @@ pub struct MarkTask {
     copies: bool,
 }
 
-pub fn plan_match(known: &Known) -> Result<PhasePlan> {
-    let mut fetched = known.made("fetch", "");
+pub fn plan_match(context: &PlanContext) -> Result<PhasePlan> {
+    let mut fetched = context.made(IngestPhase::Fetch, "");
     fetched.parts.sort_by_key(|part| part.shard);
-    let (images, others) = fetched.parts.into_iter().partition(|part| is_pool(known, part.shard));
+    let (images, others) = fetched.parts.into_iter().partition(|part| is_pool(context, part.shard));
     let (images, others) = (Table { parts: images }, Table { parts: others });
     let slices = images.rows().div_ceil(SLICE_IMAGES);
     PhasePlan::new(MatchCommon { images, others, slices }, 0..slices)
 }
 
-pub fn plan_mark(known: &Known) -> Result<PhasePlan> {
-    let tasks = known.made("fetch", "").parts.into_iter().map(|images| {
-        let copies = is_pool(known, images.shard);
+pub fn plan_mark(context: &PlanContext) -> Result<PhasePlan> {
+    let tasks = context.made(IngestPhase::Fetch, "").parts.into_iter().map(|images| {
+        let copies = is_pool(context, images.shard);
         MarkTask { images, copies }
     });
-    PhasePlan::new(known.made("match", "copies"), tasks)
+    PhasePlan::new(context.made(IngestPhase::Match, "copies"), tasks)
 }
 
 /// Finds the copies in one slice of the hashes.
@@ -90,13 +92,13 @@ pub fn run_match(slice: u64, common: &MatchCommon, task: &mut Task) -> Result<()
     let mut copies = Vec::new();
     let mut rows = 0;
     task.for_each::<Hashed>(&common.images, |row| {
-        if slice_of(&row.sha256, common.slices) != slice {
+        if slice_of(&row.sha256, common.slices)? != slice {
             return Ok(());
         }
         rows += 1;
         // Parts and rows come in the order of ids, so the first one seen is the one that stays.
         match first.get(&row.sha256) {
-            Some(&copy_of) => copies.push(Copy { id: row.id, copy_of }),
+            Some(&copy_of) => copies.push(ExactCopy { id: row.id, copy_of }),
             None => drop(first.insert(row.sha256, row.id)),
         }
         Ok(())
@@ -128,15 +130,17 @@ pub fn in_pool_counter(source: &str) -> String {
 }
 
 /// Which of `slices` a hash falls into: by its first 32 bits.
-fn slice_of(sha256: &str, slices: u64) -> u64 {
-    u64::from_str_radix(&sha256[..8], 16).unwrap_or(0) % slices.max(1)
+fn slice_of(sha256: &str, slices: u64) -> Result<u64> {
+    let first = sha256.get(..8).and_then(|digits| u64::from_str_radix(digits, 16).ok());
+    let first = first.ok_or_else(|| Error::data("the table of images", format!("{sha256:?} is no SHA-256")))?;
+    Ok(first % slices.max(1))
 }
 
 /// Says of each image of a shard whether it goes on.
 pub fn run_mark(spec: &MarkTask, copies: &Table, task: &mut Task) -> Result<()> {
     let mut copy_of = HashMap::new();
     if spec.copies {
-        task.for_each::<Copy>(copies, |copy| {
+        task.for_each::<ExactCopy>(copies, |copy| {
             if Some(copy.id.shard()) == spec.images.shard {
                 copy_of.insert(copy.id, copy.copy_of);
             }
@@ -153,4 +157,9 @@ pub fn run_mark(spec: &MarkTask, copies: &Table, task: &mut Task) -> Result<()> 
     let copies = task.outcome.rows_in - task.outcome.rows_out;
     task.drop(Reason::ExactDuplicate, copies);
     task.publish(writer.finish()?, "kept", spec.images.shard)
+}
+
+/// Whether a shard's exact copies are looked for.
+fn is_pool(context: &PlanContext, shard: Option<ShardId>) -> bool {
+    shard.and_then(|shard| context.catalog.role_of(shard)) == Some(Role::Pool)
 }

@@ -1,9 +1,11 @@
-//! Fetching one shard: bytes from the source, a full decode of each to see that it is whole, and the images that pass.
+//! Fetching one shard: bytes from the source, a full decode of each to see that it is whole, and
+//! the images that pass.
 
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
-use crate::stages::ingest::{Listed, source_named};
-use crate::stages::known::Part;
+use crate::stages::ingest::list::{Listed, source_named};
+use crate::stages::table::Part;
 use crate::stages::task::Task;
 use lvd_base::error::Result;
 use lvd_base::types::{Dropped, Reason};
@@ -20,13 +22,34 @@ const BATCH_FILES: usize = 256;
 /// Bytes checked together, at most one file more.
 const BATCH_BYTES: usize = 64 << 20;
 
+/// A shard to fetch.
+#[derive(Serialize, Deserialize)]
+pub struct FetchTask {
+    pub source: String,
+    /// Of the source's content, so that changed files are fetched again.
+    pub fingerprint: String,
+    pub listed: Part,
+}
+
+/// What decides which rows of a shard are stored.
+#[derive(Serialize, Deserialize)]
+pub struct FetchCommon {
+    #[serde(flatten)]
+    pub limits: ImageLimits,
+    /// Left out where it is false, as in plans of the time before it was a setting.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub private_addresses: bool,
+}
+
 /// A row and the file or the fault that came for it.
 type Arrived = (Listed, std::result::Result<Vec<u8>, Dropped>);
 /// A row and its file checked.
 type Checked = (Listed, std::result::Result<(Facts, String, Vec<u8>), Dropped>);
 
-/// Fetches the rows in `listed`.
-pub fn run(source_name: &str, listed: &Part, limits: &ImageLimits, fetch: FetchLimits, task: &mut Task) -> Result<()> {
+/// Fetches the rows that were listed.
+pub fn run(spec: &FetchTask, common: &FetchCommon, fetch: FetchLimits, task: &mut Task) -> Result<()> {
+    let FetchTask { source: source_name, listed, .. } = spec;
+    let fetch = FetchLimits { private_addresses: common.private_addresses, ..fetch };
     let rows: Vec<Listed> = task.read_all(listed)?;
     task.outcome.rows_in = rows.len() as u64;
     task.outcome.shard = listed.shard;
@@ -39,7 +62,7 @@ pub fn run(source_name: &str, listed: &Part, limits: &ImageLimits, fetch: FetchL
         failed: task.rows("failed")?,
         pending: Vec::new(),
         pending_bytes: 0,
-        limits,
+        limits: &common.limits,
     };
     let mut rows = rows.into_iter().map(|row| without_secrets(&source, row));
     Fetcher::new(fetch)?.fetch_all(&source, &inputs, &mut |_, answer| {

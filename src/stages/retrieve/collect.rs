@@ -1,15 +1,17 @@
-//! Which pool images each seed set gets: merged neighbours, drawn cluster members, collisions settled, and the cap.
+//! Which pool images each seed set gets: merged neighbours, drawn cluster members, collisions
+//! settled, and the cap.
 
 use std::collections::{BTreeMap, BinaryHeap, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::stages::cluster::{Assigned, Node};
-use crate::stages::known::{Part, Table};
+use crate::stages::plan::broken;
 use crate::stages::pool::VectorShard;
 use crate::stages::retrieve::next::{Further, Got, Matching};
-use crate::stages::retrieve::search::Found;
-use crate::stages::retrieve::{CapDraw, Collisions, Method, SetRule};
+use crate::stages::retrieve::rules::{CapDraw, Collisions, Method, SetRule};
+use crate::stages::retrieve::search::SeedNeighbour;
+use crate::stages::table::{Part, Table};
 use crate::stages::task::Task;
 use lvd_base::error::{Error, Result};
 use lvd_base::types::{ImageId, Neighbour, Reason};
@@ -29,14 +31,15 @@ table! {
         pub method: String,
         /// The seed image it is most like, for `sample`.
         pub seed_id: Option<ImageId>,
-        /// Its rank among that seed's neighbours, 1 for the nearest, for `sample`; null where `collisions = "next"` looked further than
-        /// four times `k`.
+        /// Its rank among that seed's neighbours, 1 for the nearest, for `sample`; null where
+        /// `collisions = "next"` looked further than four times `k`.
         pub rank: Option<u32>,
         /// Cosine to that seed image, for `sample`.
         pub similarity: Option<f32>,
         /// The cluster it was drawn from, of the set's `level`, for `cluster`.
         pub cluster: Option<u32>,
-        /// How often it counts: 1, or with `collisions = "twice"` the number of the set's seeds that found it.
+        /// How often it counts: 1, or with `collisions = "twice"` the number of the set's seeds
+        /// that found it.
         pub times: u32,
     }
 }
@@ -53,7 +56,7 @@ pub struct Set {
 }
 
 #[derive(Serialize, Deserialize)]
-pub struct Common {
+pub struct CollectCommon {
     pub sets: Vec<Set>,
     pub assigned: Option<Table>,
     pub tree: Option<Table>,
@@ -86,7 +89,7 @@ struct Offer {
 }
 
 /// Serves the sets in order.
-pub fn run(common: &Common, task: &mut Task) -> Result<()> {
+pub fn run(common: &CollectCommon, task: &mut Task) -> Result<()> {
     let mut taken: HashSet<ImageId> = HashSet::new();
     let mut similarities = Histogram::linear(-1.0, 1.0, 80);
     let mut writer = task.rows("retrieved")?;
@@ -156,7 +159,7 @@ fn capped(candidates: BTreeMap<ImageId, Candidate>, rule: &SetRule, draw: Draw) 
 /// The nearest of every seed image that has any.
 fn nearest(set: &Set, depth: usize, task: &Task) -> Result<BTreeMap<ImageId, TopK>> {
     let mut tops: BTreeMap<ImageId, TopK> = BTreeMap::new();
-    task.for_each::<Found>(&set.found, |row| {
+    task.for_each::<SeedNeighbour>(&set.found, |row| {
         let top = tops.entry(row.seed_id).or_insert_with(|| TopK::new(depth));
         top.push(Neighbour { similarity: row.similarity, id: row.id });
         Ok(())
@@ -180,9 +183,9 @@ impl Set {
 }
 
 /// The k nearest of every seed image that no other has, however far away they are.
-fn matched(set: &Set, common: &Common, taken: &HashSet<ImageId>, task: &mut Task) -> Result<Offer> {
+fn matched(set: &Set, common: &CollectCommon, taken: &HashSet<ImageId>, task: &mut Task) -> Result<Offer> {
     let k = set.rule.k as usize;
-    let depth = super::depth(&set.rule, common.collisions);
+    let depth = set.rule.depth(common.collisions);
     let mut matching = Matching::new(k, depth, nearest(set, depth, task)?, taken);
     let wanted = set.rule.wanted(depth, common.ceiling.unwrap_or(f32::INFINITY));
     matching.settle(&Further { seeds: &set.seeds, pool: &common.pool, wanted }, task)?;
@@ -243,8 +246,15 @@ fn sampled(set: &Set, collisions: Collisions, taken: &HashSet<ImageId>, task: &m
     Ok(offer)
 }
 
-/// `per_cluster` images of every cluster with more than `more_than` of the set's, drawn by the hash of their ids.
-fn clustered(set: &Set, common: &Common, draw: Draw, taken: &HashSet<ImageId>, task: &mut Task) -> Result<Offer> {
+/// `per_cluster` images of every cluster with more than `more_than` of the set's, drawn by the hash
+/// of their ids.
+fn clustered(
+    set: &Set,
+    common: &CollectCommon,
+    draw: Draw,
+    taken: &HashSet<ImageId>,
+    task: &mut Task,
+) -> Result<Offer> {
     let (mut pool, mut seeds): (Vec<Part>, Vec<Part>) = (Vec::new(), Vec::new());
     for part in common.assigned.iter().flat_map(|table| &table.parts) {
         let dataset = part.shard.map(lvd_base::types::ShardId::dataset);
@@ -300,13 +310,14 @@ fn clustered(set: &Set, common: &Common, draw: Draw, taken: &HashSet<ImageId>, t
     Ok(offer)
 }
 
-/// For every level-1 cluster the cluster of the set's level that holds it; `None` for level 1 itself.
+/// For every level-1 cluster the cluster of the set's level that holds it; `None` for level 1
+/// itself.
 fn above(set: &Set, tree: Option<&Table>, task: &Task) -> Result<Option<Vec<u32>>> {
     let (Some(tree), true) = (tree, set.rule.level > 1) else { return Ok(None) };
-    let mut parents: Vec<Vec<u32>> = Vec::new();
+    let mut parents: Vec<Vec<Option<u32>>> = Vec::new();
     task.for_each::<Node>(tree, |node| {
         parents.resize_with(parents.len().max(node.level as usize), Vec::new);
-        parents[node.level as usize - 1].extend(node.parent);
+        parents[node.level as usize - 1].push(node.parent);
         Ok(())
     })?;
     if set.rule.level as usize > parents.len() {
@@ -321,7 +332,8 @@ fn above(set: &Set, tree: Option<&Table>, task: &Task) -> Result<Option<Vec<u32>
     let mut above: Vec<u32> = (0..).take(parents[0].len()).collect();
     for level in &parents[..set.rule.level as usize - 1] {
         for cluster in &mut above {
-            *cluster = level[*cluster as usize];
+            let parent = level.get(*cluster as usize).copied().flatten();
+            *cluster = parent.ok_or_else(|| broken(format!("cluster {cluster} of the tree has no parent")))?;
         }
     }
     Ok(Some(above))

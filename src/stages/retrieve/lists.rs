@@ -1,10 +1,11 @@
-//! Inverted lists for searching a large pool: their centroids, and how many of them a search has to look at.
+//! Inverted lists for searching a large pool: their centroids, and how many of them a search has to
+//! look at.
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::stages::pool::{self, VectorShard};
-use crate::stages::retrieve::Codes;
+use crate::stages::retrieve::rules::Codes;
 use crate::stages::retrieve::search::LISTED_ROWS;
 use crate::stages::task::Task;
 use lvd_base::error::{Error, Result};
@@ -24,8 +25,13 @@ const QUERIES: u64 = 1024;
 /// Proposals for each neighbour wanted, at most: each is read and computed again.
 const PROPOSALS: usize = 64;
 
+/// Looking into one list in so many takes as long as comparing everything.
+pub const ONE_IN: usize = 64;
+/// The table of the trained index.
+pub const TABLE: &str = "lists";
+
 #[derive(Serialize, Deserialize)]
-pub struct Common {
+pub struct ListsCommon {
     pub pool: Vec<VectorShard>,
     pub seeds: Vec<VectorShard>,
     /// The most neighbours a set wants.
@@ -35,13 +41,26 @@ pub struct Common {
     pub seed: u64,
 }
 
-/// Whether looking at so many of the lists takes less time than comparing everything, which is some fifty times faster a pair.
-pub fn pays(probes: usize, lists: usize) -> bool {
-    probes * 64 <= lists
+/// What the planning of the search needs to know.
+#[derive(Serialize, Deserialize)]
+pub struct ListsTold {
+    /// How many lists there are.
+    pub lists: usize,
+    /// Lists that are looked at for each seed.
+    pub probes: usize,
+    /// Vectors that codes propose for each neighbour wanted.
+    pub proposals: usize,
 }
 
-/// Trains the lists on a sample of the pool, and measures on it how many of them find the neighbours of some seeds.
-pub fn run(common: &Common, task: &mut Task) -> Result<()> {
+/// Whether looking at so many of the lists takes less time than comparing everything, which is some
+/// fifty times faster a pair.
+pub fn pays(probes: usize, lists: usize) -> bool {
+    probes * ONE_IN <= lists
+}
+
+/// Trains the lists on a sample of the pool, and measures on it how many of them find the
+/// neighbours of some seeds.
+pub fn run(common: &ListsCommon, task: &mut Task) -> Result<()> {
     let (_, rows) = pool::lowest(&common.pool, Draw::new(common.seed, "retrieve/lists"), u64::MAX, task)?;
     // As many comparisons with centroids as with the vectors of a sixteenth of the lists.
     let lists = (4 * rows.min(LISTED_ROWS).isqrt()).max(1);
@@ -71,7 +90,8 @@ pub fn run(common: &Common, task: &mut Task) -> Result<()> {
         index.add(&sample.values)?;
         let wanted = common.k.min(n);
         let truth = knn_ip(&seeds.values, &sample.values, d, wanted);
-        // The share of the true neighbours among those proposed. By similarity, for equal vectors are equally good.
+        // The share of the true neighbours among those proposed. By similarity, for equal vectors
+        // are equally good.
         let found = |proposals: usize, probes: usize| -> Result<f64> {
             let proposed = index.search(&seeds.values, (wanted * proposals).min(n), probes)?;
             let hits: usize = (0..seeds.ids.len())
@@ -100,6 +120,7 @@ pub fn run(common: &Common, task: &mut Task) -> Result<()> {
             probes = (probes + probes.div_ceil(2)).min(k);
         }
     }
+    task.tell(ListsTold { lists: k, probes, proposals })?;
     let facts = [
         ("lists", k.into()),
         ("probes", probes.into()),
@@ -119,7 +140,7 @@ pub fn run(common: &Common, task: &mut Task) -> Result<()> {
             format!("{probes} of {k} lists have to be looked at for a recall of {}: `exact` is faster", common.recall);
         task.outcome.warnings.insert(warning);
     }
-    task.publish_file(&written, "lists", "faiss")
+    task.publish_file(&written, TABLE, "faiss")
 }
 
 /// `wanted` vectors of some shards, or all.

@@ -1,15 +1,18 @@
-//! No image for two seeds, and `k` images for each seed: who loses one takes the next, however far away it is.
+//! No image for two seeds, and `k` images for each seed: a seed that loses one takes the next,
+//! however far away it is.
 //!
-//! Seeds ask for their neighbours one after the other, the nearest first, and an image stays with the seed that it is most like. What comes out
-//! is what taking all pairs of seeds and images gives, the most similar first, and hangs on no order of asking (Gale and
-//! Shapley 1962, for two sides that rank their pairs alike). A seed whose list ends before it has its `k` looks further, at images that it can
-//! still get: others only get dearer while seeds ask, so what is out of reach once stays so.
+//! Seeds ask for their neighbours one after the other, the nearest first. An image stays with the
+//! seed that it is most like. The result does not depend on the order of asking: it is that of going
+//! through all pairs of seeds and images, the most similar first (Gale and Shapley 1962, for two
+//! sides that rank their pairs alike). A seed whose list ends before it has its `k` looks further, at
+//! images that it can still get. What is once out of its reach stays so, for an image only ever goes
+//! to a seed that is more like it.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::stages::pool::VectorShard;
-use crate::stages::retrieve::search::{self, Wanted};
+use crate::stages::retrieve::search::{self, NeighbourRule};
 use crate::stages::task::Task;
 use lvd_base::error::Result;
 use lvd_base::types::{ImageId, Neighbour};
@@ -32,7 +35,7 @@ pub struct Further<'a> {
     pub seeds: &'a [VectorShard],
     pub pool: &'a [VectorShard],
     /// What is no neighbour; its `k` does not matter.
-    pub wanted: Wanted,
+    pub wanted: NeighbourRule,
 }
 
 /// An image that a seed has got.
@@ -69,7 +72,8 @@ pub struct Asking {
 }
 
 impl<'a> Matching<'a> {
-    /// Nothing is given yet. The lists are the `depth` nearest neighbours of each seed; shorter ones are all that there are.
+    /// Nothing is given yet. The lists are the `depth` nearest neighbours of each seed; shorter
+    /// ones are all that there are.
     pub fn new(k: usize, depth: usize, lists: BTreeMap<ImageId, TopK>, taken: &'a HashSet<ImageId>) -> Self {
         let asking = |(id, top): (ImageId, TopK)| {
             let neighbours = top.into_sorted();
@@ -89,7 +93,7 @@ impl<'a> Matching<'a> {
             if short.is_empty() {
                 return Ok(());
             }
-            for (seed, neighbours) in self.look(&short, depth, further, task)? {
+            for (seed, neighbours) in self.nearest_open(&short, depth, further, task)? {
                 let complete = neighbours.len() < depth;
                 let Asking { id, has, .. } = self.seeds[seed];
                 self.seeds[seed] = Asking { id, neighbours, asked: 0, has, ranked: false, complete };
@@ -134,7 +138,7 @@ impl<'a> Matching<'a> {
     }
 
     /// The `depth` nearest images that each of some seeds can still get.
-    fn look(
+    fn nearest_open(
         &self,
         short: &[usize],
         depth: usize,
@@ -163,7 +167,7 @@ impl<'a> Matching<'a> {
             let better = |held: &Got| number.get(&seed).is_some_and(|&seed| got(seed).goes_before(held));
             !self.taken.contains(&neighbour.id) && self.got.get(&neighbour.id).is_none_or(better)
         };
-        let found = search::nearest(&blocks, further.pool, Wanted { k: depth, ..further.wanted }, &open, task)?;
+        let found = search::nearest(&blocks, further.pool, NeighbourRule { k: depth, ..further.wanted }, &open, task)?;
         Ok(found.into_iter().filter_map(|(id, neighbours)| Some((*number.get(&id)?, neighbours))).collect())
     }
 }
@@ -179,7 +183,8 @@ impl Asking {
 }
 
 impl Got {
-    /// Whether a pair wins the image over another one: the more similar, or else the seed of the lower id.
+    /// Whether a pair wins the image over another one: the more similar, or else the seed of the
+    /// lower id.
     fn goes_before(&self, other: &Self) -> bool {
         other.similarity.total_cmp(&self.similarity).then(self.seed.cmp(&other.seed)).is_lt()
     }
@@ -189,7 +194,7 @@ impl Got {
 mod tests {
     use super::*;
     use crate::stages::catalog::Catalog;
-    use crate::stages::known::Part;
+    use crate::stages::table::Part;
     use crate::stages::task::Place;
     use lvd_base::error::Error;
     use lvd_base::types::ShardId;
@@ -218,7 +223,7 @@ mod tests {
         let written = writer.finish()?;
         let (rows, bytes, shard) = (written.rows, written.bytes, Some(id));
         let vectors = Part { table: String::new(), path, rows, bytes, sha256: String::new(), tail: None, shard };
-        Ok(VectorShard { vectors, selection: None, whitening: None })
+        VectorShard::new(vectors, None)
     }
 
     fn read(folder: &Path, shards: &[VectorShard]) -> Result<Vec<(ImageId, Vec<f32>)>> {
@@ -269,7 +274,7 @@ mod tests {
                 }
             }
             let mut matching = Matching::new(k, 4 * k, lists, &taken);
-            let further = Further { seeds: &seeds, pool: &pool, wanted: Wanted { k: 0, floor, ceiling } };
+            let further = Further { seeds: &seeds, pool: &pool, wanted: NeighbourRule { k: 0, floor, ceiling } };
             matching.settle(&further, &task)?;
             let got: BTreeMap<ImageId, ImageId> =
                 matching.got.iter().map(|(&id, got)| (id, matching.seeds[got.seed].id)).collect();

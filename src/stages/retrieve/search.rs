@@ -1,13 +1,13 @@
 //! The nearest pool images of every seed image, within one group of the pool's shards.
 //!
-//! Matrix products or FAISS propose, a fixed-order dot product decides: similarities, thresholds and ties must not hang on the
-//! last bits of either.
+//! Matrix products or FAISS propose. A dot product in a fixed order decides, so that similarities,
+//! thresholds and ties do not depend on the last bits of either.
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::stages::known::Part;
 use crate::stages::pool::VectorShard;
+use crate::stages::table::Part;
 use crate::stages::task::Task;
 use lvd_base::error::Result;
 use lvd_base::types::{ImageId, Neighbour};
@@ -19,7 +19,7 @@ use lvd_kernels::exact::knn_ip;
 use lvd_ops::top_k::TopK;
 
 /// Shards of the pool a task, where they are compared one by one.
-const GROUP_SHARDS: usize = 32;
+pub const GROUP_SHARDS: usize = 32;
 /// Rows of the pool a task, where they are held in inverted lists.
 pub const LISTED_ROWS: u64 = 1 << 20;
 /// Places beyond k that are asked for at first: copies of the seed take some.
@@ -27,7 +27,7 @@ const SPARE: usize = 4;
 
 table! {
     /// One of the nearest pool images of a seed image, within the shards of one task.
-    pub struct Found {
+    pub struct SeedNeighbour {
         /// The seed image.
         pub seed_id: ImageId,
         /// The pool image.
@@ -39,7 +39,7 @@ table! {
 
 /// Which neighbours are wanted.
 #[derive(Clone, Copy, Serialize, Deserialize)]
-pub struct Wanted {
+pub struct NeighbourRule {
     pub k: usize,
     /// Neighbours below this cosine are not returned.
     pub floor: f32,
@@ -64,7 +64,7 @@ pub struct SearchTask {
     set: u16,
     seeds: Vec<VectorShard>,
     pool: Vec<VectorShard>,
-    wanted: Wanted,
+    wanted: NeighbourRule,
     /// Everything is compared without them.
     lists: Option<Lists>,
 }
@@ -79,7 +79,7 @@ pub fn tasks(
     set: u16,
     seeds: &[VectorShard],
     pool: &[VectorShard],
-    wanted: Wanted,
+    wanted: NeighbourRule,
     lists: Option<&Lists>,
 ) -> Vec<SearchTask> {
     let mut groups: Vec<(u64, Vec<VectorShard>)> = Vec::new();
@@ -105,15 +105,15 @@ pub fn run(spec: &SearchTask, task: &mut Task) -> Result<()> {
     let mut copies = 0;
     for shard in &spec.seeds {
         let seeds = shard.load(task)?;
-        let mut answer = Answer::new(&seeds, spec.wanted, &|_, _| true);
+        let mut of_seeds = SeedSearch::new(&seeds, spec.wanted, &|_, _| true);
         match &index {
-            Some(index) => index.search(&spec.pool, &mut answer, task)?,
-            None => exact(&spec.pool, std::slice::from_mut(&mut answer), task)?,
+            Some(index) => index.search(&spec.pool, &mut of_seeds, task)?,
+            None => exact(&spec.pool, std::slice::from_mut(&mut of_seeds), task)?,
         }
-        copies += answer.copies;
-        for (seed_id, neighbours) in seeds.ids.iter().zip(answer.tops) {
+        copies += of_seeds.copies;
+        for (seed_id, neighbours) in seeds.ids.iter().zip(of_seeds.tops) {
             for neighbour in neighbours.into_sorted() {
-                writer.push(Found { seed_id: *seed_id, id: neighbour.id, similarity: neighbour.similarity })?;
+                writer.push(SeedNeighbour { seed_id: *seed_id, id: neighbour.id, similarity: neighbour.similarity })?;
             }
         }
         task.outcome.rows_in += seeds.ids.len() as u64;
@@ -129,13 +129,13 @@ pub fn run(spec: &SearchTask, task: &mut Task) -> Result<()> {
 pub fn nearest(
     seeds: &[Vectors],
     pool: &[VectorShard],
-    wanted: Wanted,
+    wanted: NeighbourRule,
     open: &Open,
     task: &Task,
 ) -> Result<Vec<(ImageId, Vec<Neighbour>)>> {
-    let mut answers: Vec<Answer> = seeds.iter().map(|seeds| Answer::new(seeds, wanted, open)).collect();
-    exact(pool, &mut answers, task)?;
-    let tops = answers.into_iter().flat_map(|answer| answer.seeds.ids.iter().copied().zip(answer.tops));
+    let mut searches: Vec<SeedSearch> = seeds.iter().map(|seeds| SeedSearch::new(seeds, wanted, open)).collect();
+    exact(pool, &mut searches, task)?;
+    let tops = searches.into_iter().flat_map(|of_seeds| of_seeds.seeds.ids.iter().copied().zip(of_seeds.tops));
     Ok(tops.map(|(seed, top)| (seed, top.into_sorted())).collect())
 }
 
@@ -143,28 +143,28 @@ pub fn nearest(
 pub type Open<'a> = dyn Fn(ImageId, &Neighbour) -> bool + 'a;
 
 /// What was found for some seeds so far.
-struct Answer<'a> {
+struct SeedSearch<'a> {
     seeds: &'a Vectors,
-    wanted: Wanted,
+    wanted: NeighbourRule,
     open: &'a Open<'a>,
     tops: Vec<TopK>,
     copies: u64,
 }
 
-impl<'a> Answer<'a> {
-    fn new(seeds: &'a Vectors, wanted: Wanted, open: &'a Open<'a>) -> Self {
+impl<'a> SeedSearch<'a> {
+    fn new(seeds: &'a Vectors, wanted: NeighbourRule, open: &'a Open<'a>) -> Self {
         Self { seeds, wanted, open, tops: seeds.ids.iter().map(|_| TopK::new(wanted.k)).collect(), copies: 0 }
     }
 
-    /// Asks for the neighbours of each seed among `most`: for so many proposals for each that is wanted, and for more where copies, and images
-    /// that it may not have, have taken their places.
+    /// Asks for the neighbours of each seed among `most`: for so many proposals for each that is
+    /// wanted, and for more where copies, and images that it may not have, have taken their places.
     fn ask(
         &mut self,
         most: usize,
         proposals: usize,
         search: impl Fn(usize) -> Result<Vec<Vec<Neighbour>>>,
     ) -> Result<()> {
-        let Wanted { k, ceiling, .. } = self.wanted;
+        let NeighbourRule { k, ceiling, .. } = self.wanted;
         let lost = |seed: ImageId, near: &Vec<Neighbour>| {
             near.iter().filter(|near| near.similarity >= ceiling || !(self.open)(seed, near)).count()
         };
@@ -184,7 +184,7 @@ impl<'a> Answer<'a> {
 
     /// Takes the neighbours of each seed.
     fn take(&mut self, found: Vec<Vec<Neighbour>>) {
-        let Wanted { floor, ceiling, .. } = self.wanted;
+        let NeighbourRule { floor, ceiling, .. } = self.wanted;
         for ((top, &seed), neighbours) in self.tops.iter_mut().zip(&self.seeds.ids).zip(found) {
             for neighbour in neighbours {
                 if neighbour.similarity >= ceiling {
@@ -197,13 +197,14 @@ impl<'a> Answer<'a> {
     }
 }
 
-/// Compares seeds with everything. Memory: the seeds, one shard of the pool, and k neighbours a seed.
-fn exact(pool: &[VectorShard], answers: &mut [Answer], task: &Task) -> Result<()> {
+/// Compares seeds with everything. Memory: the seeds, one shard of the pool, and k neighbours a
+/// seed.
+fn exact(pool: &[VectorShard], searches: &mut [SeedSearch], task: &Task) -> Result<()> {
     for shard in pool {
         let base = shard.load(task)?;
-        for answer in answers.iter_mut().filter(|answer| !base.ids.is_empty() && !answer.seeds.ids.is_empty()) {
-            let seeds = answer.seeds;
-            answer.ask(base.ids.len(), 1, |k| {
+        for of_seeds in searches.iter_mut().filter(|of_seeds| !base.ids.is_empty() && !of_seeds.seeds.ids.is_empty()) {
+            let seeds = of_seeds.seeds;
+            of_seeds.ask(base.ids.len(), 1, |k| {
                 let found = knn_ip(&seeds.values, &base.values, base.dimension, k);
                 let named = |(row, similarity)| Neighbour { similarity, id: base.ids[row as usize] };
                 Ok((0..seeds.ids.len()).map(|seed| found.of(seed).map(named).collect()).collect())
@@ -238,12 +239,12 @@ impl<'a> Listed<'a> {
         Ok(Self { index, lists, ids, starts })
     }
 
-    fn search(&self, pool: &[VectorShard], answer: &mut Answer, task: &Task) -> Result<()> {
-        let seeds = answer.seeds;
+    fn search(&self, pool: &[VectorShard], of_seeds: &mut SeedSearch, task: &Task) -> Result<()> {
+        let seeds = of_seeds.seeds;
         if self.ids.is_empty() || seeds.ids.is_empty() {
             return Ok(());
         }
-        answer.ask(self.ids.len(), self.lists.proposals, |k| self.nearest(pool, seeds, k, task))
+        of_seeds.ask(self.ids.len(), self.lists.proposals, |k| self.nearest(pool, seeds, k, task))
     }
 
     /// The `k` vectors that the lists propose for each seed, with their cosines as they are.

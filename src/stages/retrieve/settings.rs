@@ -1,166 +1,109 @@
-//! The smaller settings of retrieve: how neighbours are searched, and the rule of a set.
+//! The settings of a retrieve step, and what follows from them.
 
+use indexmap::IndexMap;
+use lvd_engines::faiss;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::stages::retrieve::search::Wanted;
-use crate::stages::scope::Scope;
-use lvd_engines::faiss::Storage;
+use crate::stages::catalog::Role;
+use crate::stages::kind::StageKind;
+use crate::stages::pool::VectorShard;
+use crate::stages::retrieve::rules::{Codes, Collisions, Method, Search, SetRule};
+use crate::stages::scope::{Input, Scope};
 
-/// How neighbours are searched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Search {
-    /// Every pair is compared.
-    Exact,
-    /// By inverted lists.
-    Ivf,
-}
+/// Pairs of seed and pool images up to which all are compared: minutes on two cores.
+pub const EXACT_PAIRS: u64 = 100_000_000_000;
+/// Images of a cluster-based set, at most.
+const MILLION: u64 = 1_000_000;
 
-/// What inverted lists hold of a vector.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Codes {
-    /// All of it: 2 bytes a number.
-    #[default]
-    Fp16,
-    /// A byte a number.
-    Sq8,
-    /// A byte for about eight numbers (product quantisation).
-    Pq,
-}
-
-impl Codes {
-    pub(super) fn storage(self) -> Storage {
-        match self {
-            Self::Fp16 => Storage::Half,
-            Self::Sq8 => Storage::Byte,
-            Self::Pq => Storage::Product,
-        }
-    }
-}
-
-/// What happens when several seeds find one image.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Collisions {
-    /// It counts once, for the first set and the seed it is most like.
-    #[default]
-    Once,
-    /// The same, and the others take their next neighbours or other images of the cluster instead: no image counts twice, and as many
-    /// are found as the arithmetic says. Each seed looks at four times `k` neighbours, and where that is not enough as far as it has to, by
-    /// comparing everything in one task; what is still missing, since the pool ends, is counted (`missing_for_SET`) and warned of.
-    Next,
-    /// It counts for each, and is so many times in the data set: the published sizes of LVD-142M are sums of this kind.
-    Twice,
-}
-
-/// How the likes of a seed set are found.
+/// Find the pool images that are like the seed images.
+///
+/// Memory: a shard of seeds and `k` neighbours each; with `search = "exact"` or `collisions =
+/// "next"` a shard of the pool, with `ivf` the `codes` of 1,048,576 vectors, and 4 bytes for each
+/// number of 262,144 while lists are trained; then about 60 bytes a candidate of one set, and 16 an
+/// image retrieved.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct SetRule {
-    /// `sample`: the `k` nearest pool images of each seed image. `cluster`: `per_cluster` images from each cluster with more
-    /// than `more_than` of the set's images. The paper uses `sample` for sets over a million images.
-    pub method: Method,
-    /// Neighbours a seed image, for `sample`. The paper uses 4, and 32 for ImageNet-1k.
-    #[serde(default = "four")]
-    pub k: u32,
-    /// Neighbours below this cosine are not taken, for `sample`.
-    #[serde(default)]
-    pub min_similarity: Option<f32>,
-    /// Images drawn from each cluster, for `cluster`.
-    #[serde(default = "ten_thousand")]
-    pub per_cluster: u32,
-    /// A cluster must hold more than this many of the set's images, for `cluster`.
-    #[serde(default = "three")]
-    pub more_than: u32,
-    /// The level of clusters to look at, 1 for the finest, for `cluster`.
-    #[serde(default = "one")]
-    pub level: u32,
-    /// At most this many images for the set. Left out: 1,000,000 for `cluster`, any number for `sample`.
-    #[serde(default)]
-    pub cap: Option<u64>,
-    /// Which images stay when there are more than the cap.
-    #[serde(default)]
-    pub cap_draw: CapDraw,
+#[serde(deny_unknown_fields, default)]
+pub struct Retrieve {
+    /// The vectors to search, `STEP/EMBEDDER`. Left out: the only ones above.
+    pub vectors: Input,
+    /// The dedup step whose survivors are the pool. Left out: the last one above; `none`: the whole
+    /// pool.
+    pub pool: Input,
+    /// The cluster step, for cluster-based sets. Left out: the last one above.
+    pub cluster: Input,
+    /// `exact` compares every seed with the whole pool, `ivf` looks into the inverted lists nearest
+    /// to it (FAISS). Left out: `exact` up to 10^11 pairs of a set, and where more than one list in
+    /// 64 would have to be looked at, which takes longer; else `ivf`.
+    pub search: Option<Search>,
+    /// The share of the nearest neighbours that `ivf` is to find, 0.5 to 1: how many lists are
+    /// looked at is measured on a sample.
+    pub recall: f64,
+    /// What the lists hold of a vector for `ivf`. What they propose is decided by the vectors
+    /// themselves; how many proposals that takes is measured, as `proposals` in the report.
+    pub codes: Codes,
+    /// Pool images from this cosine on are taken for copies of the seed, and their place goes to
+    /// the next neighbour; 2: take them too.
+    pub copy_similarity: f32,
+    /// What happens when several seeds find one image.
+    pub collisions: Collisions,
+    /// For each seed source how its likes are found; sets are served in this order.
+    pub sets: IndexMap<String, SetRule>,
 }
 
-/// Which images stay when there are more than the cap.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum CapDraw {
-    /// Any, at random.
-    #[default]
-    Random,
-    /// As many of each seed image, or of each cluster, as it has, up to a common number.
-    Even,
-    /// The most similar to their seed, or the closest to their cluster's centroid.
-    Nearest,
-}
-
-/// How the likes of a seed set are found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Method {
-    /// The nearest pool images of each seed image.
-    Sample,
-    /// Images of the clusters that the seed images fall into.
-    Cluster,
-}
-
-impl Method {
-    /// Its name in the pipeline file.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Sample => "sample",
-            Self::Cluster => "cluster",
+impl Default for Retrieve {
+    fn default() -> Self {
+        Self {
+            vectors: Input::default(),
+            pool: Input::default(),
+            cluster: Input::default(),
+            search: None,
+            recall: 0.99,
+            codes: Codes::default(),
+            copy_similarity: 0.999,
+            collisions: Collisions::default(),
+            sets: IndexMap::new(),
         }
     }
 }
 
-fn one() -> u32 {
-    1
-}
-fn three() -> u32 {
-    3
-}
-fn four() -> u32 {
-    4
-}
-fn ten_thousand() -> u32 {
-    10_000
-}
-
-impl SetRule {
-    /// Looks at the rule that stands at `key`, for so many pool images and levels of clusters.
-    pub(super) fn check(&self, key: &str, copy_similarity: f32, (pool, levels): (u64, usize), scope: &mut Scope) {
-        let key = |field: &str| format!("{key}.{field}");
-        scope.require(self.cap != Some(0), &key("cap"), "no image at all", "use at least 1");
-        if let Some(least) = self.min_similarity {
-            scope.within(&key("min_similarity"), "a cosine of", least, -1.0..=1.0);
-            let message =
-                format!("from {least} on, and images from `copy_similarity` = {copy_similarity} on are copies");
-            scope.require(least < copy_similarity, &key("min_similarity"), message, "lower it: nothing lies between");
-        }
-        match self.method {
-            Method::Sample => {
-                let message = format!("{} neighbours of {pool} pool images at most", self.k);
-                let fine = (1..=pool.max(1)).contains(&u64::from(self.k));
-                scope.require(fine, &key("k"), message, "lower `k` or add images");
-            }
-            Method::Cluster => {
-                scope.require(self.per_cluster > 0, &key("per_cluster"), "no image a cluster", "use at least 1");
-                let level = self.level as usize;
-                let message = format!("level {level}, and `clusters` of the cluster step has {levels}");
-                let hint = "1 is the finest; or add a level to `clusters` of the cluster step";
-                scope.require((1..=levels).contains(&level), &key("level"), message, hint);
-            }
-        }
+impl Retrieve {
+    /// The table of the tree of clusters; empty without a cluster step.
+    pub(super) fn tree(&self) -> String {
+        if self.cluster.name().is_empty() { String::new() } else { format!("{}/tree", self.cluster.name()) }
     }
 
-    /// What of the pool is a neighbour.
-    pub(super) fn wanted(&self, k: usize, ceiling: f32) -> Wanted {
-        Wanted { k, floor: self.min_similarity.unwrap_or(-1.0), ceiling }
+    /// Whether a set is searched by inverted lists.
+    pub(super) fn is_listed(&self, seeds: &[VectorShard], pool: &[VectorShard]) -> bool {
+        let rows = |shards: &[VectorShard]| shards.iter().map(VectorShard::rows_at_most).sum::<u64>();
+        let few = !faiss::PRESENT || rows(seeds).saturating_mul(rows(pool)) <= EXACT_PAIRS;
+        self.search.unwrap_or(if few { Search::Exact } else { Search::Ivf }) == Search::Ivf
+    }
+
+    /// Finds what is wrong with the settings.
+    pub(super) fn find_faults(&mut self, scope: &mut Scope) {
+        let fact = "`ivf` is FAISS's, and this lvd was built without it";
+        let cure = "use \"exact\", or build lvd with --features faiss";
+        scope.require(faiss::PRESENT || self.search != Some(Search::Ivf), "search", fact, cure);
+        scope.wire_vectors(&mut self.vectors, "vectors");
+        scope.wire_optional(&mut self.pool, StageKind::Dedup, "pool");
+        let by_cluster = self.sets.values().any(|rule| rule.method == Method::Cluster);
+        if by_cluster {
+            scope.wire(&mut self.cluster, StageKind::Cluster, "cluster");
+        }
+        scope.within("recall", "a recall of", self.recall, 0.5..=1.0);
+        scope.within("copy_similarity", "a cosine of", self.copy_similarity, 0.0..=2.0);
+        for rule in self.sets.values_mut() {
+            rule.per_cluster = scope.scaled_u32(rule.per_cluster);
+            rule.cap = rule.cap.or((rule.method == Method::Cluster).then_some(MILLION)).map(|cap| scope.scaled(cap));
+        }
+        scope.require(!self.sets.is_empty(), "sets", "no seed set to serve", "add a [steps.NAME.sets.SOURCE] table");
+        let names: Vec<String> = self.sets.keys().cloned().collect();
+        scope.require_sources(&names, &[Role::Seed], "sets");
+        let pool = scope.images_at_most(Role::Pool);
+        let levels = scope.above.get(self.cluster.name()).map_or(0, |above| above.levels);
+        for (name, rule) in &self.sets {
+            rule.check(&format!("sets.{name}"), self.copy_similarity, (pool, levels), scope);
+        }
     }
 }

@@ -1,14 +1,16 @@
-//! How even the balanced draw is, beside the pool it is from and beside other draws of the same size.
+//! How even the balanced draw is, beside the pool it is from and beside other draws of the same
+//! size.
 
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::stages::known::{Part, Table};
 use crate::stages::sample::candidates::{Candidate, Candidates};
 use crate::stages::sample::choose::{Sampled, tree};
-use crate::stages::sample::draw::{Drawn, Wanted};
-use crate::stages::sample::{Common, DrawRule, Labels};
+use crate::stages::sample::draw::{DrawPlan, Drawn};
+use crate::stages::sample::inputs::ChooseCommon;
+use crate::stages::sample::settings::{DrawRule, Labels};
+use crate::stages::table::{Part, Table};
 use crate::stages::task::Task;
 use lvd_base::error::Result;
 use lvd_base::types::ImageId;
@@ -22,8 +24,9 @@ table! {
     pub struct Balance {
         /// `level 1`, `level 2`, ... or `labels`.
         pub over: String,
-        /// `pool`: the images that the balanced draw is from; `balanced`: that draw. Draws of the same size for comparison, from the same images:
-        /// `uniform` at random, `flat` over level-1 clusters alone, `oracle` over the labels themselves.
+        /// `pool`: the images that the balanced draw is from; `balanced`: that draw. Draws of the
+        /// same size for comparison, from the same images: `uniform` at random, `flat` over level-1
+        /// clusters alone, `oracle` over the labels themselves.
         pub draw: String,
         /// Images, copies counted.
         pub images: u64,
@@ -53,7 +56,7 @@ table! {
 /// What the phase needs beside what chose.
 #[derive(Serialize, Deserialize)]
 pub struct BalanceCommon {
-    pub chosen: Common,
+    pub chosen: ChooseCommon,
     pub sampled: Table,
     pub labels: Option<Labels>,
     /// The images, where they have labels.
@@ -93,11 +96,11 @@ pub fn run(common: &BalanceCommon, task: &mut Task) -> Result<()> {
     let chosen = &common.chosen;
     let total: u64 = balanced.values().map(|&copies| u64::from(copies)).sum();
     let draw = Draw::new(chosen.seed, "sample/compared");
-    let (parents, clusters) = tree(&Common { flat: false, ..chosen.clone() }, task)?;
+    let (parents, clusters) = tree(&ChooseCommon { flat: false, ..chosen.clone() }, task)?;
     let mut written = Vec::new();
     let rows = {
         let candidates = Candidates { pool: &chosen.pool, taken: &taken, task };
-        let wanted = Wanted {
+        let wanted = DrawPlan {
             total,
             quotas: &[],
             max_copies: chosen.max_copies,
@@ -156,8 +159,8 @@ fn labelled(
         for part in common.images.iter().filter(|part| part.shard == selection.shard) {
             for batch in candidates.task.read::<Labelled>(part)? {
                 for row in batch? {
-                    let fresh = numbers.len();
-                    of_image.insert(row.id, *numbers.entry(labels.of(&row)).or_insert(fresh));
+                    let next = numbers.len();
+                    of_image.insert(row.id, *numbers.entry(label(labels, &row)).or_insert(next));
                 }
             }
         }
@@ -168,6 +171,14 @@ fn labelled(
         }
     }
     Ok(counts)
+}
+
+/// The label of an image; empty for none.
+fn label(from: Labels, row: &Labelled) -> String {
+    match from {
+        Labels::Caption => row.caption.clone().unwrap_or_default(),
+        Labels::Folder => row.url.rsplit('/').nth(1).unwrap_or_default().to_owned(),
+    }
 }
 
 /// Adds a row for each draw.

@@ -1,4 +1,5 @@
-//! The pool images that a balanced draw can take, with their clusters; read shard by shard, some shards at once.
+//! The pool images that a balanced draw can take, with their clusters; read shard by shard, some
+//! shards at once.
 
 use std::ops::Range;
 
@@ -6,7 +7,8 @@ use rayon::prelude::*;
 
 use crate::stages::cluster::Assigned;
 use crate::stages::pool::kept_ids;
-use crate::stages::sample::{DrawRule, Pool};
+use crate::stages::sample::inputs::Pool;
+use crate::stages::sample::settings::DrawRule;
 use crate::stages::task::Task;
 use lvd_base::error::Result;
 use lvd_base::types::ImageId;

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use rayon::prelude::*;
 
 use crate::stages::cluster::Node;
-use crate::stages::known::{Part, Table};
+use crate::stages::plan::broken;
 use crate::stages::pool::kept_ids;
 use crate::stages::retrieve::Retrieved;
 use crate::stages::sample::candidates::{Candidates, some_at_once};
-use crate::stages::sample::draw::{Drawn, Wanted};
-use crate::stages::sample::{Common, SeedShard};
+use crate::stages::sample::draw::{DrawPlan, Drawn};
+use crate::stages::sample::inputs::{ChooseCommon, SeedShard};
+use crate::stages::table::{Part, Table};
 use crate::stages::task::Task;
 use lvd_base::error::{Error, Result};
 use lvd_base::types::{ImageId, Reason, ShardId};
@@ -50,7 +51,7 @@ struct Taken {
 }
 
 /// Chooses the data set.
-pub fn run(common: &Common, task: &mut Task) -> Result<()> {
+pub fn run(common: &ChooseCommon, task: &mut Task) -> Result<()> {
     let draw = Draw::new(common.seed, "sample");
     let (of_seeds, offered_seeds) = seeds(common, draw, task)?;
     let seeds = offered_seeds.min(common.target);
@@ -61,7 +62,7 @@ pub fn run(common: &Common, task: &mut Task) -> Result<()> {
     let ids: Vec<ImageId> = taken.iter().map(|row| row.id).collect();
     let (parents, clusters) = tree(common, task)?;
     let candidates = Candidates { pool: &common.pool, taken: &ids, task };
-    let wanted = Wanted {
+    let wanted = DrawPlan {
         total: if common.fill { room - retrieved } else { 0 },
         quotas: &common.quotas,
         max_copies: common.max_copies,
@@ -148,8 +149,9 @@ struct Offered {
     over_target: u64,
 }
 
-/// Which seed images go in, and how many there are: all, but no more than the target of a data set that is not filled up.
-fn seeds(common: &Common, draw: Draw, task: &mut Task) -> Result<(Lowest, u64)> {
+/// Which seed images go in, and how many there are: all, but no more than the target of a data set
+/// that is not filled up.
+fn seeds(common: &ChooseCommon, draw: Draw, task: &mut Task) -> Result<(Lowest, u64)> {
     let room = if common.fill { u64::MAX } else { common.target };
     let (drawn, seeds) = draw.within(4).lowest(room, &|each| {
         for shard in &common.seeds {
@@ -170,7 +172,7 @@ fn seeds(common: &Common, draw: Draw, task: &mut Task) -> Result<(Lowest, u64)> 
 }
 
 /// Says what became of every image, and why the target was missed, if it was.
-fn account(common: &Common, chosen: &Chosen, offered: &Offered, task: &mut Task) {
+fn account(common: &ChooseCommon, chosen: &Chosen, offered: &Offered, task: &mut Task) {
     let Offered { seeds: offered_seeds, pool, over_target } = *offered;
     let Chosen { seeds, retrieved, balanced } = chosen;
     let size = seeds.size + retrieved.size + balanced.size;
@@ -204,9 +206,10 @@ fn plain(id: ImageId, why: &str) -> Sampled {
     Sampled { id, copies: 1, why: why.into(), seed_set: None, seed_id: None, similarity: None, cluster: None }
 }
 
-/// What was retrieved, by id, or as much as there is room for, drawn by hash; and how many images there was no room for.
+/// What was retrieved, by id, or as much as there is room for, drawn by hash; and how many images
+/// there was no room for.
 fn retrieved(
-    common: &Common,
+    common: &ChooseCommon,
     room: u64,
     draw: Draw,
     names: &mut Vec<String>,
@@ -258,21 +261,25 @@ fn retrieved(
     Ok((rows, over_target))
 }
 
-/// The parents of each level's clusters, the finest level first, and the number of level-1 clusters. Without a tree there is one.
-pub fn tree(common: &Common, task: &Task) -> Result<(Vec<Vec<u32>>, usize)> {
-    let mut levels: Vec<Vec<u32>> = Vec::new();
+/// The parents of each level's clusters, the finest level first, and the number of level-1
+/// clusters. Without a tree there is one.
+pub fn tree(common: &ChooseCommon, task: &Task) -> Result<(Vec<Vec<u32>>, usize)> {
+    let mut levels: Vec<Vec<Option<u32>>> = Vec::new();
     task.for_each::<Node>(&Table { parts: common.tree.clone() }, |node| {
         levels.resize_with(levels.len().max(node.level as usize), Vec::new);
-        levels[node.level as usize - 1].push(node.parent.unwrap_or(0));
+        levels[node.level as usize - 1].push(node.parent);
         Ok(())
     })?;
     let clusters = levels.first().map_or(1, Vec::len);
     // The top has no parents; a flat draw looks at no parents at all.
     levels.truncate(if common.flat { 0 } else { levels.len().saturating_sub(1) });
-    Ok((levels, clusters))
+    let parents = levels.into_iter().map(|level| level.into_iter().collect::<Option<Vec<u32>>>());
+    let parents = parents.collect::<Option<Vec<_>>>();
+    Ok((parents.ok_or_else(|| broken("a cluster below the top of the tree has no parent"))?, clusters))
 }
 
-/// Writes what is chosen of one shard of the pool: the part, the count of the balanced draw, and the shard's images.
+/// Writes what is chosen of one shard of the pool: the part, the count of the balanced draw, and
+/// the shard's images.
 fn write(
     shard: usize,
     candidates: &Candidates,

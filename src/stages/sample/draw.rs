@@ -2,15 +2,15 @@
 
 use std::collections::BinaryHeap;
 
-use crate::stages::sample::DrawRule;
 use crate::stages::sample::candidates::{Candidate, Candidates};
+use crate::stages::sample::settings::DrawRule;
 use lvd_base::error::Result;
 use lvd_base::types::ImageId;
 use lvd_kernels::hash::Draw;
 use lvd_ops::allocate::share_tree;
 
 /// What is to be drawn.
-pub struct Wanted<'a> {
+pub struct DrawPlan<'a> {
     /// Images in all, copies counted.
     pub total: u64,
     /// Those of some sources, by data set number, drawn by themselves.
@@ -29,14 +29,16 @@ pub struct Drawn {
     draw: Draw,
     clusters: usize,
     quotas: Vec<u16>,
-    /// For each group of sources and cluster: how often every image goes in, and the last key that goes in once more.
+    /// For each group of sources and cluster: how often every image goes in, and the last key that
+    /// goes in once more.
     copies: Vec<u32>,
     last: Vec<Option<(u64, ImageId)>>,
 }
 
 impl Drawn {
-    /// Shares `wanted.total` over the tree, whose `parents` are those of [`share_tree`], and finds which images that means.
-    pub fn new(wanted: &Wanted, parents: &[Vec<u32>], clusters: usize, from: &Candidates) -> Result<Self> {
+    /// Shares `wanted.total` over the tree, whose `parents` are those of [`share_tree`], and finds
+    /// which images that means.
+    pub fn new(wanted: &DrawPlan, parents: &[Vec<u32>], clusters: usize, from: &Candidates) -> Result<Self> {
         let quotas: Vec<u16> = wanted.quotas.iter().map(|&(source, _)| source).collect();
         let groups = quotas.len() + 1;
         let (rule, draw) = (wanted.rule, wanted.draw.within(3));
@@ -67,7 +69,8 @@ impl Drawn {
             room.iter_mut().zip(&given).for_each(|(room, given)| *room -= given);
             shares[slots].copy_from_slice(&given);
         }
-        // Every image of a cluster goes in `share / size` times; what is left of the share is drawn, lowest key first.
+        // Every image of a cluster goes in `share / size` times; what is left of the share is
+        // drawn, lowest key first.
         let mut heaps: Vec<BinaryHeap<(u64, ImageId)>> = vec![BinaryHeap::new(); groups * clusters];
         for (slot, (&share, &size)) in shares.iter().zip(&sizes).enumerate() {
             drawn.copies[slot] = u32::try_from(share.checked_div(size).unwrap_or(0)).unwrap_or(u32::MAX);

@@ -1,7 +1,8 @@
-//! A canvas of linear strokes: gradients, anti-aliased shapes and value noise on RGB floats, just enough to draw a small world
-//! or to paste something over a picture.
+//! A canvas of linear strokes: gradients, anti-aliased shapes and value noise on RGB floats, just
+//! enough to draw a small world or to paste something over a picture.
 //!
-//! Coordinates are in units of the canvas height: y runs from 0 (top) to 1, x from 0 to [`Canvas::aspect`].
+//! Coordinates are in units of the canvas height: y runs from 0 (top) to 1, x from 0 to
+//! [`Canvas::aspect`].
 #![expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
@@ -12,10 +13,9 @@
 use image::RgbImage;
 
 use super::chance::Chance;
+use super::colour::{Colour, mix};
 use lvd_kernels::hash::Draw;
 
-/// Red, green and blue from 0 to 1.
-pub type Colour = [f32; 3];
 /// A place on the canvas.
 pub type Point = (f32, f32);
 
@@ -99,7 +99,8 @@ impl Canvas {
         });
     }
 
-    /// A soft disc whose opacity falls from `strength` in the middle to nothing at `radius`: a glow, a cloud, a shadow.
+    /// A soft disc whose opacity falls from `strength` in the middle to nothing at `radius`: a
+    /// glow, a cloud, a shadow.
     pub fn glow(&mut self, centre: Point, radius: f32, colour: Colour, strength: f32) {
         self.paint((centre.0 - radius, centre.1 - radius), (centre.0 + radius, centre.1 + radius), |x, y| {
             let distance = (x - centre.0).hypot(y - centre.1) / radius;
@@ -182,19 +183,6 @@ fn holds(corners: &[Point], (x, y): Point) -> bool {
         last = corner;
     }
     inside
-}
-
-/// Between two colours: `share` 0 gives the first, 1 the second.
-#[must_use]
-pub fn mix(a: Colour, b: Colour, share: f32) -> Colour {
-    let share = share.clamp(0.0, 1.0);
-    [0, 1, 2].map(|channel| a[channel] + (b[channel] - a[channel]) * share)
-}
-
-/// The colour brightened (over 1) or darkened.
-#[must_use]
-pub fn lit(colour: Colour, by: f32) -> Colour {
-    colour.map(|channel| (channel * by).clamp(0.0, 1.0))
 }
 
 /// Smooth value noise in 0..1 with features about 1 wide, in `octaves` ever finer layers.

@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 
-use super::canvas::Colour;
+use super::colour::Colour;
 use lvd_kernels::hash::Draw;
 
 /// A stream of random numbers for one picture: every call gives the next.

@@ -25,7 +25,8 @@ const LETTERS: [(char, [u8; 7]); 14] = [
     ('W', [0b10001, 0b10001, 0b10001, 0b10101, 0b10101, 0b11011, 0b10001]),
 ];
 
-/// Writes `text` with its upper left corner at a place, every dot `scale` pixels wide; what does not fit is cut off.
+/// Writes `text` with its upper left corner at a place, every dot `scale` pixels wide; what does
+/// not fit is cut off.
 pub fn write(image: &mut RgbImage, text: &str, (left, top): (u32, u32), scale: u32, colour: Rgb<u8>) {
     for (letter, number) in text.chars().zip(0u32..) {
         let Some((_, rows)) = LETTERS.iter().find(|(known, _)| *known == letter) else { continue };

@@ -8,7 +8,8 @@ use crate::draw::Chance;
 /// Sine and cosine of 5 degrees: written down, since libraries differ in last bits.
 const FIVE_DEGREES: (f32, f32) = (0.087_155_74, 0.996_194_7);
 
-/// A window of this share of the area, as wide and high as the picture in proportion, at a random place.
+/// A window of this share of the area, as wide and high as the picture in proportion, at a random
+/// place.
 #[must_use]
 pub fn crop(image: &RgbImage, area: f32, chance: &Chance) -> RgbImage {
     let keep = |side: u32| ((side as f32 * area.sqrt()) as u32).clamp(1, side);
@@ -24,7 +25,8 @@ pub fn scale(image: &RgbImage, across: f32, down: f32) -> RgbImage {
     imageops::resize(image, side(image.width(), across), side(image.height(), down), FilterType::CatmullRom)
 }
 
-/// The picture turned about its middle in a frame of its own size, bilinearly; what comes in from outside is black.
+/// The picture turned about its middle in a frame of its own size, bilinearly; what comes in from
+/// outside is black.
 pub(super) fn turn_5_degrees(image: &RgbImage, clockwise: bool) -> RgbImage {
     let (sin, cos) = FIVE_DEGREES;
     let sin = if clockwise { sin } else { -sin };

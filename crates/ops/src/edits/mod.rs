@@ -1,8 +1,8 @@
-//! What people and platforms do to pictures before they post them again: the kinds of edits of DISC21 (Douze et al. 2021,
-//! arXiv 2106.09672), each at fixed strengths.
+//! What people and platforms do to pictures before they post them again: the kinds of edits of
+//! DISC21 (Douze et al. 2021, arXiv 2106.09672), each at fixed strengths.
 //!
-//! Pictures in, pictures out. What an edit leaves open (where a crop lies, which words are written) is drawn from a
-//! [`Chance`], so the same picture and draw give the same copy.
+//! Pictures in, pictures out. What an edit leaves open (where a crop lies, which words are written)
+//! is drawn from a [`Chance`], so the same picture and draw give the same copy.
 #![expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::{Init, KMeans};
+use super::params::{Init, KMeans};
 use lvd_kernels::codes::Codes;
 use lvd_kernels::dot::{dot, squared_distance};
 use lvd_kernels::exact::nearest;
@@ -48,13 +48,15 @@ pub(super) fn random(points: &[f32], d: usize, params: &KMeans) -> Vec<f32> {
     rows.into_iter().flat_map(|(_, row)| &points[row * d..][..d]).copied().collect()
 }
 
-/// Greedy k-means++: of several points drawn by weighted squared distance, the one that lowers the potential most.
+/// Greedy k-means++: of several points drawn by weighted squared distance, the one that lowers the
+/// potential most.
 fn plus_plus(points: &[f32], weights: &[f32], d: usize, params: &KMeans, candidates: u64) -> Vec<f32> {
     let draw = Draw::new(params.seed, "kmeans/plus-plus");
     let row = |row: usize| &points[row * d..][..d];
     let metric = Metric::new(points, d);
     let width = usize::try_from(candidates).unwrap_or(1);
-    // What each block of rows would be at with each of the candidates: distances, and their weighted sums.
+    // What each block of rows would be at with each of the candidates: distances, and their
+    // weighted sums.
     let blocks = weights.len().div_ceil(SUM_ROWS);
     let mut closer = vec![f32::INFINITY; blocks * width * SUM_ROWS];
     let mut sums = vec![0.0f64; blocks * width];
@@ -117,7 +119,8 @@ multiversion! {
     }
 }
 
-/// Numbers a point from which on distances are taken from eight-bit codes: they need only be about right to draw by.
+/// Numbers a point from which on distances are taken from eight-bit codes: they need only be about
+/// right to draw by.
 const CODED_D: usize = 64;
 
 /// Squared distances among points.
@@ -168,8 +171,8 @@ multiversion! {
     }
 }
 
-/// k-means|| (Bahmani et al. 2012, algorithm 2): rounds that draw about `k` points each by squared distance, all at once; then
-/// k-means++ among these, weighted by the points they are nearest to.
+/// k-means|| (Bahmani et al. 2012, algorithm 2): rounds that draw about `k` points each by squared
+/// distance, all at once; then k-means++ among these, weighted by the points they are nearest to.
 fn parallel(points: &[f32], d: usize, params: &KMeans) -> Vec<f32> {
     let draw = Draw::new(params.seed, "kmeans/parallel");
     let n = points.len() / d;
@@ -191,8 +194,8 @@ fn parallel(points: &[f32], d: usize, params: &KMeans) -> Vec<f32> {
         }
         let values: Vec<f32> = drawn.iter().flat_map(|&drawn| row(drawn)).copied().collect();
         let before = u32::try_from(chosen.len()).unwrap_or(u32::MAX);
-        let fresh = nearest(points, &values, d);
-        closest.par_iter_mut().zip(fresh).for_each(|(closest, (candidate, distance))| {
+        let found = nearest(points, &values, d);
+        closest.par_iter_mut().zip(found).for_each(|(closest, (candidate, distance))| {
             if distance < closest.1 {
                 *closest = (before + candidate, distance);
             }
@@ -214,8 +217,8 @@ fn parallel(points: &[f32], d: usize, params: &KMeans) -> Vec<f32> {
     plus_plus(&values, &weights, d, params, 2)
 }
 
-/// The row at which the running sum of weights, times distances where there are any, passes `unit` of the whole; the first
-/// when all are zero. `blocks` are the sums of blocks of rows.
+/// The row at which the running sum of weights, times distances where there are any, passes `unit`
+/// of the whole; the first when all are zero. `blocks` are the sums of blocks of rows.
 fn by_weight(weights: &[f32], distances: Option<&[f32]>, blocks: &[f64], unit: f64) -> usize {
     let mut left = unit * blocks.iter().sum::<f64>();
     let passed = blocks.iter().position(|&sum| {

@@ -55,7 +55,8 @@ pub fn sums(points: &dyn Points, centroids: &[f32]) -> Result<Sums> {
         sums.par_chunks_mut(d).enumerate().for_each(|(cluster, sums)| {
             let members = members.of(cluster);
             let point = |&point: &u32| &block.values[point as usize * d..][..d];
-            // Four points at once, added in their order: memory is asked for four rows instead of one.
+            // Four points at once, added in their order: memory is asked for four rows instead of
+            // one.
             let (fours, rest) = members.as_chunks::<4>();
             for four in fours {
                 add(sums, four.each_ref().map(point));

@@ -12,12 +12,12 @@ pub trait Points: Sync {
     ///
     /// # Errors
     /// When they cannot be read, or `each` fails.
-    fn pass(&self, each: &mut dyn FnMut(Block) -> Result<()>) -> Result<()>;
+    fn pass(&self, each: &mut dyn FnMut(PointBlock) -> Result<()>) -> Result<()>;
 }
 
 /// Some points in a row.
 #[derive(Clone, Copy, Debug)]
-pub struct Block<'a> {
+pub struct PointBlock<'a> {
     /// The number of the first among all points.
     pub first: usize,
     /// Their values, row-major.
@@ -25,12 +25,12 @@ pub struct Block<'a> {
 }
 
 /// Points in memory: one block.
-pub struct Held<'a> {
+pub struct HeldPoints<'a> {
     values: std::borrow::Cow<'a, [f32]>,
     d: usize,
 }
 
-impl<'a> Held<'a> {
+impl<'a> HeldPoints<'a> {
     /// Row-major points of `d` numbers.
     ///
     /// # Panics
@@ -49,7 +49,7 @@ impl<'a> Held<'a> {
     }
 }
 
-impl Points for Held<'_> {
+impl Points for HeldPoints<'_> {
     fn count(&self) -> usize {
         self.values.len() / self.d
     }
@@ -58,8 +58,8 @@ impl Points for Held<'_> {
         self.d
     }
 
-    fn pass(&self, each: &mut dyn FnMut(Block) -> Result<()>) -> Result<()> {
-        each(Block { first: 0, values: &self.values })
+    fn pass(&self, each: &mut dyn FnMut(PointBlock) -> Result<()>) -> Result<()> {
+        each(PointBlock { first: 0, values: &self.values })
     }
 }
 

@@ -1,10 +1,13 @@
-//! Pairs for which a row's list has no room. Lists of the k nearest have the components of all pairs only where no more than k are near: of two
-//! crowds that one pair links, no list has that pair. So a maximum spanning forest of these is kept beside the lists.
+//! Pairs for which a row's list has no room.
+//!
+//! Lists of the k nearest have the components of all pairs only where no more than k are near.
+//! Where one pair links two crowds, no list has that pair. So a maximum spanning forest of these
+//! pairs is kept beside the lists.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::Pair;
 use crate::forest::thinned;
+use crate::pair::Pair;
 use lvd_base::types::ImageId;
 
 /// Pairs from which on a forest takes their place.
@@ -26,7 +29,8 @@ struct Held {
 }
 
 impl Lost {
-    /// A maximum spanning forest of all that was lost since the last time, ordered by ids. Which one does not depend on the order of losses.
+    /// A maximum spanning forest of all that was lost since the last time, ordered by ids. It does
+    /// not depend on the order of the losses.
     pub fn take(&self) -> Vec<Pair> {
         let pairs = std::mem::take(&mut self.lock().pairs);
         let mut forest = thinned(pairs);
@@ -68,7 +72,7 @@ impl<'a> Losses<'a> {
 
     /// Notes a pair, the same one for both ends.
     pub fn add(&mut self, one: ImageId, other: ImageId, similarity: f32) {
-        let pair = Pair { id: one.min(other), neighbour: one.max(other), similarity, star: false };
+        let pair = Pair { id: one.min(other), neighbour: one.max(other), similarity, attached: false };
         if self.some.last() != Some(&pair) {
             self.some.push(pair);
             if self.some.len() >= SOME {

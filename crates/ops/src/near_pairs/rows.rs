@@ -1,11 +1,13 @@
-//! How rows come into a block: equal vectors once, in the order of their cells, and the members of clumps behind all cells.
+//! How rows come into a block: equal vectors once, in the order of their cells, and the members of
+//! crowds behind all cells.
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use rayon::prelude::*;
 
-use super::clumps::{self, Clump, Found};
-use super::{Cell, Pair, row_number};
+use super::cell::{Cell, row_number};
+use super::crowds::{self, Crowd, FoundCrowd};
+use crate::pair::Pair;
 use lvd_base::types::{CellRows, ImageId};
 use lvd_kernels::codes::Codes;
 use lvd_kernels::rotate::Rotation;
@@ -39,7 +41,8 @@ impl<'a> Sorted<'a> {
     }
 }
 
-/// The rows without those that are equal to an earlier one of their cell, and pairs of these with it. Ordered by cell, settled rows last.
+/// The rows without those that are equal to an earlier one of their cell, and pairs of these with
+/// it. Ordered by cell, settled rows last.
 pub(super) fn distinct(mut rows: Vec<Sorted<'_>>) -> (Vec<Sorted<'_>>, Vec<Pair>) {
     // Equal vectors side by side, the first of those that are not settled first.
     rows.par_sort_unstable_by_key(|row| (row.cell, row.head, row.settled, row.place));
@@ -50,7 +53,7 @@ pub(super) fn distinct(mut rows: Vec<Sorted<'_>>) -> (Vec<Sorted<'_>>, Vec<Pair>
             match kept[first..].iter().find(|earlier: &&Sorted| bits(earlier.vector) == bits(row.vector)) {
                 None => kept.push(row),
                 Some(earlier) => {
-                    equals.push(Pair { id: row.id, neighbour: earlier.id, similarity: 1.0, star: true });
+                    equals.push(Pair { id: row.id, neighbour: earlier.id, similarity: 1.0, attached: true });
                 }
             }
         }
@@ -59,7 +62,8 @@ pub(super) fn distinct(mut rows: Vec<Sorted<'_>>) -> (Vec<Sorted<'_>>, Vec<Pair>
     (kept, equals)
 }
 
-/// The vectors as they are, and their codes: where they are turned, around the means of their cells.
+/// The vectors as they are, and their codes: where they are turned, around the means of their
+/// cells.
 pub(super) fn prepare(rows: &[Sorted], d: usize, cells: &[Cell], rotation: Option<&Rotation>) -> (Vec<f16>, Codes) {
     let (mut halves, mut vectors) = (vec![f16::ZERO; rows.len() * d], vec![0.0; rows.len() * d]);
     halves.par_chunks_mut(d).zip(vectors.par_chunks_mut(d)).zip(rows).with_min_len(256).for_each(
@@ -80,64 +84,65 @@ pub(super) fn cells(rows: &[Sorted]) -> Vec<Cell> {
     let mut cells: Vec<Cell> = Vec::new();
     for same in rows.chunk_by(|a, b| a.cell == b.cell) {
         let start = cells.last().map_or(0, |cell| cell.rows.end);
-        let fresh = start + same.partition_point(|row| !row.settled);
-        cells.push(Cell { number: same[0].cell, rows: start..start + same.len(), fresh });
+        let first_settled = start + same.partition_point(|row| !row.settled);
+        cells.push(Cell { number: same[0].cell, rows: start..start + same.len(), first_settled });
     }
     cells
 }
 
-/// Takes the members of clumps out of the cells: the rows that are left, leaders first in their cells, then the members by clump.
-/// Returns also how many are left.
-pub(super) fn apart<'a>(rows: &[Sorted<'a>], found: &[Found]) -> (Vec<Sorted<'a>>, usize) {
+/// Takes the members of crowds out of the cells: the rows that are left, hubs first in their cells,
+/// then the members by crowd. Returns also how many are left.
+pub(super) fn apart<'a>(rows: &[Sorted<'a>], found: &[FoundCrowd]) -> (Vec<Sorted<'a>>, usize) {
     let (mut member, mut plain) = (vec![false; rows.len()], vec![true; rows.len()]);
-    for clump in found {
-        plain[clump.leader] = false;
-        clump.members.iter().for_each(|&(row, _)| member[row] = true);
+    for crowd in found {
+        plain[crowd.hub] = false;
+        crowd.members.iter().for_each(|&(row, _)| member[row] = true);
     }
     let mut left: Vec<usize> = (0..rows.len()).filter(|&row| !member[row]).collect();
     left.sort_by_key(|&row| (rows[row].cell, plain[row]));
     let ordinary = left.len();
-    left.extend(found.iter().flat_map(|clump| clump.members.iter().map(|&(row, _)| row)));
+    left.extend(found.iter().flat_map(|crowd| crowd.members.iter().map(|&(row, _)| row)));
     (left.into_iter().map(|row| rows[row]).collect(), ordinary)
 }
 
-/// The clumps where `apart` has put them, and the pairs of members and leaders.
-pub(super) fn hang(rows: &[Sorted], ordinary: usize, found: &[Found]) -> (Vec<Clump>, Vec<Pair>) {
-    let (mut clumps, mut pairs) = (Vec::with_capacity(found.len()), Vec::new());
-    let (mut leaders, mut start) = (0, ordinary);
-    for Found { members, .. } in found {
+/// The crowds where `apart` has put them, and the pairs of members and hubs.
+pub(super) fn attach(rows: &[Sorted], ordinary: usize, found: &[FoundCrowd]) -> (Vec<Crowd>, Vec<Pair>) {
+    let (mut crowds, mut pairs) = (Vec::with_capacity(found.len()), Vec::new());
+    let (mut hubs, mut start) = (0, ordinary);
+    for FoundCrowd { members, .. } in found {
         let cell = rows[start].cell;
-        // Leaders come in the same order, first in each cell.
-        leaders += rows[leaders..ordinary].partition_point(|row| row.cell < cell);
-        let leader = rows[leaders].id;
+        // Hubs come in the same order, first in each cell.
+        hubs += rows[hubs..ordinary].partition_point(|row| row.cell < cell);
+        let hub = rows[hubs].id;
         let least = members.iter().fold(1.0f32, |least, &(_, similarity)| least.min(similarity));
         let end = start + members.len();
-        clumps.push(Clump { leader: row_number(leaders), members: start..end, radius: clumps::radius(least) });
+        crowds.push(Crowd { hub: row_number(hubs), members: start..end, radius: crowds::radius(least) });
         pairs.extend(rows[start..end].iter().zip(members).map(|(row, &(_, similarity))| Pair {
             id: row.id,
-            neighbour: leader,
+            neighbour: hub,
             similarity,
-            star: true,
+            attached: true,
         }));
-        (leaders, start) = (leaders + 1, end);
+        (hubs, start) = (hubs + 1, end);
     }
-    (clumps, pairs)
+    (crowds, pairs)
 }
 
-/// Hangs what is equal to a member of a clump on the leader too: no row hangs on one that hangs.
-pub(super) fn hang_equals(equals: &mut [Pair], stars: &[Pair]) {
-    let mut hanging: Vec<&Pair> = stars.iter().collect();
-    hanging.par_sort_unstable_by_key(|star| star.id);
+/// Attaches what is equal to a member of a crowd to the hub too: no row is attached to an attached
+/// one.
+pub(super) fn attach_equals(equals: &mut [Pair], attached: &[Pair]) {
+    let mut members: Vec<&Pair> = attached.iter().collect();
+    members.par_sort_unstable_by_key(|pair| pair.id);
     for equal in equals {
-        if let Ok(place) = hanging.binary_search_by_key(&equal.neighbour, |star| star.id) {
-            (equal.neighbour, equal.similarity) = (hanging[place].neighbour, hanging[place].similarity);
+        if let Ok(place) = members.binary_search_by_key(&equal.neighbour, |pair| pair.id) {
+            (equal.neighbour, equal.similarity) = (members[place].neighbour, members[place].similarity);
         }
     }
 }
 
-/// What the rows of a clump probe, together.
-pub(super) fn union(clump: &Clump, rows: &[Sorted]) -> Vec<u32> {
-    let members = clump.members.clone().chain([clump.leader as usize]);
+/// What the rows of a crowd probe, together.
+pub(super) fn union(crowd: &Crowd, rows: &[Sorted]) -> Vec<u32> {
+    let members = crowd.members.clone().chain([crowd.hub as usize]);
     let mut probes: Vec<u32> = members.flat_map(|row| rows[row].probes).copied().collect();
     probes.sort_unstable();
     probes.dedup();

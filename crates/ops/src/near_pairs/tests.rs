@@ -1,12 +1,16 @@
 //! Blocks against brute force.
 
-use super::*;
-use lvd_kernels::dot::{normalise, to_f16, to_f32};
+use super::compare::PIECE;
+use super::{Block, Near};
+use crate::pair::Pair;
+use lvd_base::types::{CellRows, ImageId, Neighbour};
+use lvd_kernels::dot::{normalise, similarity, to_f16, to_f32};
 use lvd_kernels::hash::Draw;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 pub(super) const D: usize = 20;
-const NEAR: Near = Near { k: 5, floor: 0.6, clump: 2.0 };
+const NEAR: Near = Near { k: 5, floor: 0.6, crowd: 2.0 };
 
 /// Vectors around a few directions, some of them equal, in random cells with random probes.
 fn rows(n: usize, cells: u32, seed: u64) -> CellRows {
@@ -47,7 +51,8 @@ pub(super) fn take(rows: &CellRows, wanted: impl Fn(usize) -> bool) -> CellRows 
     taken
 }
 
-/// Who is whose neighbour, by every pair: rows that are equal to an earlier one of their cell are linked to it alone.
+/// Who is whose neighbour, by every pair: rows that are equal to an earlier one of their cell are
+/// linked to it alone.
 fn oracle(rows: &CellRows) -> BTreeSet<(ImageId, ImageId)> {
     let n = rows.ids.len();
     let vector = |row: usize| to_f32(&rows.halves[row * D..(row + 1) * D]);

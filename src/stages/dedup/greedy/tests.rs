@@ -1,15 +1,17 @@
-//! Crowds larger than the lists of the nearest, through the join and its decisions, against every pair.
+//! Crowds larger than the lists of the nearest, through the join and its decisions, against every
+//! pair.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::*;
-use crate::stages::dedup::{Dedup, Linkage};
+use crate::stages::dedup::settings::{Dedup, Linkage};
 use lvd_base::types::{CellRows, ImageId};
 use lvd_kernels::dot::{normalise, to_f16, to_f32};
 use lvd_kernels::hash::Draw;
 use lvd_ops::forest::spanning_forest;
-use lvd_ops::near_pairs::{Block, Lost, Near, Pair};
+use lvd_ops::near_pairs::{Block, Lost, Near};
+use lvd_ops::pair::Pair;
 use lvd_ops::union_find::UnionFind;
 
 const D: usize = 48;
@@ -49,7 +51,8 @@ impl Scene {
     }
 }
 
-/// Crowds of 65 to 300, two of them linked by one pair; some equal vectors, and strangers on the way from one crowd to another.
+/// Crowds of 65 to 300, two of them linked by one pair; some equal vectors, and strangers on the
+/// way from one crowd to another.
 fn scene(seed: u64) -> Vec<Vec<f32>> {
     let mut scene = Scene { draw: Draw::new(seed, "crowds"), drawn: 0, vectors: Vec::new() };
     let (a, mut b, c) = (scene.direction(), scene.direction(), scene.direction());
@@ -79,7 +82,8 @@ fn scene(seed: u64) -> Vec<Vec<f32>> {
     order.into_iter().map(|i| scene.vectors[i].clone()).collect()
 }
 
-/// What blocks of some rows find together, as the join writes it: pairs, and whether they belong to a forest.
+/// What blocks of some rows find together, as the join writes it: pairs, and whether they belong to
+/// a forest.
 fn joined(vectors: &[Vec<f32>], near: Near, rows: usize) -> Vec<(Pair, bool)> {
     let lost = Arc::<Lost>::default();
     let block = |(number, vectors): (usize, &[Vec<f32>])| {
@@ -151,9 +155,9 @@ fn crowds_of_any_size_go_as_every_pair_says() {
             [(Linkage::Component, false), (Linkage::Representative, false), (Linkage::Earlier, true)]
         {
             let settings = Dedup { threshold: Some(0.7), linkage, neighbours, ..Dedup::default() };
-            let near = Near { k: neighbours as usize, floor: settings.floor(), clump: settings.clump() };
+            let near = Near { k: neighbours as usize, floor: settings.floor(), crowd: settings.crowd() };
             let edges = joined(&vectors, near, rows);
-            for threshold in [0.6, 0.65, 0.7, 0.8, 0.85, settings.clump()] {
+            for threshold in [0.6, 0.65, 0.7, 0.8, 0.85, settings.crowd()] {
                 let over_it = all.iter().filter(|pair| pair.2 >= threshold);
                 let pairs: Vec<(usize, usize)> = over_it.map(|&(a, b, _)| (a, b)).collect();
                 let ends = |pair: &Pair| (pair.id.row() as usize, pair.neighbour.row() as usize);
@@ -191,10 +195,10 @@ fn decided(
         from: places[pair.id.row() as usize],
         to: places[pair.neighbour.row() as usize],
         similarity: pair.similarity,
-        star: pair.star,
+        attached: pair.attached,
     };
     let neighbours = neighbours as usize;
-    let question = Question { images: &images, threshold, neighbours, by_any, held_rows };
+    let question = Case { images: &images, threshold, neighbours, by_any, held_rows };
     let mut read = |wanted: &dyn Fn(u32) -> bool, each: &mut dyn FnMut(u32, &[f32])| {
         (0u32..).zip(vectors).filter(|&(node, _)| wanted(node)).for_each(|(node, vector)| each(node, vector));
         Ok(())

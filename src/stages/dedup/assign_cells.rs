@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::stages::dedup::{Member, train, tune, whiten};
-use crate::stages::known::{Part, Table};
+use crate::stages::dedup::shards::Member;
+use crate::stages::dedup::{needs, train, whiten};
+use crate::stages::table::{Part, Table};
 use crate::stages::task::Task;
 use lvd_base::error::Result;
 use lvd_base::types::CellRows;
@@ -12,7 +13,7 @@ use lvd_kernels::dot::to_f16;
 use lvd_ops::cells::{Assigned, PROBES};
 
 #[derive(Serialize, Deserialize)]
-pub struct Common {
+pub struct MoveCommon {
     /// How the vectors are whitened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub whitening: Option<Part>,
@@ -26,9 +27,20 @@ pub struct Common {
     pub regions: Vec<u32>,
 }
 
+/// What the planning of the join needs to know.
+#[derive(Serialize, Deserialize)]
+pub struct MoveTold {
+    /// Vectors in each region.
+    pub rows_by_region: Vec<u64>,
+    /// Numbers a vector.
+    pub dimension: u64,
+    /// Cells that the vectors look at, their own included.
+    pub probes: u64,
+}
+
 /// Moves the vectors of some shards.
-pub fn run(members: &[Member], common: &Common, task: &mut Task) -> Result<()> {
-    let tuned = tune::margin(&common.needs, &common.planted, common.neighbours, common.recall, task)?;
+pub fn run(members: &[Member], common: &MoveCommon, task: &mut Task) -> Result<()> {
+    let tuned = needs::margin(&common.needs, &common.planted, common.neighbours, common.recall, task)?;
     let whitening = whiten::read(common.whitening.as_ref(), task)?;
     let mut cells = common.cells.as_ref().map(|part| train::read(part, task)).transpose()?;
     if let Some(cells) = &mut cells {
@@ -70,7 +82,8 @@ pub fn run(members: &[Member], common: &Common, task: &mut Task) -> Result<()> {
         return Ok(());
     }
     let capped = rows.probe_starts.windows(2).filter(|ends| ends[1] - ends[0] + 1 >= PROBES).count();
-    task.count("probes", rows.probes.len() as u64 + count);
+    let probes = rows.probes.len() as u64 + count;
+    task.count("probes", probes);
     task.count("probes_capped", capped as u64);
     let region = |cell: u32| common.regions.partition_point(|&first| first <= cell) - 1;
     let mut by_region = vec![0u64; common.regions.len() - 1];
@@ -85,8 +98,7 @@ pub fn run(members: &[Member], common: &Common, task: &mut Task) -> Result<()> {
     }
     let pairs = (0u32..).zip(&meets).flat_map(|(from, row)| (0u32..).zip(row).map(move |(to, &met)| (from, to, met)));
     let ties: Vec<(u32, u32)> = pairs.filter(|pair| pair.2).map(|(from, to, _)| (from, to)).collect();
-    task.outcome.notes.insert("rows_by_region".into(), serde_json::json!(by_region));
-    task.outcome.notes.insert("dimension".into(), d.into());
+    task.tell(MoveTold { rows_by_region: by_region, dimension: d as u64, probes })?;
     let facts = &mut task.outcome.facts;
     if cells.is_some() {
         facts.insert("margin".into(), tuned.margin.into());

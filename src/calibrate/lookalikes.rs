@@ -1,14 +1,16 @@
-//! Which images of the pool may be copies of the drawn ones already, by a judge that is not the encoder.
+//! Which images of the pool may be copies of the drawn ones already, by a judge that is not the
+//! encoder.
 //!
-//! A pool holds copies that nobody planted. A copy of one image that finds such another is no mistake, and not known to be
-//! right either: the pair is *undecided*. The encoder's own similarity cannot say which pairs these are, or it would pass
-//! its own exam; so the nearest images of each original are looked at as 32 x 32 grey pictures.
+//! A pool holds copies that nobody planted. A copy of one image that finds such another is no
+//! mistake, and not known to be right either: the pair is *undecided*. The encoder's own similarity
+//! cannot say which pairs these are, or it would pass its own exam; so the nearest images of each
+//! original are looked at as 32 x 32 grey pictures.
 
 use rayon::prelude::*;
 
+use crate::calibrate::inputs::{Event, Inputs, Pool};
 use crate::calibrate::pictures::{files, gone, open};
-use crate::calibrate::sample::Sample;
-use crate::calibrate::{Event, Inputs, Pool};
+use crate::calibrate::sample::DrawnImages;
 use crate::stages::task::Task;
 use lvd_base::error::Result;
 use lvd_base::types::{ImageId, Neighbour};
@@ -18,17 +20,20 @@ use lvd_kernels::exact::knn_ip;
 use lvd_ops::likeness::{Small, likeness};
 use lvd_ops::top_k::TopK;
 
-/// Images of the pool that each original is compared with by pixels: its nearest ones by the encoder.
+/// Images of the pool that each original is compared with by pixels: its nearest ones by the
+/// encoder.
 const NEAREST: usize = 16;
 /// Cosine below which nothing is looked at: no threshold is that low.
 const FLOOR: f32 = 0.5;
-/// Correlation from which two pictures may be copies. Among the 206,000 pairs of Caltech-101's photos to which a ViT-Tiny gives
-/// a cosine of 0.5 to 0.95, one in 240 is over it; mirrored copies are at 0.97 to 1.
-const ALIKE: f64 = 0.9;
+/// Correlation from which two pictures may be copies. Among the 206,000 pairs of Caltech-101's
+/// photos to which a ViT-Tiny gives a cosine of 0.5 to 0.95, one in 240 is over it; mirrored copies
+/// are at 0.97 to 1.
+const LOOKALIKE: f64 = 0.9;
 
 table! {
-    /// A drawn image and another of the pool that may be its copy already: a pair that makes copies undecided.
-    pub struct AlikeRow {
+    /// A drawn image and another of the pool that may be its copy already: a pair that makes copies
+    /// undecided.
+    pub struct LookalikeRow {
         /// The drawn image.
         pub id: ImageId,
         /// The other one.
@@ -41,16 +46,16 @@ table! {
 }
 
 /// What may be a copy of a drawn image already.
-pub struct Alike {
+pub struct Lookalikes {
     /// For each image of the sample, sorted, the others.
     pub(super) of: Vec<Vec<ImageId>>,
     /// All pairs, by image.
-    pub(super) rows: Vec<AlikeRow>,
+    pub(super) rows: Vec<LookalikeRow>,
 }
 
-impl Alike {
+impl Lookalikes {
     /// The pairs of images that were drawn, `ids`.
-    pub fn new(ids: &[ImageId], rows: Vec<AlikeRow>) -> Self {
+    pub fn new(ids: &[ImageId], rows: Vec<LookalikeRow>) -> Self {
         let mut of = vec![Vec::new(); ids.len()];
         for row in &rows {
             if let Ok(place) = ids.binary_search(&row.id) {
@@ -73,11 +78,11 @@ impl Alike {
 pub fn find(
     inputs: &Inputs,
     pool: &Pool,
-    sample: &Sample,
+    sample: &DrawnImages,
     originals: &Vectors,
     task: &Task,
     tell: &(dyn Fn(Event) + Sync),
-) -> Result<Alike> {
+) -> Result<Lookalikes> {
     let near = nearest(pool, originals, task, tell)?;
     let mut ids: Vec<ImageId> = near.iter().flatten().map(|neighbour| neighbour.id).chain(sample.ids.clone()).collect();
     ids.sort_unstable();
@@ -100,12 +105,12 @@ pub fn find(
     for (&id, near) in sample.ids.iter().zip(near) {
         for Neighbour { similarity, id: other } in near {
             let correlation = likeness(of(id)?, of(other)?);
-            if correlation >= ALIKE {
-                rows.push(AlikeRow { id, other, similarity, correlation });
+            if correlation >= LOOKALIKE {
+                rows.push(LookalikeRow { id, other, similarity, correlation });
             }
         }
     }
-    Ok(Alike::new(&sample.ids, rows))
+    Ok(Lookalikes::new(&sample.ids, rows))
 }
 
 /// The nearest other images of each original, over the floor.

@@ -3,15 +3,16 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::super::Pair;
-use super::super::tests::{D, take};
-use super::*;
+use super::cell::row_number;
+use super::tests::{D, take};
+use super::{Block, Near};
+use crate::pair::Pair;
 use crate::union_find::UnionFind;
 use lvd_base::types::{CellRows, ImageId};
-use lvd_kernels::dot::{dot, normalise, to_f16, to_f32};
+use lvd_kernels::dot::{dot, normalise, similarity, to_f16, to_f32};
 use lvd_kernels::hash::Draw;
 
-const NEAR: Near = Near { k: 60, floor: 0.6, clump: 0.95 };
+const NEAR: Near = Near { k: 60, floor: 0.6, crowd: 0.95 };
 const THRESHOLDS: [f32; 7] = [0.6, 0.62, 0.65, 0.7, 0.8, 0.9, 0.95];
 const FIRST_ID: u64 = 1000;
 
@@ -77,13 +78,15 @@ impl Scene {
     }
 }
 
-/// Two crowds that one pair of members links, a third, and vectors whose nearest member is just over or under the floor.
+/// Two crowds that one pair of members links, a third, and vectors whose nearest member is just
+/// over or under the floor.
 fn scene(cells: u32, mixed: bool, seed: u64) -> CellRows {
     let rows = CellRows { probe_starts: vec![0], ..CellRows::default() };
     let mut scene = Scene { draw: Draw::new(seed, "clumps"), drawn: 0, cells, mixed, rows };
     let (a, c) = (scene.direction(), scene.direction());
     let crowd = scene.crowd(&a, 300, 0);
-    // The member of the first crowd that is farthest from its middle, and one of the second beyond it.
+    // The member of the first crowd that is farthest from its middle, and one of the second beyond
+    // it.
     let far = crowd.iter().max_by(|x, y| degrees(&a, x).total_cmp(&degrees(&a, y))).expect("a crowd");
     let bridge = turn(&a, far, degrees(&a, far) + 52.5);
     scene.add(&bridge, 1, false);
@@ -141,8 +144,8 @@ fn plain(pairs: impl Iterator<Item = Pair>) -> Vec<(usize, usize, f32)> {
 fn whole(rows: &CellRows) -> Vec<(usize, usize, f32)> {
     let lost = Arc::default();
     let block = Block::new(std::slice::from_ref(rows), D, NEAR, None, &lost);
-    let (clumps, members) = block.clumped();
-    assert!(clumps >= 3 && members > 300, "{clumps} clumps of {members}");
+    let (crowds, members) = block.crowded();
+    assert!(crowds >= 3 && members > 300, "{crowds} crowds of {members}");
     block.within();
     plain(block.into_pairs().chain(lost.take()))
 }
@@ -153,7 +156,7 @@ fn cut(rows: &CellRows) -> Vec<(usize, usize, f32)> {
     let lost = Arc::default();
     let part = |from, to| Block::new(&[take(rows, |row| (from..to).contains(&row))], D, NEAR, None, &lost);
     let blocks = [part(0, n / 5), part(n / 5, n / 2), part(n / 2, n)];
-    assert!(blocks.iter().all(|block| block.clumped().0 > 0));
+    assert!(blocks.iter().all(|block| block.crowded().0 > 0));
     for i in 0..3 {
         blocks[i].within();
         for other in &blocks[i + 1..] {
@@ -185,7 +188,7 @@ fn grouped(rows: &CellRows) -> Vec<(usize, usize, f32)> {
 }
 
 #[test]
-fn clumps_have_the_components_of_all_pairs_at_every_threshold() {
+fn crowds_have_the_components_of_all_pairs_at_every_threshold() {
     for (cells, seed) in [(1, 1), (1, 2), (4, 3), (4, 4)] {
         let rows = scene(cells, false, seed);
         let all = pairs(&rows, true);
@@ -221,7 +224,7 @@ fn what_some_members_probe_is_met_by_all_and_no_pair_is_made_up() {
 }
 
 #[test]
-fn clumps_do_not_depend_on_threads() {
+fn crowds_do_not_depend_on_threads() {
     let rows = scene(4, true, 9);
     let by = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
@@ -243,7 +246,7 @@ fn a_crowd_costs_little_more_than_reading_it() {
     }
     let lost = Arc::default();
     let block = Block::new(std::slice::from_ref(&scene.rows), D, NEAR, None, &lost);
-    assert_eq!(block.clumped(), (1, N as u64 - 1));
+    assert_eq!(block.crowded(), (1, N as u64 - 1));
     let products = block.within();
     assert!(products < 300 * N as u64, "{products} products");
     let found = plain(block.into_pairs().chain(lost.take()));
