@@ -4,22 +4,20 @@
 //! holds the operating system's lock on that file writes to it; the others wait, and then find the model.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_RANGE, RANGE};
-use reqwest::{Client, Response, StatusCode, Url};
-use sha2::{Digest, Sha256};
-
+use crate::digest::{sha256_cached, sha256_of};
 use crate::fetch::private::{Door, Private, is_inside};
 use crate::fetch::resolve::{Resolver, cause};
-use crate::part::hex;
 use crate::secret::shown;
-use crate::{model, publish, runtime};
+use crate::{publish, runtime};
 use lvd_base::error::{Error, Result};
+use reqwest::header::{CONTENT_RANGE, RANGE};
+use reqwest::{Client, Response, StatusCode, Url};
 
 /// How long a server may be silent during a download.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -32,19 +30,6 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// The most redirects that are followed.
 const MAX_REDIRECTS: usize = 10;
-
-/// SHA-256 of a file, lower-case hex.
-pub fn sha256_of(path: &Path) -> Result<String> {
-    let mut file = File::open(path).map_err(Error::io(path))?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        match file.read(&mut buffer).map_err(Error::io(path))? {
-            0 => return Ok(hex(&hash.finalize())),
-            n => hash.update(&buffer[..n]),
-        }
-    }
-}
 
 /// The file at `url` with this hash, in `folder`: downloaded if it is not there, continued if a part of it is. One that is
 /// there and has another hash by now (a disk that forgets) is downloaded again.
@@ -63,7 +48,7 @@ pub fn path_of(sha256: &str, folder: &Path) -> PathBuf {
 
 /// Whether the file is there, as it was downloaded.
 fn is_whole(path: &Path, sha256: &str) -> Result<bool> {
-    Ok(path.exists() && model::hash_of(path)? == sha256)
+    Ok(path.exists() && sha256_cached(path)? == sha256)
 }
 
 fn download(url: &str, sha256: &str, folder: &Path, pause: Duration) -> Result<PathBuf> {

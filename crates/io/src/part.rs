@@ -21,6 +21,7 @@ use parquet::schema::types::{ColumnPath, SchemaDescriptor};
 use sha2::{Digest, Sha256};
 
 use crate::checked::{BLOCK, BlockSums, Checked, KEY, Stored, Summing, Tail};
+use crate::digest::hex;
 use lvd_base::disk;
 use lvd_base::error::{Error, Result};
 
@@ -187,17 +188,6 @@ pub fn read_groups(
         let batch = batch.ok_or_else(|| file.fault(format!("row group {group} ends early")))?;
         batch.map_err(|e| file.fault(e))
     }))
-}
-
-/// Lower-case hex.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        for nibble in [byte >> 4, byte & 15] {
-            text.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
-        }
-        text
-    })
 }
 
 /// SHA-256 of `bytes`, lower-case hex.

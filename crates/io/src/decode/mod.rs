@@ -5,7 +5,7 @@
 
 mod exif;
 mod jpeg;
-mod quiet;
+mod panic_guard;
 mod rgb;
 mod turbo;
 
@@ -16,6 +16,8 @@ use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Li
 use serde::{Deserialize, Serialize};
 
 use lvd_base::types::{Dropped, Reason};
+
+pub use rgb::Picture;
 
 /// Whose pixels JPEGs have: another decoder's differ by a few levels, and so do vectors.
 pub const JPEG_PIXELS: &str = "libjpeg-turbo";
@@ -109,23 +111,12 @@ pub struct Facts {
     pub exif: Option<String>,
 }
 
-/// An upright picture in 8-bit RGB, `height` rows of `width` pixels of 3 bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Picture {
-    /// Pixels in a row.
-    pub width: u32,
-    /// Rows.
-    pub height: u32,
-    /// Row by row; `3 * width * height` bytes.
-    pub rgb: Vec<u8>,
-}
-
 /// Decodes all of `bytes` and tells what they hold: an image that passes decodes for [`decode`] too.
 ///
 /// # Errors
 /// The reason why this is no image for the pipeline.
 pub fn inspect(bytes: &[u8], limits: &ImageLimits) -> Result<Facts, Dropped> {
-    quiet::catch(|| read(bytes, limits, None).map(|(facts, ..)| facts))
+    panic_guard::catch(|| read(bytes, limits, None).map(|(facts, ..)| facts))
 }
 
 /// Decodes `bytes` to upright RGB as Pillow's `convert("RGB")` gives it: alpha is dropped, not blended. Unlike
@@ -134,7 +125,7 @@ pub fn inspect(bytes: &[u8], limits: &ImageLimits) -> Result<Facts, Dropped> {
 /// # Errors
 /// The reason why this is no image for the pipeline.
 pub fn decode(bytes: &[u8], limits: &ImageLimits) -> Result<Picture, Dropped> {
-    quiet::catch(|| read(bytes, limits, None).map(|(_, image, orientation)| rgb::upright(image, orientation)))
+    panic_guard::catch(|| read(bytes, limits, None).map(|(_, image, orientation)| rgb::upright(image, orientation)))
 }
 
 /// As [`decode`], but with a `side` a JPEG comes at a half, a quarter or an eighth of its size: the smallest whose sides are at least that
@@ -143,7 +134,7 @@ pub fn decode(bytes: &[u8], limits: &ImageLimits) -> Result<Picture, Dropped> {
 /// # Errors
 /// The reason why this is no image for the pipeline.
 pub fn decode_scaled(bytes: &[u8], limits: &ImageLimits, side: Option<u32>) -> Result<Picture, Dropped> {
-    quiet::catch(|| read(bytes, limits, side).map(|(_, image, orientation)| rgb::upright(image, orientation)))
+    panic_guard::catch(|| read(bytes, limits, side).map(|(_, image, orientation)| rgb::upright(image, orientation)))
 }
 
 /// Checks and decodes; the image is as stored, or smaller with sides of `at_least`. The orientation is yet to be applied.

@@ -4,7 +4,10 @@ use std::io::BufRead;
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use sha2::{Digest, Sha256};
+
 use super::*;
+use crate::digest::hex;
 
 type Done = std::result::Result<(), Box<dyn std::error::Error>>;
 

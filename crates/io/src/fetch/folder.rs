@@ -9,11 +9,12 @@ use std::path::{Component, Path, PathBuf};
 
 use tokio::runtime::Runtime;
 
+use super::answer::{Answer, Fetched};
+use super::limits::FetchLimits;
 use super::window::{self, Room};
-use super::{Answer, Dropped, FetchLimits, Fetched};
 use crate::sources::{InputRow, location};
 use lvd_base::error::Result;
-use lvd_base::types::Reason;
+use lvd_base::types::{Dropped, Reason};
 
 /// The most files read at a time: enough to hide the latency of a network file system.
 pub(super) const MAX_READERS: usize = 16;

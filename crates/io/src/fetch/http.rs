@@ -7,15 +7,16 @@ use reqwest::header::{LOCATION, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode, Url, redirect};
 use tokio::time::Instant;
 
+use super::answer::{Answer, Fetched};
 use super::hosts::Hosts;
+use super::limits::FetchLimits;
 use super::private::{Door, Private};
 use super::resolve::{Resolver, Unresolved, cause};
 use super::retry::{Again, Failure, Patience, retry_after};
-use super::{Answer, Dropped, FetchLimits, Fetched};
 use crate::secret;
 use crate::sources::location::why_unusable;
 use lvd_base::error::{Error, Result};
-use lvd_base::types::Reason;
+use lvd_base::types::{Dropped, Reason};
 
 /// Connections and turns; clones share them.
 #[derive(Clone)]

@@ -9,21 +9,21 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 
-use super::{Answer, Dropped, FetchLimits, Fetched};
-use crate::sources::location::ParquetRow;
-use crate::sources::{InputRow, UrlFormat, expand, table};
+use super::answer::{Answer, Fetched};
+use super::limits::FetchLimits;
+use crate::sources::location::{ParquetRow, file_name};
+use crate::sources::{InputRow, parquet_file, table};
 use lvd_base::error::{Error, Result};
-use lvd_base::types::Reason;
+use lvd_base::types::{Dropped, Reason};
 
-/// Reads `rows` out of the files that `entries` stand for.
+/// Reads `rows` out of a source's files.
 pub(super) fn fetch(
     limits: &FetchLimits,
-    entries: &[PathBuf],
+    files: &[PathBuf],
     column: &str,
     rows: &[InputRow],
     each: &mut dyn FnMut(usize, Answer) -> Result<()>,
 ) -> Result<()> {
-    let files = expand(entries, UrlFormat::extensions(Some(UrlFormat::Parquet)))?;
     let mut done = 0;
     while done < rows.len() {
         let Some(first) = ParquetRow::read(&rows[done].location) else {
@@ -32,7 +32,7 @@ pub(super) fn fetch(
             done += 1;
             continue;
         };
-        let path = files.get(first.file).filter(|path| table::name(path) == first.name).ok_or_else(|| {
+        let path = files.get(first.file).filter(|path| file_name(path) == first.name).ok_or_else(|| {
             Error::usage(
                 format!("file {} of the source is not {} any more", first.file, first.name),
                 "restore the source's files, or list the source again",
@@ -70,7 +70,7 @@ fn read_run(
     each: &mut dyn FnMut(Answer) -> Result<()>,
 ) -> Result<()> {
     let broken = |error: &dyn std::fmt::Display| Error::data(path, format!("column {column:?}: {error}"));
-    let builder = table::open(path)?;
+    let builder = parquet_file::open(path)?;
     let place = table::image_place(path, builder.schema(), column)?;
     let mask = ProjectionMask::roots(builder.parquet_schema(), [place]);
     let Plan { groups, selectors, rows } = plan(builder.metadata(), run);
@@ -81,7 +81,7 @@ fn read_run(
         // What an image takes is not known before it is read; more than two gigabytes do not fit a batch.
         .with_batch_size(1);
     let mut read = 0;
-    for batch in table::batches(path, builder)? {
+    for batch in parquet_file::batches(path, builder)? {
         let images = images(batch?.column(0)).map_err(|error| broken(&error))?;
         read += images.len();
         for image in images.as_binary::<i64>() {

@@ -9,10 +9,10 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
-use super::{Answer, Dropped};
+use super::answer::Answer;
 use crate::sources::InputRow;
 use lvd_base::error::Result;
-use lvd_base::types::Reason;
+use lvd_base::types::{Dropped, Reason};
 
 /// How far the rows may run ahead of the first that is not answered.
 #[derive(Clone, Copy, Debug)]

@@ -4,6 +4,7 @@
 //! Pure functions; nothing here touches a file.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 /// What stands before the reason for which a row has no place that could be used.
 const UNUSABLE: &str = "(unusable) ";
@@ -34,6 +35,11 @@ pub(crate) fn escape(name: &[u8]) -> String {
         }
     }
     text
+}
+
+/// The escaped name of a file, without its folder.
+pub(crate) fn file_name(path: &Path) -> String {
+    escape(path.file_name().unwrap_or_default().as_encoded_bytes())
 }
 
 /// The bytes that [`escape`] wrote; `None` where a `%` is not followed by two hexadecimal digits.

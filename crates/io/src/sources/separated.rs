@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 
 use super::columns::Columns;
 use super::lines::MAX_LINE_BYTES;
-use super::{InputRow, Notes, text};
+use super::rows::{InputRow, Notes};
+use super::text;
 use lvd_base::error::{Error, Result};
 
 /// How fields are told apart.

@@ -8,14 +8,13 @@ use std::path::Path;
 
 use ::tar::{Archive, Entry};
 
-use super::location::{self, TarMember, escape};
-use super::rows::MAX_CAPTION_BYTES;
+use super::columns::DEFAULT_CAPTION;
+use super::json;
+use super::location::{self, TarMember, escape, file_name};
+use super::rows::{InputRow, MAX_CAPTION_BYTES, Notes};
 use super::text::unpacks;
-use super::{DEFAULT_CAPTION, InputRow, Notes, json, table};
 use lvd_base::error::{Error, Result};
 
-/// The extension of a tar.
-pub(crate) const EXTENSIONS: &[&str] = &["tar"];
 /// The extensions of images, in lower case.
 const IMAGES: [&[u8]; 8] = [b"jpg", b"jpeg", b"png", b"webp", b"gif", b"bmp", b"tif", b"tiff"];
 /// Images of one sample that wait for its caption; those of more are handed on with what is known by then.
@@ -54,7 +53,7 @@ pub(super) fn list(
     notes: &mut Notes,
     each: &mut dyn FnMut(InputRow) -> Result<()>,
 ) -> Result<()> {
-    let archive = table::name(path);
+    let archive = file_name(path);
     let mut sample = Sample::default();
     members(path, &mut |name, entry| {
         let (key, suffix) = parts(name);
@@ -205,7 +204,7 @@ mod tests {
     /// What stands where a location says, and the row's caption.
     fn read(path: &Path, source: &Source) -> Done<Vec<(String, String, Option<String>)>> {
         let bytes = std::fs::read(path)?;
-        let archives = [table::name(path)];
+        let archives = [file_name(path)];
         let rows = rows(source)?;
         let members = rows.iter().map(|row| {
             let Located::Here(member) = TarMember::read(&row.location, &archives) else { panic!("{row:?}") };

@@ -5,9 +5,11 @@
 
 use std::path::Path;
 
-use super::columns::{self, Columns};
+use super::columns::{self, Columns, DEFAULT_CAPTION};
+use super::kinds::UrlFormat;
+use super::rows::{InputRow, Notes};
 use super::separated::{self, Dialect};
-use super::{DEFAULT_CAPTION, InputRow, Notes, UrlFormat, json, lines, table};
+use super::{json, lines, table};
 use lvd_base::error::{Error, Result};
 
 /// How many JSON lines the check looks at for the keys.

@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::part::Written;
-use crate::{download, publish, sealed};
+use crate::{digest, publish, sealed};
 use bucket::{Bucket, Lease};
 use lvd_base::error::{Error, Result};
 
@@ -146,7 +146,7 @@ impl WorkFolder {
         if self.size(path)? != Some(written.bytes) {
             return Ok(false);
         }
-        Ok(self.is_bucket() || download::sha256_of(&self.place(path)?)? == written.sha256)
+        Ok(self.is_bucket() || digest::sha256_of(&self.place(path)?)? == written.sha256)
     }
 
     /// Moves a damaged file out of the way, to `STEP/_damaged`; where it is now, or `None` where it is gone.

@@ -10,7 +10,7 @@ use parquet::errors::{ParquetError, Result as Read};
 use parquet::file::reader::{FileReader, RowGroupReader};
 use parquet::file::serialized_reader::SerializedFileReader;
 
-use super::guarded;
+use crate::sources::parquet_file::guarded;
 use lvd_base::error::{Error, Result};
 
 /// Hears of a row: its number in the file, and its texts.
