@@ -1,4 +1,5 @@
-//! What a model is known by: the hash of its ONNX file, and those of the files in which it keeps its weights.
+//! What a model is known by: the hash of its ONNX file, and those of the files in which it keeps
+//! its weights.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
@@ -7,6 +8,7 @@ use crate::digest::sha256_cached;
 use lvd_base::error::{Error, Result};
 
 mod external;
+#[allow(missing_docs, clippy::pedantic, reason = "generated from the standard")]
 pub mod proto;
 
 /// The hashes that a model is known by.
@@ -14,7 +16,8 @@ pub mod proto;
 pub struct Identity {
     /// SHA-256 of the ONNX file.
     pub sha256: String,
-    /// SHA-256 of each file of weights, by its place below the folder of the ONNX file; mostly there are none.
+    /// SHA-256 of each file of weights, by its place below the folder of the ONNX file; mostly
+    /// there are none.
     pub weights: BTreeMap<String, String>,
 }
 
