@@ -44,7 +44,8 @@ pub fn sha256_of(path: &Path) -> Result<String> {
     }
 }
 
-/// The same, from memory if this process hashed the file before and it is as it was: size, times and place on the disk.
+/// The same, from memory if this process hashed the file before and it is as it was: size, times
+/// and place on the disk.
 ///
 /// # Errors
 /// When the file cannot be read.

@@ -1,4 +1,5 @@
-//! Files and the network: Parquet shards, image sources, HTTP, decoding. Nothing here knows what a pipeline is.
+//! Files and the network: Parquet shards, image sources, HTTP, decoding. Nothing here knows what a
+//! pipeline is.
 
 pub mod centroids;
 pub mod checked;

@@ -14,8 +14,9 @@ pub struct Picture {
     pub rgb: Vec<u8>,
 }
 
-/// Converts and turns. Alpha is dropped, gray is repeated, 16-bit values keep their high byte. So does Pillow for
-/// 16-bit colours; its 16-bit gray it cuts off at 255, which leaves a white page, and there we differ.
+/// Converts and turns. Alpha is dropped, gray is repeated, 16-bit values keep their high byte. So
+/// does Pillow for 16-bit colours; its 16-bit gray it cuts off at 255, which leaves a white page,
+/// and there we differ.
 pub fn upright(image: DynamicImage, orientation: Orientation) -> Picture {
     let mut image = DynamicImage::ImageRgb8(rgb8(image));
     image.apply_orientation(orientation);

@@ -54,8 +54,8 @@ fn read(path: &Path, max_bytes: u64) -> Answer {
         let no_file = || Dropped::new(Reason::Unreadable, format!("{}: not a regular file", path.display()));
         if metadata.is_file() { Ok(metadata.len()) } else { Err(no_file()) }
     };
-    // Asked before opening, since opening a device can do something, and after, since the name may lead elsewhere by
-    // then; opened without blocking, since a FIFO would wait for a writer.
+    // Asked before opening, since opening a device can do something, and after, since the name may
+    // lead elsewhere by then; opened without blocking, since a FIFO would wait for a writer.
     plain(std::fs::metadata(path).map_err(unreadable)?)?;
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(unreadable)?;
     let size = plain(file.metadata().map_err(unreadable)?)?;

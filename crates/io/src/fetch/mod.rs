@@ -1,8 +1,8 @@
 //! Fetching the bytes of listed rows: from a folder, over HTTP, or out of Parquet files or tars.
 //!
-//! Answers come in the order of the rows, every row once. In memory are at most `concurrency` rows that
-//! are being fetched and, of URLs, about `ahead_bytes` that wait for an earlier row. A row that cannot be
-//! had is a [`Dropped`], never an error. Nothing is decoded or stored here.
+//! Answers come in the order of the rows, every row once. In memory are at most `concurrency` rows
+//! that are being fetched and, of URLs, about `ahead_bytes` that wait for an earlier row. A row
+//! that cannot be had is a [`Dropped`], never an error. Nothing is decoded or stored here.
 
 mod answer;
 mod folder;
@@ -35,7 +35,8 @@ use window::Room;
 /// The most threads that drive connections; they wait much and compute little.
 const MAX_NETWORK_THREADS: usize = 4;
 
-/// The most rows between the first whose server is silent and the last that is fetched: many, for failures hold no bytes.
+/// The most rows between the first whose server is silent and the last that is fetched: many, for
+/// failures hold no bytes.
 const AHEAD_ROWS: usize = 16_384;
 
 /// Fetches rows within limits; connections are kept between calls.
@@ -66,7 +67,8 @@ impl Fetcher {
     /// Must not be called from within an asynchronous task.
     ///
     /// # Errors
-    /// What `each` returns, which stops everything at once; a Parquet file that is gone or broken, a list of tars that has changed.
+    /// What `each` returns, which stops everything at once; a Parquet file that is gone or broken,
+    /// a list of tars that has changed.
     pub fn fetch_all(
         &self,
         source: &Source,

@@ -1,4 +1,5 @@
-//! When to ask again, and how long to wait before: exponential back-off, or what the server says itself.
+//! When to ask again, and how long to wait before: exponential back-off, or what the server says
+//! itself.
 
 use std::time::{Duration, SystemTime};
 
@@ -69,8 +70,8 @@ impl Patience {
     }
 }
 
-/// A `Retry-After` header (RFC 9110, 10.2.3): seconds, or a date in any of the forms of HTTP, taken from
-/// `now`. A date that is over asks for no wait.
+/// A `Retry-After` header (RFC 9110, 10.2.3): seconds, or a date in any of the forms of HTTP, taken
+/// from `now`. A date that is over asks for no wait.
 pub(super) fn retry_after(header: &str, now: SystemTime) -> Option<Duration> {
     let header = header.trim();
     if let Ok(seconds) = header.parse() {

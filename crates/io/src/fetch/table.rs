@@ -48,7 +48,8 @@ pub(super) fn fetch(
     Ok(())
 }
 
-/// The rows of one file at the front of `rows`, as long as they ascend: what one pass over the file can answer.
+/// The rows of one file at the front of `rows`, as long as they ascend: what one pass over the file
+/// can answer.
 fn run(first: ParquetRow, rows: &[InputRow]) -> Vec<u64> {
     let mut run: Vec<u64> = Vec::new();
     for row in rows.iter().map_while(|row| ParquetRow::read(&row.location)) {
@@ -73,12 +74,13 @@ fn read_run(
     let builder = parquet_file::open(path)?;
     let place = table::image_place(path, builder.schema(), column)?;
     let mask = ProjectionMask::roots(builder.parquet_schema(), [place]);
-    let Plan { groups, selectors, rows } = plan(builder.metadata(), run);
+    let Plan { groups, selectors, rows } = plan(builder.metadata(), run).map_err(|error| broken(&error))?;
     let builder = builder
         .with_projection(mask)
         .with_row_groups(groups)
         .with_row_selection(RowSelection::from(selectors))
-        // What an image takes is not known before it is read; more than two gigabytes do not fit a batch.
+        // What an image takes is not known before it is read; more than two gigabytes do not fit a
+        // batch.
         .with_batch_size(1);
     let mut read = 0;
     for batch in parquet_file::batches(path, builder)? {
@@ -106,11 +108,11 @@ struct Plan {
     rows: usize,
 }
 
-fn plan(metadata: &ParquetMetaData, run: &[u64]) -> Plan {
+fn plan(metadata: &ParquetMetaData, run: &[u64]) -> std::result::Result<Plan, std::num::TryFromIntError> {
     let mut plan = Plan { groups: Vec::new(), selectors: Vec::new(), rows: 0 };
     let mut start = 0_u64;
     for (group, rows) in metadata.row_groups().iter().map(RowGroupMetaData::num_rows).enumerate() {
-        let end = start.saturating_add(u64::try_from(rows).unwrap_or(0));
+        let end = start.saturating_add(u64::try_from(rows)?);
         let wanted = run[plan.rows..].partition_point(|&row| row < end);
         if wanted > 0 {
             plan.groups.push(group);
@@ -124,7 +126,7 @@ fn plan(metadata: &ParquetMetaData, run: &[u64]) -> Plan {
         }
         start = end;
     }
-    plan
+    Ok(plan)
 }
 
 fn skip(rows: u64) -> RowSelector {

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use super::pattern;
 use lvd_base::error::{Error, Result};
 
-/// The files that `entries` stand for, in the order of the entries; those of one entry sorted by bytes.
+/// The files that `entries` stand for, in the order of the entries; those of one entry sorted by
+/// bytes.
 ///
 /// `extensions`, in lower case, are what a folder's files must have.
 pub(super) fn expand(entries: &[PathBuf], extensions: &[&str]) -> Result<Vec<PathBuf>> {

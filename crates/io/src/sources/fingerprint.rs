@@ -1,4 +1,5 @@
-//! What a source looked like when it was listed, as one hash: names, sizes, times, settings; never absolute paths.
+//! What a source looked like when it was listed, as one hash: names, sizes, times, settings; never
+//! absolute paths.
 
 use std::fs::Metadata;
 use std::os::unix::ffi::OsStrExt;

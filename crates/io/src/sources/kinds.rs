@@ -9,8 +9,8 @@ use lvd_base::error::{Error, Result};
 
 /// One input data set.
 ///
-/// An entry of `files` is a file, a folder, which stands for the files in it (not below) with a right
-/// extension, or a pattern with `*`, `**`, `?`, `[a-z]`, `{a,b}` or `{000..099}`.
+/// An entry of `files` is a file, a folder, which stands for the files in it (not below) with a
+/// right extension, or a pattern with `*`, `**`, `?`, `[a-z]`, `{a,b}` or `{000..099}`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
@@ -18,7 +18,8 @@ pub enum Source {
     Folder {
         /// The folder.
         path: PathBuf,
-        /// Files and folders of our own, which are left out wherever they lie below it: the work folder, the pipeline file.
+        /// Files and folders of our own, which are left out wherever they lie below it: the work
+        /// folder, the pipeline file.
         #[serde(default)]
         except: Vec<PathBuf>,
     },
@@ -46,7 +47,8 @@ pub enum Source {
     Tar {
         /// Uncompressed tars, or folders of them.
         files: Vec<PathBuf>,
-        /// The key of the caption in a sample's `.json`; `None` takes its `.txt`, or else `caption`.
+        /// The key of the caption in a sample's `.json`; `None` takes its `.txt`, or else
+        /// `caption`.
         caption_key: Option<String>,
     },
 }
@@ -59,7 +61,8 @@ pub enum UrlFormat {
     Txt,
     /// Comma-separated with a header line; fields may be quoted.
     Csv,
-    /// Tab-separated with a header line; fields may be quoted, as pandas, `DuckDB` and pyarrow write them.
+    /// Tab-separated with a header line; fields may be quoted, as pandas, `DuckDB` and pyarrow
+    /// write them.
     Tsv,
     /// Tab-separated with a header line; a quote is an ordinary character.
     #[serde(rename = "tsv_unquoted")]

@@ -1,5 +1,5 @@
-//! How a row's place is written as text, and read back: file names losslessly, Parquet rows by file and row, members of tars by
-//! file and bytes.
+//! How a row's place is written as text, and read back: file names losslessly, Parquet rows by file
+//! and row, members of tars by file and bytes.
 //!
 //! Pure functions; nothing here touches a file.
 
@@ -19,7 +19,8 @@ pub(crate) fn why_unusable(location: &str) -> Option<&str> {
     location.strip_prefix(UNUSABLE)
 }
 
-/// A name as text: `%` and the bytes that are no UTF-8 become `%XX`, so that every name has its own text.
+/// A name as text: `%` and the bytes that are no UTF-8 become `%XX`, so that every name has its own
+/// text.
 pub(crate) fn escape(name: &[u8]) -> String {
     let mut text = String::with_capacity(name.len());
     for chunk in name.utf8_chunks() {

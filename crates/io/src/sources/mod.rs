@@ -1,7 +1,7 @@
 //! Where images come from: a folder, lists of URLs, or Parquet files or tars that hold the bytes.
 //!
-//! A source lists its rows in a fixed order, so that a row's place in the list is its identity for good; it never
-//! fetches an image. [`crate::fetch`] does that, from the rows alone.
+//! A source lists its rows in a fixed order, so that a row's place in the list is its identity for
+//! good; it never fetches an image. [`crate::fetch`] does that, from the rows alone.
 
 mod columns;
 mod files;
@@ -19,6 +19,7 @@ pub(crate) mod table;
 mod tar;
 mod text;
 mod urls;
+mod walk;
 
 use rayon::prelude::*;
 
@@ -29,14 +30,15 @@ pub use kinds::{Source, UrlFormat};
 pub use rows::{InputRow, Notes};
 
 impl Source {
-    /// Streams the rows in their fixed order; an error of `each` stops the listing. Returns what a person
-    /// should know of them.
+    /// Streams the rows in their fixed order; an error of `each` stops the listing. Returns what a
+    /// person should know of them.
     ///
-    /// A folder's names are sorted by bytes, folder by folder. Names that start with `.` are skipped, symlinks are
-    /// followed (a loop is not entered twice), and a dangling one is a row.
+    /// A folder's names are sorted by bytes, folder by folder. Names that start with `.` are
+    /// skipped, symlinks are followed (a loop is not entered twice), and a dangling one is a row.
     ///
     /// # Errors
-    /// A file or folder that cannot be read, a column that is not there, or whatever `each` returns.
+    /// A file or folder that cannot be read, a column that is not there, or whatever `each`
+    /// returns.
     pub fn list(&self, each: &mut dyn FnMut(InputRow) -> Result<()>) -> Result<Notes> {
         let mut notes = Notes::default();
         match self {
@@ -63,13 +65,13 @@ impl Source {
         Ok(notes)
     }
 
-    /// Looks at every file and returns the number of rows, without fetching anything: a tar's headers, a
-    /// Parquet file's footer and first row, all lines of a list (of JSON lines the first thousand are
-    /// parsed).
+    /// Looks at every file and returns the number of rows, without fetching anything: a tar's
+    /// headers, a Parquet file's footer and first row, all lines of a list (of JSON lines the first
+    /// thousand are parsed).
     ///
     /// # Errors
-    /// A file that is missing or not what its format says, a quote that is never closed, or a column that
-    /// is missing or of a wrong type; the hint names the columns there are.
+    /// A file that is missing or not what its format says, a quote that is never closed, or a
+    /// column that is missing or of a wrong type; the hint names the columns there are.
     pub fn check(&self) -> Result<u64> {
         match self {
             Self::Folder { path, except } => {
@@ -93,8 +95,9 @@ impl Source {
         }
     }
 
-    /// A SHA-256 (hex) over the settings and over every file's name, size and time of change, in the order of the
-    /// list: another fingerprint means that rows may have other places. Moving the whole source keeps it.
+    /// A SHA-256 (hex) over the settings and over every file's name, size and time of change, in
+    /// the order of the list: another fingerprint means that rows may have other places. Moving the
+    /// whole source keeps it.
     ///
     /// # Errors
     /// A file or folder that cannot be read.

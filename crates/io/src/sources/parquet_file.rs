@@ -31,7 +31,8 @@ pub(crate) fn batches(path: &Path, builder: Builder) -> Result<impl Iterator<Ite
     }))
 }
 
-/// Reads from a Parquet file. The library panics at some broken files, and a file of a user's must not end the process.
+/// Reads from a Parquet file. The library panics at some broken files, and a file of a user's must
+/// not end the process.
 pub(super) fn guarded<T, E: std::fmt::Display>(
     path: &Path,
     read: impl FnOnce() -> std::result::Result<T, E>,

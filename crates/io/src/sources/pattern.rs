@@ -1,15 +1,16 @@
-//! Patterns of files: `shards/{00000..00099}.tar`, `data/{train,val}/*.parquet`, `lists/**/*.parquet`.
+//! Patterns of files: `shards/{00000..00099}.tar`, `data/{train,val}/*.parquet`,
+//! `lists/**/*.parquet`.
 //!
-//! Braces name files as in a shell: each of them has to be there. `*`, `?` and `[a-z]` stand for any
-//! letters of a name, `**` for any folders between. They find the files that there are, none whose name, or
-//! a folder's, begins with a dot. A folder whose own name has such letters is taken as it is.
+//! Braces name files as in a shell: each of them has to be there. `*`, `?` and `[a-z]` stand for
+//! any letters of a name, `**` for any folders between. They find the files that there are, none
+//! whose name, or a folder's, begins with a dot. A folder whose own name has such letters is taken
+//! as it is.
 
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use globset::{GlobBuilder, GlobMatcher};
-use walkdir::WalkDir;
 
+use super::walk;
 use lvd_base::error::{Error, Result};
 
 /// The most names that the braces of one entry may stand for.
@@ -43,8 +44,8 @@ fn split(path: &Path) -> (PathBuf, PathBuf) {
     }
 }
 
-/// The first braces that hold a list or a range and no other braces: where they begin and end, and what they
-/// stand for.
+/// The first braces that hold a list or a range and no other braces: where they begin and end, and
+/// what they stand for.
 fn first_braces(text: &str) -> Option<(usize, usize, Vec<String>)> {
     text.match_indices('}').find_map(|(close, _)| {
         let open = text[..close].rfind('{')?;
@@ -98,27 +99,21 @@ fn spelled(entry: &Path, pattern: &str) -> Result<Vec<String>> {
 pub(super) fn search(path: &Path) -> Result<Vec<PathBuf>> {
     let (folder, pattern) = split(path);
     let glob = matcher(path, &pattern)?;
-    let depth = match pattern.components().any(|part| part.as_os_str().as_bytes().starts_with(b"**")) {
+    let depth = match pattern.components().any(|part| part.as_os_str().as_encoded_bytes().starts_with(b"**")) {
         true => usize::MAX,
         false => pattern.components().count(),
     };
-    let found = |path: &Path| path.strip_prefix(&folder).is_ok_and(|below| glob.is_match(below));
     let mut files = Vec::new();
-    let walk = WalkDir::new(&folder).follow_links(true).min_depth(1).max_depth(depth).into_iter();
-    for entry in walk.filter_entry(|entry| entry.depth() == 0 || !is_hidden(entry.path())) {
-        match entry {
-            Ok(entry) if entry.file_type().is_file() && found(entry.path()) => files.push(entry.into_path()),
-            Ok(_) => {}
-            Err(error) if error.loop_ancestor().is_some() => {}
-            Err(error) => {
-                let path = error.path().unwrap_or(&folder).to_path_buf();
-                // A link that leads nowhere is nobody's business, unless the pattern names it.
-                if found(&path) || !path.is_symlink() {
-                    return Err(Error::io(path)(error.into()));
-                }
+    walk::files(&folder, depth, &[], &mut |path, metadata| {
+        if path.strip_prefix(&folder).is_ok_and(|below| glob.is_match(below)) {
+            // A link that leads nowhere is an error only where the pattern finds it.
+            if metadata.is_symlink() {
+                std::fs::metadata(path).map_err(Error::io(path))?;
             }
+            files.push(path.to_path_buf());
         }
-    }
+        Ok(())
+    })?;
     if files.is_empty() {
         return Err(Error::usage(
             format!("{}: no file matches this pattern", path.display()),
@@ -131,12 +126,9 @@ pub(super) fn search(path: &Path) -> Result<Vec<PathBuf>> {
 fn matcher(path: &Path, pattern: &Path) -> Result<GlobMatcher> {
     let glob = GlobBuilder::new(&pattern.to_string_lossy()).literal_separator(true).build();
     glob.map(|glob| glob.compile_matcher()).map_err(|error| {
-        Error::usage(format!("{}: {}", path.display(), error.kind()), "mend the pattern, or name a folder")
+        let hint = "mend the pattern, or name the folder";
+        Error::usage(format!("{}: not a pattern: {}", path.display(), error.kind()), hint)
     })
-}
-
-fn is_hidden(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name.as_bytes().starts_with(b"."))
 }
 
 #[cfg(test)]
@@ -226,7 +218,7 @@ mod tests {
         symlink("../b", root.join("a/b"))?;
         symlink("..", root.join("a/up"))?;
         symlink("nowhere", root.join("a/lost"))?;
-        assert_eq!(found(root, "a/**/*.tar")?, ["a/1.tar", "a/b/2.tar"]);
+        assert_eq!(found(root, "a/**/*.tar")?, ["a/1.tar", "a/b/2.tar", "a/up/b/2.tar"]);
         symlink("nowhere", root.join("a/3.tar"))?;
         assert!(fault(root, "a/*.tar").contains("a/3.tar"));
         Ok(())

@@ -38,7 +38,8 @@ pub(super) fn list_images(
     let name = file_name(path);
     let location = |row| ParquetRow { file, name: &name, row }.write();
     let Some(caption) = caption_place(path, builder.schema(), caption)? else {
-        return (0..rows(&builder)).try_for_each(|row| each(InputRow { location: location(row), caption: None }));
+        return (0..rows(path, &builder)?)
+            .try_for_each(|row| each(InputRow { location: location(row), caption: None }));
     };
     texts::for_each(path, [Some(caption)], &mut |row, [caption]| {
         each(InputRow { location: location(row), caption: notes.caption(caption) })
@@ -50,7 +51,7 @@ pub(super) fn check_images(path: &Path, image: &str, caption: Option<&str>) -> R
     let builder = open(path)?;
     image_place(path, builder.schema(), image)?;
     caption_place(path, builder.schema(), caption)?;
-    Ok(rows(&builder))
+    rows(path, &builder)
 }
 
 /// Streams the rows of a table of URLs; a null is an empty location.
@@ -78,11 +79,12 @@ pub(super) fn check_urls(path: &Path, columns: Columns) -> Result<u64> {
         read = true;
         Err(Error::data(path, "one row is enough"))
     });
-    if read { Ok(rows(&builder)) } else { first.map(|()| 0) }
+    if read { rows(path, &builder) } else { first.map(|()| 0) }
 }
 
-fn rows(builder: &Builder) -> u64 {
-    u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0)
+fn rows(path: &Path, builder: &Builder) -> Result<u64> {
+    let rows = builder.metadata().file_metadata().num_rows();
+    u64::try_from(rows).map_err(|_| Error::data(path, format!("no readable Parquet file: it has {rows} rows")))
 }
 
 fn find(path: &Path, schema: &Schema, column: &str) -> Result<usize> {

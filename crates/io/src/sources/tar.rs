@@ -1,7 +1,9 @@
-//! Tars of images, plain or as `WebDataset` writes samples: members named alike up to the first dot of their file names.
+//! Tars of images, plain or as `WebDataset` writes samples: members named alike up to the first dot
+//! of their file names.
 //!
-//! Only headers are read, and the captions beside images; what lies between is skipped. A member is an image by its last extension, and
-//! everything else in a tar says something about an image, or is nothing to us.
+//! Only headers are read, and the captions beside images; what lies between is skipped. A member is
+//! an image by its last extension, and everything else in a tar says something about an image, or
+//! is nothing to us.
 
 use std::fs::File;
 use std::path::Path;
@@ -17,7 +19,8 @@ use lvd_base::error::{Error, Result};
 
 /// The extensions of images, in lower case.
 const IMAGES: [&[u8]; 8] = [b"jpg", b"jpeg", b"png", b"webp", b"gif", b"bmp", b"tif", b"tiff"];
-/// Images of one sample that wait for its caption; those of more are handed on with what is known by then.
+/// Images of one sample that wait for its caption; those of more are handed on with what is known
+/// by then.
 const WAITING: usize = 1000;
 /// The longest name of an image, in bytes.
 const MAX_NAME: usize = 64 << 10;
@@ -44,8 +47,8 @@ impl Sample {
     }
 }
 
-/// Streams the images of one tar, number `file` of the source. A caption is `caption_key` of the sample's `.json`; where no key is named, its
-/// `.txt`, or else `caption` of its `.json`.
+/// Streams the images of one tar, number `file` of the source. A caption is `caption_key` of the
+/// sample's `.json`; where no key is named, its `.txt`, or else `caption` of its `.json`.
 pub(super) fn list(
     path: &Path,
     file: usize,
@@ -71,7 +74,8 @@ pub(super) fn list(
                 if sample.locations.len() == WAITING {
                     sample.hand_on(notes, each)?;
                 }
-                // A link has no bytes of its own, and a sparse file not in one piece: a row that is dropped as empty.
+                // A link has no bytes of its own, and a sparse file not in one piece: a row that is
+                // dropped as empty.
                 let size = if is_plain(entry) { entry.size() } else { 0 };
                 let offset = entry.raw_file_position();
                 let name = escape(name);

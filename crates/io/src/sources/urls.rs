@@ -1,7 +1,8 @@
 //! Lists of URLs: text, CSV, TSV, JSON lines and Parquet, each streamed.
 //!
-//! A malformed line is a row whose location says so, and so is counted as a drop. What stops the listing is a file that is
-//! not what it is called, and a quote that is never closed: nobody knows what it swallowed.
+//! A malformed line is a row whose location says so, and so is counted as a drop. What stops the
+//! listing is a file that is not what it is called, and a quote that is never closed: nobody knows
+//! what it swallowed.
 
 use std::path::Path;
 
