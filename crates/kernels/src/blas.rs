@@ -292,7 +292,7 @@ mod tests {
     #[test]
     fn a_restart_keeps_process_and_arguments_and_mends_the_kernel() {
         let mut child = Command::new(std::env::current_exe().expect("this program"));
-        child.args(["--exact", "native::blas::tests::restart_child", "--nocapture"]);
+        child.args(["--exact", "blas::tests::restart_child", "--nocapture"]);
         child.env(CHILD, "1").env_remove(CORETYPE).stdout(std::process::Stdio::piped());
         let child = child.spawn().expect("a child");
         let expected = format!("child {} slow false arguments 4", child.id());
