@@ -99,10 +99,8 @@ fn spelled(entry: &Path, pattern: &str) -> Result<Vec<String>> {
 pub(super) fn search(path: &Path) -> Result<Vec<PathBuf>> {
     let (folder, pattern) = split(path);
     let glob = matcher(path, &pattern)?;
-    let depth = match pattern.components().any(|part| part.as_os_str().as_encoded_bytes().starts_with(b"**")) {
-        true => usize::MAX,
-        false => pattern.components().count(),
-    };
+    let any_depth = pattern.components().any(|part| part.as_os_str().as_encoded_bytes().starts_with(b"**"));
+    let depth = if any_depth { usize::MAX } else { pattern.components().count() };
     let mut files = Vec::new();
     walk::files(&folder, depth, &[], &mut |path, metadata| {
         if path.strip_prefix(&folder).is_ok_and(|below| glob.is_match(below)) {
