@@ -20,7 +20,7 @@ use lvd_base::types::ShardId;
 use lvd_io::checked::Stored;
 use lvd_io::vectors::{self, VectorWriter};
 use lvd_kernels::blas;
-use lvd_kernels::codes::{self, Depth};
+use lvd_kernels::codes::{self, ScanMode};
 use lvd_kernels::dot::normalise;
 use lvd_kernels::hash::Draw;
 use rayon::prelude::*;
@@ -153,8 +153,8 @@ fn speed(d: usize) {
         });
         2.0 * 20_000f64.powi(2) * d as f64 / start.elapsed().as_secs_f64() / 1e9
     };
-    run(Depth::Full);
-    let (sketch, scan) = (run(Depth::Sketch(128)), run(Depth::Full));
+    run(ScanMode::Full);
+    let (sketch, scan) = (run(ScanMode::Sketch(128)), run(ScanMode::Full));
     let threads = rayon::current_num_threads();
     let sgemm = blas::sgemm_gflops(threads);
     println!(

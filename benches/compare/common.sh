@@ -31,9 +31,9 @@ fi
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$cache/target}
 if grep -qw avx2 /proc/cpuinfo; then export CXXFLAGS=${CXXFLAGS--march=x86-64-v3}; fi
 bench=${bench:-compare}
-ours=$(cargo bench --locked --manifest-path "$repo/Cargo.toml" --bench "$bench" --no-run --message-format json 2>/dev/null |
+ours=$(cargo bench --locked --manifest-path "$repo/Cargo.toml" --workspace --bench "$bench" --no-run --message-format json 2>/dev/null |
     sed -n 's/.*"name":"'"$bench"'".*"executable":"\([^"]*\)".*/\1/p')
-[ -x "$ours" ] || { echo "$0: our program does not build: cargo bench --bench $bench --no-run" >&2; exit 1; }
+[ -x "$ours" ] || { echo "$0: our program does not build: cargo bench --workspace --bench $bench --no-run" >&2; exit 1; }
 
 seconds_of() { sed -n 's/.*seconds=\([0-9.e-]*\).*/\1/p'; }
 median() { sort -g | awk '{ value[NR] = $1 } END { print NR % 2 ? value[(NR + 1) / 2] : (value[NR / 2] + value[NR / 2 + 1]) / 2 }'; }

@@ -23,7 +23,7 @@ use lvd_io::row::{self, RowWriter};
 use lvd_io::vectors;
 use lvd_io::work_folder::WorkFolder;
 use lvd_kernels::blas;
-use lvd_kernels::codes::{Codes, Depth};
+use lvd_kernels::codes::{Codes, ScanMode};
 use lvd_kernels::dot::dot;
 use lvd_kernels::hash::Draw;
 use lvd_ops::top_k::TopK;
@@ -336,7 +336,7 @@ pub fn exact(folder: &Path, queries: usize, floor: f32) -> Result<()> {
             let block = block?;
             let (base, none) = (Codes::new(&block.values, d), vec![f32::INFINITY; block.ids.len()]);
             tops.par_chunks_mut(16).zip(chosen.par_chunks(16)).for_each(|(tops, chosen)| {
-                base.scan(&codes, (chosen, &floors), (0..block.ids.len(), &none), Depth::Full, &mut |q, row| {
+                base.scan(&codes, (chosen, &floors), (0..block.ids.len(), &none), ScanMode::Full, &mut |q, row| {
                     let (similarity, id) = (dot(&values[q as usize * d..][..d], block.row(row)), block.ids[row]);
                     if similarity >= floor && row_of(id) != ids[q as usize] {
                         tops[(q - chosen[0]) as usize].push(Neighbour { similarity, id });

@@ -13,7 +13,7 @@ use crate::pipeline::check::Pipeline;
 use crate::pipeline::store::Store;
 use crate::stages::table::Part;
 use lvd_base::error::{Error, Result};
-use lvd_io::download;
+use lvd_io::digest;
 use lvd_io::part::sha256;
 
 /// What was found in a step's folder.
@@ -106,7 +106,7 @@ fn fault(store: &Store, part: &Part, needed: bool) -> Result<Option<String>> {
         Some(bytes) if bytes != part.bytes => Some(format!("has {bytes} bytes, and {} were written", part.bytes)),
         Some(_) => {
             let copy = store.part(part)?.path;
-            let same = download::sha256_of(&copy)? == part.sha256;
+            let same = digest::sha256_of(&copy)? == part.sha256;
             // Of a bucket, no more is kept here than is being read.
             if store.work.is_bucket() {
                 std::fs::remove_file(&copy).map_err(Error::io(&copy))?;

@@ -15,7 +15,8 @@ use crate::stages::catalog::{Catalog, Embedder, Model, SourceEntry};
 use crate::stages::scope::{Above, Scope};
 use crate::stages::{Phase, Stage, StageKind, cluster, dedup, embed, export, ingest, retrieve, sample};
 use lvd_base::error::{Error, Result, choices};
-use lvd_io::model::{external, hash_of, weights};
+use lvd_io::digest::sha256_cached;
+use lvd_io::model::{external, weights};
 use lvd_io::secret;
 use lvd_io::sources::Source as ImageSource;
 use lvd_ops::preprocess::{Interpolation, Preprocess, Resize};
@@ -392,7 +393,7 @@ fn model(settings: &EmbedderSettings, base: &Path) -> std::result::Result<Model,
         (Some(path), None, expected) => {
             let path = base.join(path);
             if let (Some(expected), true) = (expected, path.is_file()) {
-                let got = hash_of(&path).map_err(|e| (e.to_string(), "make it readable".to_owned()))?;
+                let got = sha256_cached(&path).map_err(|e| (e.to_string(), "make it readable".to_owned()))?;
                 if got != expected {
                     return complain(
                         format!("SHA-256 of {} is {got}, not {expected}", path.display()),

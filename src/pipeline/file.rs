@@ -62,6 +62,11 @@ fn work() -> String {
 }
 
 /// A source of images: exactly one of `folder`, `urls`, `parquet` and `tars`. Paths are relative to the pipeline file.
+///
+/// A list of files takes patterns: `shards/{00000..00099}.tar` and `{train,val}.parquet` name files that must
+/// be there, `data/*.parquet` those in a folder, `lists/**/*.parquet` those below it. `?` is one letter, `[a-z]`
+/// one of some. A file or folder that is called so is taken as it is. The files of a pattern are sorted by bytes;
+/// a pattern that finds none is an error.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SourceSettings {

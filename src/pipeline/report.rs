@@ -16,7 +16,7 @@ use lvd_base::error::{Error, Result};
 use lvd_base::types::Reason;
 use lvd_io::part::sha256;
 use lvd_io::table;
-use lvd_io::{download, publish, row, sealed};
+use lvd_io::{digest, publish, row, sealed};
 use lvd_ops::histogram::Histogram;
 
 table! {
@@ -284,7 +284,7 @@ pub fn write(
     row::replace(&folder.join("report.parquet"), reports)?;
     row::replace(&folder.join("histogram.parquet"), bins.collect())?;
     for name in ["report.parquet", "histogram.parquet"] {
-        written.insert(name.to_owned(), download::sha256_of(&folder.join(name))?);
+        written.insert(name.to_owned(), digest::sha256_of(&folder.join(name))?);
         store.work.hand_in(&format!("{}/{name}", summary.step))?;
     }
     let mut put = |name: &str, bytes: Vec<u8>| {

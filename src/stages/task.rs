@@ -13,7 +13,7 @@ use crate::stages::table::{Part, Table};
 use lvd_base::error::{Error, Result};
 use lvd_base::types::{Reason, ShardId};
 use lvd_io::checked::Stored;
-use lvd_io::download;
+use lvd_io::digest;
 use lvd_io::images::ImageWriter;
 use lvd_io::part::{FACTS, PartWriter, Written};
 use lvd_io::row::{Row, RowWriter};
@@ -126,7 +126,7 @@ impl<'a> Task<'a> {
     /// The file of a part for a library that reads it whole, after a look at all its bytes.
     pub fn whole(&self, part: &Part) -> Result<PathBuf> {
         let stored = self.open(part)?;
-        let found = if stored.path.exists() { download::sha256_of(&stored.path)? } else { String::new() };
+        let found = if stored.path.exists() { digest::sha256_of(&stored.path)? } else { String::new() };
         match found {
             sha256 if sha256 == part.sha256 => Ok(stored.path),
             sha256 if sha256.is_empty() => Err(stored.damaged("is gone")),
@@ -216,7 +216,7 @@ impl<'a> Task<'a> {
     /// Publishes a file that is no table, such as an index.
     pub fn publish_file(&mut self, aside: &Path, table: &str, extension: &str) -> Result<()> {
         let bytes = std::fs::metadata(aside).map_err(Error::io(aside))?.len();
-        let sha256 = download::sha256_of(aside)?;
+        let sha256 = digest::sha256_of(aside)?;
         self.publish_as(Written { path: aside.into(), rows: 0, bytes, sha256, tail: None }, table, None, extension)
     }
 

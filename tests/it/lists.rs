@@ -63,6 +63,28 @@ fn a_quote_that_is_never_closed_stops_check_and_ingest() {
 }
 
 #[test]
+fn patterns_name_lists_and_what_they_miss_is_said() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::create_dir(folder.path().join("lists")).expect("a folder");
+    for n in 8..11 {
+        let list = format!("http://127.0.0.1:1/{n}.jpg\n");
+        fs::write(folder.path().join(format!("lists/{n:03}.txt")), list).expect("a list");
+    }
+    let with = |entry: &str| {
+        let source = format!("[sources.s]\nurls = [{entry:?}]");
+        pipeline(folder.path(), &source, "max_failed_share = 1.0")
+    };
+    let (_, said) = failure(&["check", &with("lists/{008..011}.txt")]);
+    assert!(said.contains("lists/011.txt: No such file"), "{said}");
+    let (_, said) = failure(&["check", &with("lists/*.csv")]);
+    assert!(said.contains("lists/*.csv: no file matches this pattern") && said.contains("hint: "), "{said}");
+    let file = with("**/0*.txt");
+    run(&["ingest", &file, "--quiet"]);
+    let urls: Vec<String> = failed(folder.path()).into_iter().map(|[url, ..]| url).collect();
+    assert_eq!(urls, ["8", "9", "10"].map(|n| format!("http://127.0.0.1:1/{n}.jpg")));
+}
+
+#[test]
 fn captions_come_as_pandas_wrote_them() {
     let url = |n: u32| format!("http://127.0.0.1:1/{n}.jpg");
     let list = format!(

@@ -5,10 +5,12 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::common::{failure, output, parquet_files, run};
+use lvd_io::model::proto::attribute_proto::AttributeType;
+use lvd_io::model::proto::tensor_proto::{DataLocation, DataType};
+use lvd_io::model::proto::tensor_shape_proto::{Dimension, dimension};
 use lvd_io::model::proto::{
-    ATTRIBUTE_INT, AttributeProto, Dimension, EXTERNAL, FLOAT, GraphProto, INT64, Length, ModelProto, NodeProto,
-    OperatorSetIdProto, SequenceType, StringStringEntryProto, TensorProto, TensorShapeProto, TensorType, TypeProto,
-    ValueInfoProto,
+    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto, TensorProto,
+    TensorShapeProto, TypeProto, ValueInfoProto, type_proto,
 };
 use prost::Message as _;
 
@@ -16,19 +18,29 @@ use prost::Message as _;
 const SIDE: u32 = 8;
 /// Numbers of a picture.
 const VALUES: i64 = 192;
-const BYTE: i32 = 2;
-const HALF: i32 = 10;
-const DOUBLE: i32 = 11;
+const FLOAT: i32 = DataType::Float as i32;
+const INT64: i32 = DataType::Int64 as i32;
+const BYTE: i32 = DataType::Uint8 as i32;
+const HALF: i32 = DataType::Float16 as i32;
+const DOUBLE: i32 = DataType::Double as i32;
 
 /// A graph in the making.
 #[derive(Default)]
 struct Net(GraphProto);
 
 fn tensor_type(element: i32, sides: Option<&[i64]>) -> TypeProto {
-    let fixed = |side: &i64| if *side > 0 { Length::Fixed(*side) } else { Length::Open("n".into()) };
-    let dim = |length| Dimension { value: Some(length) };
+    let fixed = |side: &i64| match side {
+        1.. => dimension::Value::DimValue(*side),
+        _ => dimension::Value::DimParam("n".into()),
+    };
+    let dim = |length| Dimension { value: Some(length), ..Default::default() };
     let shape = sides.map(|sides| TensorShapeProto { dim: sides.iter().map(fixed).map(dim).collect() });
-    TypeProto { tensor_type: Some(TensorType { elem_type: element, shape }), ..Default::default() }
+    let value = Some(type_proto::Value::TensorType(type_proto::Tensor { elem_type: element, shape }));
+    TypeProto { value, ..Default::default() }
+}
+
+fn port(name: &str, kind: TypeProto) -> ValueInfoProto {
+    ValueInfoProto { name: name.into(), r#type: Some(kind), ..Default::default() }
 }
 
 impl Net {
@@ -36,7 +48,7 @@ impl Net {
     fn taking(element: i32, sides: &[i64]) -> Self {
         let mut net = Self::default();
         net.0.name = "g".into();
-        net.0.input.push(ValueInfoProto { name: "x".into(), r#type: Some(tensor_type(element, Some(sides))) });
+        net.0.input.push(port("x", tensor_type(element, Some(sides))));
         net
     }
 
@@ -53,8 +65,8 @@ impl Net {
     fn node(mut self, operator: &str, inputs: &[&str], output: &str, settings: &[(&str, i64)]) -> Self {
         let setting = |&(name, value): &(&str, i64)| AttributeProto {
             name: name.into(),
-            i: Some(value),
-            r#type: ATTRIBUTE_INT,
+            i: value,
+            r#type: AttributeType::Int.into(),
             ..Default::default()
         };
         self.0.node.push(NodeProto {
@@ -63,6 +75,7 @@ impl Net {
             name: output.into(),
             op_type: operator.into(),
             attribute: settings.iter().map(setting).collect(),
+            ..Default::default()
         });
         self
     }
@@ -78,7 +91,7 @@ impl Net {
     }
 
     fn gives(mut self, name: &str, element: i32, sides: &[i64]) -> Self {
-        self.0.output.push(ValueInfoProto { name: name.into(), r#type: Some(tensor_type(element, Some(sides))) });
+        self.0.output.push(port(name, tensor_type(element, Some(sides))));
         self
     }
 
@@ -93,7 +106,7 @@ impl Net {
         let data = std::mem::take(&mut tensor.raw_data);
         let entry = |key: &str, value: &str| StringStringEntryProto { key: key.into(), value: value.into() };
         tensor.external_data = vec![entry("location", weights), entry("length", &data.len().to_string())];
-        tensor.data_location = EXTERNAL;
+        tensor.set_data_location(DataLocation::External);
         std::fs::write(model, self.bytes()).expect("a model");
         if let Some(folder) = model.parent().filter(|_| !weights.contains("..")) {
             std::fs::write(folder.join(weights), data).expect("its weights");
@@ -253,9 +266,9 @@ fn outputs_without_vectors_are_refused_with_the_cure() {
     let file = project.with(&whole.gives("y", FLOAT, &[0, VALUES]), "", "");
     assert_refused(&file, &["i (i64 ?x16)", "set `output = \"y\"`"]);
     let mut sequence = Net::flat().node("SequenceConstruct", &["y"], "q", &[]);
-    let of_floats = SequenceType { elem_type: Some(Box::new(tensor_type(FLOAT, None))) };
-    let kind = TypeProto { sequence_type: Some(Box::new(of_floats)), ..Default::default() };
-    sequence.0.output.push(ValueInfoProto { name: "q".into(), r#type: Some(kind) });
+    let of_floats = type_proto::Sequence { elem_type: Some(Box::new(tensor_type(FLOAT, None))) };
+    let value = Some(type_proto::Value::SequenceType(Box::new(of_floats)));
+    sequence.0.output.push(port("q", TypeProto { value, ..Default::default() }));
     assert_refused(&project.with(&sequence, "", ""), &["q (sequence)"]);
     let one = Net::flat().floats("w", &[VALUES, 1], &weights(1)[..192]).node("MatMul", &["y", "w"], "z", &[]);
     let file = project.with(&one.gives("z", FLOAT, &[0, 1]).gives("y", FLOAT, &[0, VALUES]), "", "");
@@ -284,11 +297,7 @@ fn check_tries_every_model() {
     );
     assert_refused(&file, &["x (f32 ?x1x8x8)", "RGB"]);
     let two = Net(GraphProto {
-        input: [
-            good.0.input.clone(),
-            vec![ValueInfoProto { name: "b".into(), r#type: Some(tensor_type(FLOAT, Some(&[16]))) }],
-        ]
-        .concat(),
+        input: [good.0.input.clone(), vec![port("b", tensor_type(FLOAT, Some(&[16])))]].concat(),
         ..good.0.clone()
     });
     let file = project.with(&two.node("Add", &["z", "b"], "s", &[]).gives("s", FLOAT, &[0, 16]), "", "");

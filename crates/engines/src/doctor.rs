@@ -1,5 +1,6 @@
-//! What the machine and the native libraries are, and what about them is slow or missing: data for `lvd doctor`, for
-//! summaries (the numerics behind equal bytes) and for benchmark records. Prints nothing.
+//! What the machine and the native libraries are, and what about them is slow or missing: data for
+//! `lvd doctor`, for summaries (the numerics behind equal bytes) and for benchmark records. Prints
+//! nothing.
 
 use serde::Serialize;
 

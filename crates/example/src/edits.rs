@@ -1,4 +1,5 @@
-//! The edits that make the example's copies, at random strengths; those of [`lvd_ops::edits`] have fixed ones.
+//! The edits that make the example's copies, at random strengths; those of [`lvd_ops::edits`] have
+//! fixed ones.
 #![expect(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
@@ -71,7 +72,8 @@ impl Edit {
         }
     }
 
-    /// Whether the example's encoder, which sees the layout of a picture, can be expected to see through it.
+    /// Whether the example's encoder, which sees the layout of a picture, can be expected to see
+    /// through it.
     #[must_use]
     pub fn is_expected(self) -> bool {
         !matches!(self, Self::CropStrong | Self::Flip | Self::Rotate)

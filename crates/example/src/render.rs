@@ -105,7 +105,8 @@ fn broken(way: u8, image: &RgbImage, chance: &Chance) -> Result<(Vec<u8>, &'stat
     })
 }
 
-/// The head of a PNG of 30,000 x 30,000 pixels, and nothing behind it: whoever believes it asks for 2.7 GB.
+/// The head of a PNG of 30,000 x 30,000 pixels, and nothing behind it: whoever believes it asks for
+/// 2.7 GB.
 fn promise_much() -> Vec<u8> {
     let mut head = b"IHDR".to_vec();
     head.extend(HUGE_SIDE.to_be_bytes());

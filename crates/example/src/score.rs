@@ -1,4 +1,5 @@
-//! What a pipeline got right, by the ground truth: planted copies found, held-out copies gone, and how even the result is.
+//! What a pipeline got right, by the ground truth: planted copies found, held-out copies gone, and
+//! how even the result is.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -45,7 +46,8 @@ impl CopyScore {
     }
 }
 
-/// Compares components (path to component, of the pool files that got a vector) with the planted copies.
+/// Compares components (path to component, of the pool files that got a vector) with the planted
+/// copies.
 #[must_use]
 pub fn copies(truth: &[TruthRow], component_of: &BTreeMap<String, u64>) -> CopyScore {
     let mut score = CopyScore::default();
@@ -83,7 +85,8 @@ pub fn copies(truth: &[TruthRow], component_of: &BTreeMap<String, u64>) -> CopyS
     score
 }
 
-/// Copies of held-out pictures that were planted in the pool, and how many of them are no longer `kept` (paths).
+/// Copies of held-out pictures that were planted in the pool, and how many of them are no longer
+/// `kept` (paths).
 #[must_use]
 pub fn contamination(truth: &[TruthRow], kept: &BTreeSet<String>) -> Found {
     let reference: HashSet<&str> =

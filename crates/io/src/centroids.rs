@@ -1,4 +1,5 @@
-//! Centroids in Parquet: level, cluster, parent and the vector, as fp32 little-endian in a `FixedSizeBinary(4 d)` column.
+//! Centroids in Parquet: level, cluster, parent and the vector, as fp32 little-endian in a
+//! `FixedSizeBinary(4 d)` column.
 
 use std::collections::HashMap;
 use std::path::Path;

@@ -1,10 +1,12 @@
 //! Published files, checked while they are read.
 //!
-//! What [`crate::part::Sink`] writes carries a CRC-32 of each of its blocks: in the metadata of a Parquet file, or at the end
-//! of any other. That end is the file's *tail*, and whoever publishes the file keeps the tail's own CRC-32. So a reader knows of
-//! each byte that it gets whether it was written so, and pays for no byte that it does not read.
+//! What [`crate::part::Sink`] writes carries a CRC-32 of each of its blocks: in the metadata of a
+//! Parquet file, or at the end of any other. That end is the file's *tail*, and whoever publishes
+//! the file keeps the tail's own CRC-32. So a reader knows of each byte that it gets whether it was
+//! written so, and pays for no byte that it does not read.
 
-use std::fmt::Write as _;
+mod sums;
+
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::FileExt;
@@ -17,6 +19,8 @@ use parquet::file::reader::{ChunkReader, Length};
 use serde::{Deserialize, Serialize};
 
 use lvd_base::error::{Error, Result};
+
+pub use sums::{BlockSums, Summing};
 
 /// The key under which a Parquet file holds the checksums of its blocks.
 pub const KEY: &str = "lvd.crc32";
@@ -131,41 +135,6 @@ fn read(file: &File, at: u64, length: u64) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The checksums of a file's blocks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BlockSums {
-    /// Bytes a block; the last may be shorter.
-    pub block: u32,
-    /// Bytes that the blocks cover.
-    pub covered: u64,
-    /// CRC-32 of each block.
-    pub sums: Vec<u32>,
-}
-
-impl BlockSums {
-    /// As text, for a file's metadata.
-    #[must_use]
-    pub fn to_text(&self) -> String {
-        let mut text = format!("{}:{}:", self.block, self.covered);
-        for sum in &self.sums {
-            let _ = write!(text, "{sum:08x}");
-        }
-        text
-    }
-
-    /// From the text in a file's metadata; none where it is no such text.
-    #[must_use]
-    pub fn from_text(text: &str) -> Option<Self> {
-        let mut fields = text.splitn(3, ':');
-        let (block, covered) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
-        let sums = fields.next()?.as_bytes().chunks(8);
-        let sum = |hex: &[u8]| u32::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok();
-        let sums: Vec<u32> = sums.map(sum).collect::<Option<_>>()?;
-        let fits = block > 0 && u64::try_from(sums.len()).ok()? == u64::div_ceil(covered, u64::from(block));
-        fits.then_some(Self { block, covered, sums })
-    }
-}
-
 /// Where an open file's checksums are.
 #[derive(Debug)]
 enum Sums {
@@ -177,52 +146,8 @@ enum Sums {
     At(u64),
 }
 
-/// Computes the checksums of what is written.
-pub struct Summing {
-    sums: BlockSums,
-    open: crc32fast::Hasher,
-    filled: u32,
-}
-
-impl Summing {
-    /// For blocks of so many bytes.
-    #[must_use]
-    pub fn new(block: u32) -> Self {
-        let sums = BlockSums { block, covered: 0, sums: Vec::new() };
-        Self { sums, open: crc32fast::Hasher::new(), filled: 0 }
-    }
-
-    /// Takes in what is written next.
-    pub fn update(&mut self, mut bytes: &[u8]) {
-        self.sums.covered += bytes.len() as u64;
-        while !bytes.is_empty() {
-            let room = (self.sums.block - self.filled) as usize;
-            let (now, later) = bytes.split_at(room.min(bytes.len()));
-            self.open.update(now);
-            self.filled += u32::try_from(now.len()).unwrap_or(u32::MAX);
-            if self.filled == self.sums.block {
-                self.close();
-            }
-            bytes = later;
-        }
-    }
-
-    fn close(&mut self) {
-        self.sums.sums.push(std::mem::take(&mut self.open).finalize());
-        self.filled = 0;
-    }
-
-    /// The checksums of all that was written.
-    #[must_use]
-    pub fn finish(mut self) -> BlockSums {
-        if self.filled > 0 {
-            self.close();
-        }
-        self.sums
-    }
-}
-
-/// An open file whose blocks are compared with their checksums as they are read. Copies share the file.
+/// An open file whose blocks are compared with their checksums as they are read. Copies share the
+/// file.
 #[derive(Clone, Debug)]
 pub struct Checked(Arc<Open>);
 
@@ -234,7 +159,8 @@ struct Open {
     block: u64,
     covered: u64,
     sums: Sums,
-    /// The last small piece: of a page, the header and the values are asked for one after the other.
+    /// The last small piece: of a page, the header and the values are asked for one after the
+    /// other.
     last: Mutex<(u64, Bytes)>,
     /// What was found wrong: other libraries hand on its text alone.
     wrong: OnceLock<String>,
@@ -260,7 +186,8 @@ impl Checked {
         self.0.covered
     }
 
-    /// That the file is damaged, if that was found out; otherwise the error of a library that read it.
+    /// That the file is damaged, if that was found out; otherwise the error of a library that read
+    /// it.
     pub fn fault(&self, error: impl std::fmt::Display) -> Error {
         match self.0.wrong.get() {
             Some(wrong) => self.0.stored.damaged(wrong.clone()),
@@ -278,7 +205,8 @@ impl Checked {
         if matches!(open.sums, Sums::None) {
             return open.file.read_exact_at(to, at);
         }
-        // Whole blocks are read where they belong; of the first and the last, a part may be wanted only.
+        // Whole blocks are read where they belong; of the first and the last, a part may be wanted
+        // only.
         let first = at.next_multiple_of(open.block).min(end);
         let last = (end / open.block * open.block).max(first);
         let place = |byte: u64| usize::try_from(byte - at).unwrap_or(usize::MAX);
@@ -313,7 +241,8 @@ impl Checked {
         let wrong = match &open.sums {
             Sums::None => None,
             Sums::Here(sums) => {
-                let sums = usize::try_from(first).ok().and_then(|first| sums.get(first..)).unwrap_or_default();
+                let sums = usize::try_from(first).ok().and_then(|first| sums.get(first..first + count));
+                let sums = sums.ok_or_else(|| std::io::Error::other("it has fewer checksums than blocks"))?;
                 blocks.chunks(block).zip(sums.iter().copied()).position(|pair| !right(pair))
             }
             Sums::At(at) => {
@@ -396,54 +325,4 @@ impl Read for Ahead {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::part::Sink;
-    use std::io::Write as _;
-
-    /// A file of `length` bytes with its sums at the end.
-    fn file(folder: &Path, length: usize) -> (Stored, Vec<u8>) {
-        let path = folder.join("file");
-        let bytes: Vec<u8> = (0..length).map(|i| u8::try_from(i * 31 % 251).expect("small")).collect();
-        let mut sink = Sink::create_in_blocks(&path, SMALL_BLOCK).expect("a file");
-        bytes.chunks(1000).for_each(|chunk| sink.write_all(chunk).expect("room"));
-        let written = sink.finish_raw(0).expect("a tail");
-        let published = Published { name: "file".into(), bytes: written.bytes, tail: written.tail };
-        (Stored { path, published: Some(published) }, bytes)
-    }
-
-    #[test]
-    fn any_range_comes_back_and_any_flipped_bit_is_found() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let (stored, bytes) = file(folder.path(), 20_000);
-        let open = stored.raw().expect("a whole file");
-        assert_eq!((open.content(), open.read_all().expect("whole")), (20_000, bytes.clone()));
-        for (at, length) in [(0, 1), (4095, 2), (4096, 4096), (100, 12_000), (19_999, 1), (8192, 11_808), (5, 0)] {
-            let mut to = vec![0; length];
-            open.read_exact_at(&mut to, at as u64).expect("a range");
-            assert_eq!(to, bytes[at..at + length], "{at} {length}");
-            assert_eq!(open.get(at as u64, length).expect("a range"), bytes[at..at + length], "{at} {length}");
-        }
-        let whole = std::fs::read(&stored.path).expect("a file");
-        for at in (0..whole.len()).step_by(997) {
-            let mut flipped = whole.clone();
-            flipped[at] ^= 1;
-            std::fs::write(&stored.path, flipped).expect("room");
-            let read = stored.raw().and_then(|open| open.read_all());
-            assert!(matches!(read, Err(Error::Damaged { .. })), "byte {at}: {read:?}");
-        }
-        std::fs::write(&stored.path, &whole[..100]).expect("room");
-        assert!(matches!(stored.raw(), Err(Error::Damaged { .. })));
-        std::fs::remove_file(&stored.path).expect("a file");
-        assert!(matches!(stored.raw(), Err(Error::Damaged { .. })));
-    }
-
-    #[test]
-    fn sums_are_text_and_back() {
-        let mut summing = Summing::new(BLOCK);
-        summing.update(&vec![7; 200_000]);
-        let sums = summing.finish();
-        assert_eq!((sums.sums.len(), BlockSums::from_text(&sums.to_text())), (4, Some(sums)));
-        assert_eq!(BlockSums::from_text("65536:200000:00"), None);
-    }
-}
+mod tests;

@@ -1,4 +1,5 @@
-//! What a long task has reached, kept for its next attempt: facts as a line of JSON, arrays of numbers, and a hash over both.
+//! What a long task has reached, kept for its next attempt: facts as a line of JSON, arrays of
+//! numbers, and a hash over both.
 
 use std::fs;
 use std::path::Path;

@@ -1,30 +1,31 @@
-//! Model files: hashed where they lie, or downloaded once and checked against the hash in the pipeline file.
+//! Model files: hashed where they lie, or downloaded once and checked against the hash in the
+//! pipeline file.
 //!
-//! A download that broke off lies in the folder as `HASH.partial` and is continued, by this process or a later one. Who
-//! holds the operating system's lock on that file writes to it; the others wait, and then find the model.
+//! A download that broke off lies in the folder as `HASH.partial` and is continued, by this process
+//! or a later one. Who holds the operating system's lock on that file writes to it; the others
+//! wait, and then find the model.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_RANGE, RANGE};
-use reqwest::{Client, Response, StatusCode, Url};
-use sha2::{Digest, Sha256};
-
+use crate::digest::{sha256_cached, sha256_of};
 use crate::fetch::private::{Door, Private, is_inside};
 use crate::fetch::resolve::{Resolver, cause};
-use crate::part::hex;
 use crate::secret::shown;
-use crate::{model, publish, runtime};
+use crate::{publish, runtime};
 use lvd_base::error::{Error, Result};
+use reqwest::header::{CONTENT_RANGE, RANGE};
+use reqwest::{Client, Response, StatusCode, Url};
 
 /// How long a server may be silent during a download.
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// Attempts in a row that bring no byte beyond the furthest so far, after which a download is given up.
+/// Attempts in a row that bring no byte beyond the furthest so far, after which a download is given
+/// up.
 const ATTEMPTS: u32 = 5;
 
 /// The wait before the second attempt; each further wait is twice as long.
@@ -33,24 +34,12 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// The most redirects that are followed.
 const MAX_REDIRECTS: usize = 10;
 
-/// SHA-256 of a file, lower-case hex.
-pub fn sha256_of(path: &Path) -> Result<String> {
-    let mut file = File::open(path).map_err(Error::io(path))?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        match file.read(&mut buffer).map_err(Error::io(path))? {
-            0 => return Ok(hex(&hash.finalize())),
-            n => hash.update(&buffer[..n]),
-        }
-    }
-}
-
-/// The file at `url` with this hash, in `folder`: downloaded if it is not there, continued if a part of it is. One that is
-/// there and has another hash by now (a disk that forgets) is downloaded again.
+/// The file at `url` with this hash, in `folder`: downloaded if it is not there, continued if a
+/// part of it is. One that is there and has another hash by now (a disk that forgets) is downloaded
+/// again.
 ///
-/// A dropped connection, a silent server, 408, 429 and 5xx are tried again, from the last byte. Any other refusal is an
-/// error at once, and so is content with another hash, which is removed.
+/// A dropped connection, a silent server, 408, 429 and 5xx are tried again, from the last byte. Any
+/// other refusal is an error at once, and so is content with another hash, which is removed.
 pub fn by_hash(url: &str, sha256: &str, folder: &Path) -> Result<PathBuf> {
     download(url, sha256, folder, PAUSE)
 }
@@ -63,7 +52,7 @@ pub fn path_of(sha256: &str, folder: &Path) -> PathBuf {
 
 /// Whether the file is there, as it was downloaded.
 fn is_whole(path: &Path, sha256: &str) -> Result<bool> {
-    Ok(path.exists() && model::hash_of(path)? == sha256)
+    Ok(path.exists() && sha256_cached(path)? == sha256)
 }
 
 fn download(url: &str, sha256: &str, folder: &Path, pause: Duration) -> Result<PathBuf> {
@@ -74,7 +63,8 @@ fn download(url: &str, sha256: &str, folder: &Path, pause: Duration) -> Result<P
     publish::make_folder(folder)?;
     let partial = folder.join(format!("{sha256}.partial"));
     let mut file = lock(&partial)?;
-    // Another process may have finished it while this one waited; the lock is then on a new, empty file.
+    // Another process may have finished it while this one waited; the lock is then on a new, empty
+    // file.
     if is_whole(&path, sha256)? {
         std::fs::remove_file(&partial).map_err(Error::io(&partial))?;
         return Ok(path);
@@ -176,7 +166,8 @@ async fn attempt(client: &Client, url: &str, have: u64, file: &mut File, path: &
     match answer.status() {
         StatusCode::PARTIAL_CONTENT if have > 0 && starts_at(&answer) == Some(have) => {}
         StatusCode::OK => file.set_len(0).map_err(disk)?,
-        // What is there is no beginning of that file, or the server cannot say where its answer belongs.
+        // What is there is no beginning of that file, or the server cannot say where its answer
+        // belongs.
         status if have > 0 && matches!(status, StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE) => {
             file.set_len(0).map_err(disk)?;
             return Err(Stop::Passing(format!("the server answered {status} to a request from byte {have}")));
@@ -207,7 +198,8 @@ fn broken(error: reqwest::Error) -> Stop {
     if lasting { Stop::Refused(fact) } else { Stop::Passing(fact) }
 }
 
-/// The first byte of a partial answer, by its `Content-Range: bytes FIRST-LAST/ALL` (RFC 9110, section 14.4).
+/// The first byte of a partial answer, by its `Content-Range: bytes FIRST-LAST/ALL` (RFC 9110,
+/// section 14.4).
 fn starts_at(answer: &Response) -> Option<u64> {
     let range = answer.headers().get(CONTENT_RANGE)?.to_str().ok()?;
     range.strip_prefix("bytes ")?.split('-').next()?.trim().parse().ok()

@@ -1,7 +1,8 @@
 //! Images in Parquet: img2dataset's metadata columns, and the bytes as Hugging Face's image struct.
 //!
-//! The bytes are the ones that were fetched, never re-encoded; `width` and `height` are what a viewer that honours EXIF
-//! shows. Row groups are small, because a row holds a whole file: [`GROUP_ROWS`] rows, or fewer where their files are long.
+//! The bytes are the ones that were fetched, never re-encoded; `width` and `height` are what a
+//! viewer that honours EXIF shows. Row groups are small, because a row holds a whole file:
+//! [`GROUP_ROWS`] rows, or fewer where their files are long.
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
@@ -21,15 +22,18 @@ use lvd_base::types::{ImageId, Reason};
 
 /// Rows a row group where pixels are stored.
 pub const GROUP_ROWS: usize = 100;
-/// Bytes of files a row group, or one file: what writers and readers hold. Pictures of 1.3 MB and less never reach it.
+/// Bytes of files a row group, or one file: what writers and readers hold. Pictures of 1.3 MB and
+/// less never reach it.
 pub const GROUP_BYTES: u64 = 128 << 20;
-/// The longest file that a row can hold: Arrow and Parquet count its bytes in 31 bits, with a few of their own.
+/// The longest file that a row can hold: Arrow and Parquet count its bytes in 31 bits, with a few
+/// of their own.
 pub const MAX_FILE_BYTES: u64 = 2_000_000_000;
 /// How a table with pixels is laid out.
 pub const LAYOUT: Layout = Layout { group_rows: GROUP_ROWS, raw_columns: &["image.bytes"] };
 
 table! {
-    /// An image as it was ingested; a last column `image: struct<bytes: binary, path: string>` holds the file.
+    /// An image as it was ingested; a last column `image: struct<bytes: binary, path: string>`
+    /// holds the file.
     pub struct ImageMeta {
         /// Identity in this work folder: data set, shard and row of the listed input.
         pub id: ImageId,
@@ -37,8 +41,9 @@ table! {
         pub source: String,
         /// The id in hexadecimal: a name for files made of this image.
         pub key: String,
-        /// Where it came from: a URL, a path in the source's folder, `0:file.parquet#row`, or `0:file.tar#offset+size:member`. Of a URL,
-        /// `user:password@` is left out, and `***` stands for values of signatures, tokens and keys in its query.
+        /// Where it came from: a URL, a path in the source's folder, `0:file.parquet#row`, or
+        /// `0:file.tar#offset+size:member`. Of a URL, `user:password@` is left out, and `***`
+        /// stands for values of signatures, tokens and keys in its query.
         pub url: String,
         /// The caption that came with it.
         pub caption: Option<String>,
@@ -173,7 +178,8 @@ pub fn read_files(part: &Stored) -> Result<impl Iterator<Item = Result<Vec<Image
     read_wanted(part, &|_| true)
 }
 
-/// The files of these images (sorted ids) in a part, a row group at a time; groups that hold none of them are not read.
+/// The files of these images (sorted ids) in a part, a row group at a time; groups that hold none
+/// of them are not read.
 pub fn read_some(part: &Stored, ids: Vec<ImageId>) -> Result<impl Iterator<Item = Result<Vec<ImageFile>>> + use<>> {
     let wanted = |group: RangeInclusive<u64>| {
         let first = ids.partition_point(|id| id.0 < *group.start());

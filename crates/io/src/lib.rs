@@ -1,10 +1,11 @@
-//! Files and the network: Parquet shards, image sources, HTTP, decoding. Nothing here knows what a pipeline is.
+//! Files and the network: Parquet shards, image sources, HTTP, decoding. Nothing here knows what a
+//! pipeline is.
 
-pub mod ahead;
 pub mod centroids;
 pub mod checked;
 pub mod checkpoint;
 pub mod decode;
+pub mod digest;
 pub mod download;
 pub mod fetch;
 pub mod images;
@@ -12,6 +13,7 @@ pub mod model;
 pub mod part;
 pub mod plain;
 pub mod publish;
+pub mod readahead;
 pub mod row;
 pub mod runs;
 pub mod runtime;

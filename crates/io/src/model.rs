@@ -1,16 +1,14 @@
-//! What a model is known by: the hash of its ONNX file, and those of the files in which it keeps its weights.
-//!
-//! A file is hashed once a process and state of the file (size, times, place on the disk), so that asking again is cheap.
+//! What a model is known by: the hash of its ONNX file, and those of the files in which it keeps
+//! its weights.
 
-use std::collections::{BTreeMap, HashMap};
-use std::os::unix::fs::MetadataExt;
+use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
-use crate::download::sha256_of;
+use crate::digest::sha256_cached;
 use lvd_base::error::{Error, Result};
 
 mod external;
+#[allow(missing_docs, clippy::pedantic, reason = "generated from the standard")]
 pub mod proto;
 
 /// The hashes that a model is known by.
@@ -18,47 +16,19 @@ pub mod proto;
 pub struct Identity {
     /// SHA-256 of the ONNX file.
     pub sha256: String,
-    /// SHA-256 of each file of weights, by its place below the folder of the ONNX file; mostly there are none.
+    /// SHA-256 of each file of weights, by its place below the folder of the ONNX file; mostly
+    /// there are none.
     pub weights: BTreeMap<String, String>,
 }
-
-/// Device, file, size, and the times of the last change of content and of anything, in nanoseconds.
-type State = (u64, u64, u64, [i64; 4]);
-
-/// The state of each file that was hashed, and its hash.
-static HASHED: Mutex<Option<HashMap<PathBuf, (State, String)>>> = Mutex::new(None);
 
 /// Hashes a model's files, those that were not hashed before.
 ///
 /// # Errors
 /// When a file cannot be read, or weights lie outside of the model's folder.
 pub fn identity(path: &Path) -> Result<Identity> {
-    let sha256 = hash_of(path)?;
-    let hash = |location: String| hash_of(&beside(path, &location)).map(|hash| (location, hash));
+    let sha256 = sha256_cached(path)?;
+    let hash = |location: String| sha256_cached(&beside(path, &location)).map(|hash| (location, hash));
     Ok(Identity { sha256, weights: weights(path)?.into_iter().map(hash).collect::<Result<_>>()? })
-}
-
-/// SHA-256 of a file, lower-case hex; from memory, if it was hashed before and is as it was.
-pub fn hash_of(path: &Path) -> Result<String> {
-    let before = state(path)?;
-    let known = || HASHED.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((state, hash)) = known().as_ref().and_then(|known| known.get(path))
-        && *state == before
-    {
-        return Ok(hash.clone());
-    }
-    let hash = sha256_of(path)?;
-    // What changed while it was read is not remembered.
-    if state(path)? == before {
-        known().get_or_insert_default().insert(path.to_owned(), (before, hash.clone()));
-    }
-    Ok(hash)
-}
-
-fn state(path: &Path) -> Result<State> {
-    let file = std::fs::metadata(path).map_err(Error::io(path))?;
-    let times = [file.mtime(), file.mtime_nsec(), file.ctime(), file.ctime_nsec()];
-    Ok((file.dev(), file.ino(), file.size(), times))
 }
 
 /// The places, below its folder, in which a model keeps weights, whether or not they are there.

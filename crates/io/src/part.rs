@@ -1,7 +1,8 @@
 //! One Parquet file being written or read: a part of a table.
 //!
-//! A part is hashed while it is written, so that its name can carry its content and a reader can prove what it reads.
-//! The same rows give the same bytes: no time stamps, fixed row groups, one writer version.
+//! A part is hashed while it is written, so that its name can carry its content and a reader can
+//! prove what it reads. The same rows give the same bytes: no time stamps, fixed row groups, one
+//! writer version.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -14,13 +15,14 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::arrow::arrow_writer::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::metadata::KeyValue;
+use parquet::file::metadata::{KeyValue, RowGroupMetaData};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::statistics::Statistics;
 use parquet::schema::types::{ColumnPath, SchemaDescriptor};
 use sha2::{Digest, Sha256};
 
 use crate::checked::{BLOCK, BlockSums, Checked, KEY, Stored, Summing, Tail};
+use crate::digest::hex;
 use lvd_base::disk;
 use lvd_base::error::{Error, Result};
 
@@ -28,17 +30,20 @@ use lvd_base::error::{Error, Result};
 pub struct Layout {
     /// Rows a row group: what a reader must fetch to get one row.
     pub group_rows: usize,
-    /// Columns stored raw: bytes that no codec makes smaller (JPEG, fp16 vectors), without dictionary or statistics.
+    /// Columns stored raw: bytes that no codec makes smaller (JPEG, fp16 vectors), without
+    /// dictionary or statistics.
     pub raw_columns: &'static [&'static str],
 }
 
 /// Small facts keyed by id.
 pub const FACTS: Layout = Layout { group_rows: 65_536, raw_columns: &[] };
 
-/// Bytes a row group, about: long texts close a group before it has all its rows, or a writer would hold gigabytes of them.
+/// Bytes a row group, about: long texts close a group before it has all its rows, or a writer would
+/// hold gigabytes of them.
 const GROUP_BYTES: usize = 256 << 20;
 
-/// Bytes after which the disk may begin, so that little is left to wait for when the file is made durable.
+/// Bytes after which the disk may begin, so that little is left to wait for when the file is made
+/// durable.
 const WRITE_BACK: u64 = 8 << 20;
 
 /// A part that has been written whole.
@@ -155,9 +160,10 @@ fn projection(schema: &SchemaDescriptor, columns: &[&str]) -> std::result::Resul
     Ok(ProjectionMask::roots(schema, wanted))
 }
 
-/// The row groups that `wanted` takes by the range of their values of `column` (u64), as the groups' statistics tell it; a
-/// group without statistics is read. A group is one batch: files of gigabytes in all are cut into groups, and no batch may
-/// put them together again. Only `columns`, or all when it is empty.
+/// The row groups that `wanted` takes by the range of their values of `column` (u64), as the
+/// groups' statistics tell it; a group without statistics is read. A group is one batch: files of
+/// gigabytes in all are cut into groups, and no batch may put them together again. Only `columns`,
+/// or all when it is empty.
 pub fn read_groups(
     part: &Stored,
     columns: &[&str],
@@ -176,8 +182,8 @@ pub fn read_groups(
         };
         bounds.is_none_or(|(low, high)| wanted(low.cast_unsigned()..=high.cast_unsigned()))
     });
-    let groups: Vec<(usize, usize)> =
-        groups.map(|(number, group)| (number, usize::try_from(group.num_rows()).unwrap_or(usize::MAX))).collect();
+    let rows = |group: &RowGroupMetaData| usize::try_from(group.num_rows()).map_err(|error| file.fault(error));
+    let groups = groups.map(|(number, group)| Ok((number, rows(group)?))).collect::<Result<Vec<_>>>()?;
     Ok(groups.into_iter().filter(|&(_, rows)| rows > 0).map(move |(group, rows)| {
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file.clone(), metadata.clone())
             .with_projection(mask.clone())
@@ -187,17 +193,6 @@ pub fn read_groups(
         let batch = batch.ok_or_else(|| file.fault(format!("row group {group} ends early")))?;
         batch.map_err(|e| file.fault(e))
     }))
-}
-
-/// Lower-case hex.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        for nibble in [byte >> 4, byte & 15] {
-            text.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
-        }
-        text
-    })
 }
 
 /// SHA-256 of `bytes`, lower-case hex.

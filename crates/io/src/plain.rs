@@ -1,4 +1,5 @@
-//! Vectors for programs that know nothing of this one: a matrix of numpy, or Parquet with lists. Both stream.
+//! Vectors for programs that know nothing of this one: a matrix of numpy, or Parquet with lists.
+//! Both stream.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -91,7 +92,8 @@ impl Npy {
         let file = File::create_new(path).map_err(Error::io(path))?;
         let mut npy = Self { out: BufWriter::with_capacity(1 << 20, file), path: path.into() };
         let mut header = format!("{{'descr': '{dtype}', 'fortran_order': False, 'shape': {shape}, }}");
-        // The data begin at a multiple of 64; ten bytes come before the header, a line end closes it.
+        // The data begin at a multiple of 64; ten bytes come before the header, a line end closes
+        // it.
         let padded = (header.len() + 11).next_multiple_of(64) - 11;
         header.extend(std::iter::repeat_n(' ', padded - header.len()));
         header.push('\n');

@@ -1,8 +1,8 @@
 //! How a file becomes visible: whole, durable, and at most once.
 //!
-//! Everything is written aside and then linked under its name with create-if-absent, so that a reader never sees half a
-//! file and the second of two racing writers loses without harm. A plain rename is kept for the few files that a driver
-//! rewrites while it alone holds the work folder.
+//! Everything is written aside and then linked under its name with create-if-absent, so that a
+//! reader never sees half a file and the second of two racing writers loses without harm. A plain
+//! rename is kept for the few files that a driver rewrites while it alone holds the work folder.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
@@ -27,7 +27,8 @@ pub fn link_new(aside: &Path, path: &Path) -> Result<bool> {
     Ok(fresh)
 }
 
-/// Writes `bytes` to `aside`, then links it as `path`. `false`: `path` was there before, and stands.
+/// Writes `bytes` to `aside`, then links it as `path`. `false`: `path` was there before, and
+/// stands.
 pub fn write_new(aside: &Path, path: &Path, bytes: &[u8]) -> Result<bool> {
     write_aside(aside, bytes)?;
     link_new(aside, path)
@@ -71,7 +72,8 @@ pub fn is_dead_here(machine: &str, process: u32) -> bool {
     machine == host() && processes.join("self").exists() && !processes.join(process.to_string()).exists()
 }
 
-/// Whether a temporary is of a process of this machine that is there no more: `HOST-PROCESS` follows `.tmp-` in its name.
+/// Whether a temporary is of a process of this machine that is there no more: `HOST-PROCESS`
+/// follows `.tmp-` in its name.
 #[must_use]
 pub fn is_left_behind(name: &str) -> bool {
     let host = host();
@@ -85,7 +87,8 @@ pub fn make_folder(folder: &Path) -> Result<()> {
     fs::create_dir_all(folder).map_err(Error::io(folder))
 }
 
-/// Writes `bytes` to a new file that will be published. What lies there, a link perhaps, is removed and not followed.
+/// Writes `bytes` to a new file that will be published. What lies there, a link perhaps, is removed
+/// and not followed.
 pub fn write_aside(aside: &Path, bytes: &[u8]) -> Result<()> {
     match fs::remove_file(aside) {
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(Error::io(aside)(error)),

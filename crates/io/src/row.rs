@@ -1,7 +1,8 @@
-//! Tables as Rust structs: one declaration gives the Parquet schema, the encoder, the decoder and the column docs.
+//! Tables as Rust structs: one declaration gives the Parquet schema, the encoder, the decoder and
+//! the column docs.
 //!
-//! For tables of facts (ids, numbers, short texts). Pixels and vectors have their own files: they are too big to be
-//! turned into rows of structs.
+//! For tables of facts (ids, numbers, short texts). Pixels and vectors have their own files: they
+//! are too big to be turned into rows of structs.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -153,7 +154,8 @@ pub trait Row: Sized {
     fn decode(batch: &RecordBatch) -> std::result::Result<Vec<Self>, String>;
 }
 
-/// Declares a table: a struct whose fields are [`Cell`]s and whose docs are the documentation of the columns.
+/// Declares a table: a struct whose fields are [`Cell`]s and whose docs are the documentation of
+/// the columns.
 #[macro_export]
 macro_rules! table {
     ($(#[doc = $about:literal])* pub struct $name:ident { $($(#[doc = $doc:literal])* pub $field:ident: $kind:ty,)* }) => {

@@ -1,9 +1,12 @@
-//! Runs: vectors sorted by their cells, a file a task, so that the rows of any range of cells are one slice of each run.
+//! Runs: vectors sorted by their cells, a file a task, so that the rows of any range of cells are
+//! one slice of each run.
 //!
-//! A vector is written once. Little-endian, in this order: magic, version, d, rows, cells, areas of adjacency; where each cell begins
-//! (u64, cells + 1); pairs of regions that some row ties together (u32, u32); ids (u64); settled (u8); where the bytes of each row's probes
-//! begin (u32, rows + 1); probes, ascending, each as what it is more than the one before, in bytes of seven bits; vectors (fp16);
-//! the checksums of all that ([`crate::checked`]). Only `lvd` itself reads them, between two phases.
+//! A vector is written once. Little-endian, in this order: magic, version, d, rows, cells, areas of
+//! adjacency; where each cell begins (u64, cells + 1); pairs of regions that some row ties together
+//! (u32, u32); ids (u64); settled (u8); where the bytes of each row's probes begin (u32, rows + 1);
+//! probes, ascending, each as what it is more than the one before, in bytes of seven bits; vectors
+//! (fp16); the checksums of all that ([`crate::checked`]). Only `lvd` itself reads them, between
+//! two phases.
 
 use std::io::Write;
 use std::ops::Range;
@@ -26,7 +29,8 @@ const BETWEEN_ROWS: u64 = 8;
 /// Vectors that are brought into order at a time.
 const GATHERED_ROWS: usize = 8192;
 
-/// Writes `rows`, of `cells` cells and in any order, as a run at `path`; `ties` are pairs of regions that hold a row and a cell it probes.
+/// Writes `rows`, of `cells` cells and in any order, as a run at `path`; `ties` are pairs of
+/// regions that hold a row and a cell it probes.
 pub fn write(path: &Path, rows: &CellRows, d: usize, cells: u32, ties: &[(u32, u32)]) -> Result<Written> {
     let mut order: Vec<u32> = (0..).take(rows.ids.len()).collect();
     order.par_sort_unstable_by_key(|&row| (rows.cells[row as usize], row));
@@ -96,8 +100,8 @@ impl Run {
         }
         let number = |at: usize| u64::from_le_bytes(head[8 * at..8 * at + 8].try_into().expect("eight bytes"));
         let [d, rows, cells, ties] = [number(1), number(2), number(3), number(4)];
-        let mut run =
-            Self { stored, d: usize::try_from(d).unwrap_or(0), ties: Vec::new(), rows, cells, probe_bytes: 0 };
+        let d = usize::try_from(d).map_err(|error| file.fault(error))?;
+        let mut run = Self { stored, d, ties: Vec::new(), rows, cells, probe_bytes: 0 };
         let ties = run.numbers::<4>(&file, run.ties_at(), 2 * ties)?;
         run.ties =
             ties.chunks_exact(2).map(|pair| (u32::from_le_bytes(pair[0]), u32::from_le_bytes(pair[1]))).collect();
@@ -116,7 +120,8 @@ impl Run {
         Ok(starts.into_iter().map(u64::from_le_bytes).collect())
     }
 
-    /// The rows at `rows` of the cells `cells` (which hold them all) whose probes are `wanted`, and the vectors of no others.
+    /// The rows at `rows` of the cells `cells` (which hold them all) whose probes are `wanted`, and
+    /// the vectors of no others.
     pub fn read(&self, cells: Range<u32>, rows: Range<u64>, wanted: impl Fn(&[u32]) -> bool) -> Result<CellRows> {
         let mut read = CellRows { probe_starts: vec![0], ..CellRows::default() };
         if rows.is_empty() {
@@ -212,7 +217,8 @@ impl Run {
     }
 }
 
-/// Appends probes as differences, seven bits a byte, the lowest first; the highest bit says that more follow.
+/// Appends probes as differences, seven bits a byte, the lowest first; the highest bit says that
+/// more follow.
 fn pack(probes: &[u32], to: &mut Vec<u8>) {
     let mut sorted = probes.to_vec();
     sorted.sort_unstable();

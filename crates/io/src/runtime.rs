@@ -1,4 +1,5 @@
-//! The threads that wait for networks: tokio's, all of them started at once and checked, because tokio panics where one cannot be.
+//! The threads that wait for networks: tokio's, all of them started at once and checked, because
+//! tokio panics where one cannot be.
 
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Mutex;
@@ -9,8 +10,8 @@ use tokio::runtime::{self, Runtime};
 
 use lvd_base::error::{Error, Result};
 
-/// How long a thread for what blocks (names of hosts, files) is kept for the next: for as long as the runtime is there. Where no
-/// other can be started, it does all.
+/// How long a thread for what blocks (names of hosts, files) is kept for the next: for as long as
+/// the runtime is there. Where no other can be started, it does all.
 const KEEP: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// A runtime of `threads` threads, and one more for what blocks.

@@ -1,6 +1,8 @@
-//! JSON that tells whether it is as it was written: its last field, `_crc32`, is the checksum of all before it.
+//! JSON that tells whether it is as it was written: its last field, `_crc32`, is the checksum of
+//! all before it.
 //!
-//! For the bookkeeping of a work folder. What was written without a seal, by an earlier version, is taken as it is.
+//! For the bookkeeping of a work folder. What was written without a seal, by an earlier version, is
+//! taken as it is.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

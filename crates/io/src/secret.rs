@@ -1,7 +1,8 @@
-//! URLs without what must stay secret: user, password, and the values of signatures and keys in the query.
+//! URLs without what must stay secret: user, password, and the values of signatures and keys in the
+//! query.
 //!
-//! What is shown, logged or stored goes through [`redacted`]; a request is made with the URL as it was given. A secret in
-//! the path cannot be told from a name and stays.
+//! What is shown, logged or stored goes through [`redacted`]; a request is made with the URL as it
+//! was given. A secret in the path cannot be told from a name and stays.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -17,7 +18,8 @@ const HIDDEN: &str = "***";
 
 /// A parameter is secret if the letters and digits of its name, in lower case, hold one of these.
 ///
-/// `se`, `sp` and `X-Amz-Expires` say how long a signature holds: they are no secret and stay, for they say why it fails.
+/// `se`, `sp` and `X-Amz-Expires` say how long a signature holds: they are no secret and stay, for
+/// they say why it fails.
 const SECRET_PARTS: &[&str] = &[
     "signature",
     "credential",
@@ -41,7 +43,8 @@ const SECRET_PARTS: &[&str] = &[
 const SECRET_NAMES: &[&str] =
     &["sig", "sign", "key", "pass", "pw", "pwd", "auth", "policy", "hmac", "hdnea", "hdnts", "jwt", "sid"];
 
-/// The variables by which a bucket is opened; a server that refuses them repeats them in its answer.
+/// The variables by which a bucket is opened; a server that refuses them repeats them in its
+/// answer.
 const BUCKET_KEYS: &[&str] = &["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
 
 /// The most characters of a URL that a message shows.
@@ -49,8 +52,8 @@ const SHOWN_CHARS: usize = 300;
 
 /// `url` without user and password, and with `***` for each secret value in its query and fragment.
 ///
-/// All else stays as it is, to the byte, so that a URL without secrets is itself. What is no URL is treated as far as it
-/// looks like one.
+/// All else stays as it is, to the byte, so that a URL without secrets is itself. What is no URL is
+/// treated as far as it looks like one.
 #[must_use]
 pub fn redacted(url: &str) -> String {
     // Most URLs of most lists, which need no parser.
@@ -121,7 +124,8 @@ fn without_inner_passwords(url: &str) -> String {
     text + rest
 }
 
-/// Where the host or the user begins: after the scheme and any number of slashes, either way round, as browsers read it.
+/// Where the host or the user begins: after the scheme and any number of slashes, either way round,
+/// as browsers read it.
 fn authority_start(url: &str) -> usize {
     let after_slashes = |at: usize| url.len() - url[at..].trim_start_matches(['/', '\\']).len();
     let is_scheme = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
@@ -134,7 +138,8 @@ fn authority_start(url: &str) -> usize {
     if end > colon || web { end } else { 0 }
 }
 
-/// The text with `***` for the values of secret parameters; `nested` URLs among the values are looked into.
+/// The text with `***` for the values of secret parameters; `nested` URLs among the values are
+/// looked into.
 fn parameters_hidden(url: &str, nested: bool) -> String {
     let Some(start) = url.find(['?', '#']) else { return url.to_owned() };
     let pieces = url[start..].split_inclusive(['&', '#']).map(|piece| {
@@ -147,7 +152,8 @@ fn parameters_hidden(url: &str, nested: bool) -> String {
     url[..start].to_owned() + &pieces.collect::<String>()
 }
 
-/// `name=value`, or `name=***`; of several after each other (`a=1;b=2`), all from the first secret one on.
+/// `name=value`, or `name=***`; of several after each other (`a=1;b=2`), all from the first secret
+/// one on.
 fn hidden(piece: &str, nested: bool) -> String {
     let mut name_at = 0;
     for (at, separator) in piece.match_indices(['?', ';', '=']) {

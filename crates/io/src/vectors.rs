@@ -1,7 +1,8 @@
 //! Embeddings in Parquet: `id`, `sha256` and the vector, row by row, never apart.
 //!
-//! A vector is fp16, little-endian, in a `FixedSizeBinary(2 d)` column whose field metadata say dtype and dimension: lists
-//! of floats cost ten times more to read (docs/tables.md says how numpy, pandas and `DuckDB` get their lists).
+//! A vector is fp16, little-endian, in a `FixedSizeBinary(2 d)` column whose field metadata say
+//! dtype and dimension: lists of floats cost ten times more to read (docs/tables.md says how numpy,
+//! pandas and `DuckDB` get their lists).
 
 use std::collections::HashMap;
 use std::path::Path;

@@ -1,7 +1,9 @@
-//! BLAS on one thread a call: matrix products of row-major blocks, and which kernel the library has picked.
+//! BLAS on one thread a call: matrix products of row-major blocks, and which kernel the library has
+//! picked.
 //!
-//! The kernel matters: an `OpenBLAS` that does not know the processor falls back to one several times slower, and chooses
-//! when it is loaded. [`ensure_fast_kernel`] mends that by starting the program again with the right environment.
+//! The kernel matters: an `OpenBLAS` that does not know the processor falls back to one several
+//! times slower, and chooses when it is loaded. [`ensure_fast_kernel`] mends that by starting the
+//! program again with the right environment.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::os::unix::process::CommandExt;
@@ -10,8 +12,10 @@ use std::sync::Once;
 use std::time::{Duration, Instant};
 
 mod buffers;
+mod loaded;
 
 pub use buffers::reserve;
+use loaded::symbol;
 
 #[link(name = "blas")]
 unsafe extern "C" {
@@ -46,14 +50,8 @@ pub struct Warning {
     pub cure: String,
 }
 
-/// The address of a symbol of the libraries that are loaded.
-fn symbol(name: &CStr) -> Option<*mut c_void> {
-    // SAFETY: `name` ends in a zero byte; dlsym only looks it up.
-    let address = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
-    (!address.is_null()).then_some(address)
-}
-
-/// Makes the native libraries compute on the calling thread alone; called at the head of every native call.
+/// Makes the native libraries compute on the calling thread alone; called at the head of every
+/// native call.
 ///
 /// `OpenMP` keeps its count a thread, `OpenBLAS` with threads of its own keeps one for the process.
 pub fn one_thread() {
@@ -70,10 +68,11 @@ pub fn one_thread() {
     buffers::of_this_thread();
 }
 
-/// Dot products of all pairs of rows: `out[i * m + j] = a[i] . b[j]` for `n` rows of `a` and `m` of `b`, each of `d` numbers.
+/// Dot products of all pairs of rows: `out[i * m + j] = a[i] . b[j]` for `n` rows of `a` and `m` of
+/// `b`, each of `d` numbers.
 ///
-/// One single-threaded `sgemm`. The last bits of an entry may depend on the shapes and on the kernel: what decides
-/// thresholds and ties is [`crate::dot`].
+/// One single-threaded `sgemm`. The last bits of an entry may depend on the shapes and on the
+/// kernel: what decides thresholds and ties is [`crate::dot`].
 ///
 /// # Panics
 /// When the lengths do not fit together.
@@ -87,8 +86,9 @@ pub fn products(a: &[f32], b: &[f32], d: usize, out: &mut [f32]) {
     let size = |value: usize| c_int::try_from(value).expect("a block of BLAS has fewer than 2^31 rows and columns");
     let (rows, columns, inner) = (size(b_rows), size(a_rows), size(d));
     one_thread();
-    // SAFETY: column-major sgemm("T", "N", ...) reads the d * b_rows numbers of `b` and the d * a_rows of `a`, and writes
-    // the b_rows * a_rows of `out`: the lengths asserted above; all pointers live through the call.
+    // SAFETY: column-major sgemm("T", "N", ...) reads the d * b_rows numbers of `b` and the d *
+    // a_rows of `a`, and writes the b_rows * a_rows of `out`: the lengths asserted above; all
+    // pointers live through the call.
     unsafe {
         sgemm_(
             c"T".as_ptr(),
@@ -115,7 +115,8 @@ static ZERO: f32 = 0.0;
 #[must_use]
 pub fn kernel() -> Option<String> {
     let address = symbol(c"openblas_get_corename")?;
-    // SAFETY: OpenBLAS declares it as char *openblas_get_corename(void); the text it returns is never freed.
+    // SAFETY: OpenBLAS declares it as char *openblas_get_corename(void); the text it returns is
+    // never freed.
     unsafe {
         let name = std::mem::transmute::<*mut c_void, extern "C" fn() -> *const c_char>(address)();
         (!name.is_null()).then(|| CStr::from_ptr(name).to_string_lossy().into_owned())
@@ -173,7 +174,8 @@ const GUARD: &str = "LVD_RESTARTED";
 /// Says, too, that the kernel was the user's choice, which stays.
 const KEEP_CORETYPE: &str = "kernel kept";
 
-/// Whether `OpenBLAS` has threads of its own. Nothing computes on them, and each holds a buffer and turns in circles for a while.
+/// Whether `OpenBLAS` has threads of its own. Nothing computes on them, and each holds a buffer and
+/// turns in circles for a while.
 fn has_threads() -> bool {
     symbol(c"openblas_get_num_threads").is_some_and(|address| {
         // SAFETY: OpenBLAS declares it as int openblas_get_num_threads(void).
@@ -182,11 +184,13 @@ fn has_threads() -> bool {
     })
 }
 
-/// Call first thing in `main`, before any thread starts: sees to a BLAS kernel as fast as the processor allows.
+/// Call first thing in `main`, before any thread starts: sees to a BLAS kernel as fast as the
+/// processor allows.
 ///
-/// Where `OpenBLAS` has picked a slower one and the user has not chosen by `OPENBLAS_CORETYPE`, or where it has started threads,
-/// the program is started once more in place (same process id, arguments and open files) with variables that say otherwise; the
-/// second start takes them out of its environment again, since a child may run on another machine. Returns a warning when the
+/// Where `OpenBLAS` has picked a slower one and the user has not chosen by `OPENBLAS_CORETYPE`, or
+/// where it has started threads, the program is started once more in place (same process id,
+/// arguments and open files) with variables that say otherwise; the second start takes them out of
+/// its environment again, since a child may run on another machine. Returns a warning when the
 /// kernel stays slow.
 #[must_use]
 pub fn ensure_fast_kernel() -> Option<Warning> {
@@ -200,7 +204,8 @@ pub fn ensure_fast_kernel() -> Option<Warning> {
     if wanted.is_none() && !has_threads() {
         return None;
     }
-    // The plain path keeps the program's name in `ps`; the link works even where the file has moved.
+    // The plain path keeps the program's name in `ps`; the link works even where the file has
+    // moved.
     for program in [std::env::current_exe().ok(), Some("/proc/self/exe".into())].into_iter().flatten() {
         let mut arguments = std::env::args_os();
         let mut command = Command::new(program);
@@ -212,7 +217,8 @@ pub fn ensure_fast_kernel() -> Option<Warning> {
     slow_kernel()
 }
 
-/// Takes the variables of the restart out of the environment, where no other thread can be reading it.
+/// Takes the variables of the restart out of the environment, where no other thread can be reading
+/// it.
 fn forget(chosen_by_the_user: bool) {
     let alone = std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() == 1);
     if alone {
@@ -223,7 +229,8 @@ fn forget(chosen_by_the_user: bool) {
     }
 }
 
-/// Matrix products measured for 0.3 s on `threads` threads at once: 10^9 floating-point operations a second in all.
+/// Matrix products measured for 0.3 s on `threads` threads at once: 10^9 floating-point operations
+/// a second in all.
 #[must_use]
 #[expect(clippy::cast_precision_loss, reason = "a measurement")]
 pub fn sgemm_gflops(threads: usize) -> f64 {
@@ -285,7 +292,7 @@ mod tests {
     #[test]
     fn a_restart_keeps_process_and_arguments_and_mends_the_kernel() {
         let mut child = Command::new(std::env::current_exe().expect("this program"));
-        child.args(["--exact", "native::blas::tests::restart_child", "--nocapture"]);
+        child.args(["--exact", "blas::tests::restart_child", "--nocapture"]);
         child.env(CHILD, "1").env_remove(CORETYPE).stdout(std::process::Stdio::piped());
         let child = child.spawn().expect("a child");
         let expected = format!("child {} slow false arguments 4", child.id());

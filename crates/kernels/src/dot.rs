@@ -1,7 +1,8 @@
 //! Dot products in one fixed order of operations: the numbers that decide thresholds and ties.
 //!
-//! Sixteen running sums, each over every sixteenth product, are added as a fixed tree. No operation is fused or reordered,
-//! so the bits are the same on every processor; the compiler still turns the lanes into vector instructions.
+//! Sixteen running sums, each over every sixteenth product, are added as a fixed tree. No operation
+//! is fused or reordered, so the bits are the same on every processor; the compiler still turns the
+//! lanes into vector instructions.
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
@@ -10,7 +11,8 @@ use crate::multiversion;
 
 const LANES: usize = 16;
 
-/// Folds `term` over both slices in the fixed order: shared by the sums below, so that there is one order.
+/// Folds `term` over both slices in the fixed order: shared by the sums below, so that there is one
+/// order.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "compiled for wide vectors only where it is inlined")]
 fn fold(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
@@ -52,10 +54,12 @@ multiversion! {
     }
 }
 
-/// What the product of a vector with itself is at least, of unit norm but for its numbers being in half precision.
+/// What the product of a vector with itself is at least, of unit norm but for its numbers being in
+/// half precision.
 pub const WITH_ITSELF: f32 = 0.998;
 
-/// The cosine of two such vectors: their product, but 1 for equal ones, and less than 1 for all others.
+/// The cosine of two such vectors: their product, but 1 for equal ones, and less than 1 for all
+/// others.
 #[must_use]
 pub fn similarity(a: &[f32], b: &[f32]) -> f32 {
     const BELOW_ONE: f32 = 1.0f32.next_down();
@@ -74,7 +78,8 @@ pub fn cosine(a: &[f32], b: &[f32]) -> f32 {
     if norms > 0.0 { (f64::from(dot(a, b)) / norms) as f32 } else { 0.0 }
 }
 
-/// Scales a vector to norm 1. `false`, and the vector as it was, when it is zero or holds a NaN or an infinity.
+/// Scales a vector to norm 1. `false`, and the vector as it was, when it is zero or holds a NaN or
+/// an infinity.
 pub fn normalise(vector: &mut [f32]) -> bool {
     // Scaled by the largest magnitude first, so that squares neither overflow nor vanish.
     let largest = vector.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));

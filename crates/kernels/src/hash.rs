@@ -1,13 +1,16 @@
-//! Counter-based randomness: a hash of (seed, stream, counter), so that a draw depends on what is drawn and on nothing else.
+//! Counter-based randomness: a hash of (seed, stream, counter), so that a draw depends on what is
+//! drawn and on nothing else.
 //!
-//! No generator state is ever shared or carried along: that is what makes results equal on any number of threads or tasks.
+//! No generator state is ever shared or carried along: that is what makes results equal on any
+//! number of threads or tasks.
 
 use lvd_base::error::Result;
 
 /// Bits that are counted apart by the first pass of [`Draw::lowest`].
 const COUNTED_BITS: u32 = 16;
 
-/// The finaliser of `SplitMix64` (Steele, Lea, Flood 2014): a bijection of 64-bit words that mixes well.
+/// The finaliser of `SplitMix64` (Steele, Lea, Flood 2014): a bijection of 64-bit words that mixes
+/// well.
 fn mix(mut x: u64) -> u64 {
     x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -45,8 +48,9 @@ impl Draw {
         (self.bits(counter) >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    /// Draws `wanted` of the counters that `every` hands out, 1 at least, or all where there are no more: those with the lowest
-    /// bits. No two counters have the same bits, so it is exactly as many. Returns how many counters there were, too.
+    /// Draws `wanted` of the counters that `every` hands out, 1 at least, or all where there are no
+    /// more: those with the lowest bits. No two counters have the same bits, so it is exactly as
+    /// many. Returns how many counters there were, too.
     ///
     /// Calls `every` twice. Memory: half a MiB, and 8 bytes for one counter in 65,536.
     ///

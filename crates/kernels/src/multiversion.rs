@@ -1,9 +1,10 @@
 //! Loops compiled twice: for any processor, and for one with 256-bit vectors, chosen when they run.
 //!
-//! Only the width of the vectors differs: no operation is fused or reordered, so both give the same bits.
+//! Only the width of the vectors differs: no operation is fused or reordered, so both give the same
+//! bits.
 
-/// Defines a function that runs in the version for wide vectors where the processor has them. What it calls gains only where it
-/// is inlined: short loops over slices.
+/// Defines a function that runs in the version for wide vectors where the processor has them. What
+/// it calls gains only where it is inlined: short loops over slices.
 #[macro_export]
 macro_rules! multiversion {
     (
@@ -25,7 +26,8 @@ macro_rules! multiversion {
 
             #[cfg(target_arch = "x86_64")]
             if is_x86_feature_detected!("avx2") {
-                // SAFETY: the processor has the instructions that the callee is compiled for, as just asked.
+                // SAFETY: the processor has the instructions that the callee is compiled for, as
+                // just asked.
                 #[allow(unsafe_code)]
                 return unsafe { wide($($argument),*) };
             }

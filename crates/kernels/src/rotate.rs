@@ -1,7 +1,9 @@
-//! A random rotation of vectors: products stay as they are, and any part of a rotated vector is like the whole.
+//! A random rotation of vectors: products stay as they are, and any part of a rotated vector is
+//! like the whole.
 //!
-//! Rounds of random signs, a Hadamard transform of pieces as long as a power of two that divides the dimension, and a random
-//! permutation (after Ailon and Chazelle, 2006). Cost: about 2 d log d operations a vector.
+//! Rounds of random signs, a Hadamard transform of pieces as long as a power of two that divides
+//! the dimension, and a random permutation (after Ailon and Chazelle, 2006). Cost: about 2 d log d
+//! operations a vector.
 
 use rayon::prelude::*;
 

@@ -13,7 +13,7 @@ use crate::stages::table::Part;
 use crate::stages::task::Task;
 use lvd_base::error::{Error, Result};
 use lvd_base::types::{CellRows, ImageId};
-use lvd_io::ahead::Readers;
+use lvd_io::readahead::Readers;
 use lvd_io::row::RowWriter;
 use lvd_io::runs::Run;
 use lvd_io::table;

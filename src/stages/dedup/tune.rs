@@ -12,7 +12,7 @@ use crate::stages::task::Task;
 use lvd_base::error::Result;
 use lvd_base::types::{ImageId, Neighbour};
 use lvd_io::vectors::{self, Vectors};
-use lvd_kernels::codes::{Codes, Depth};
+use lvd_kernels::codes::{Codes, ScanMode};
 use lvd_kernels::dot::dot;
 use lvd_kernels::rotate::Rotation;
 use lvd_ops::cells::{self, Places};
@@ -48,10 +48,9 @@ pub fn run(members: &[Member], common: &TuneCommon, task: &mut Task) -> Result<(
         queries.extend(block?);
     }
     let d = queries.dimension.max(1);
-    // Sketches miss one pair in 700 just at the floor, which is nothing to what a sample leaves
-    // open.
-    let depth = Depth::cheapest(d, common.floor, mean_cosine(&queries.values, d), 1.0);
-    let rotation = (depth != Depth::Full).then(|| Rotation::new(d, join::ROTATION));
+    // Sketches miss one pair in 700 just at the floor, which is nothing to what a sample leaves open.
+    let mode = ScanMode::cheapest(d, common.floor, mean_cosine(&queries.values, d), 1.0);
+    let rotation = (mode != ScanMode::Full).then(|| Rotation::new(d, join::ROTATION));
     let codes = |values: &[f32]| match &rotation {
         Some(rotation) => {
             let mut turned = values.to_vec();
@@ -80,7 +79,7 @@ pub fn run(members: &[Member], common: &TuneCommon, task: &mut Task) -> Result<(
                 let (mut floors, mut looks) = (floors.clone(), vec![0; chosen.len()]);
                 for start in (0..rows).step_by(LOOK_ROWS) {
                     let some = start..rows.min(start + LOOK_ROWS);
-                    base.scan(&looking, (chosen, &floors), (some, &row_floors), depth, &mut |query, row| {
+                    base.scan(&looking, (chosen, &floors), (some, &row_floors), mode, &mut |query, row| {
                         let (q, id, place) = (query as usize, block.ids[row], (query - chosen[0]) as usize);
                         looks[place] += 1;
                         let similarity = dot(queries.row(q), block.row(row));

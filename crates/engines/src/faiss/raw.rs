@@ -53,8 +53,9 @@ pub(super) struct Object(NonNull<ffi::FaissIndex>);
 
 // SAFETY: the FAISS object is owned by this value alone and has no ties to a thread.
 unsafe impl Send for Object {}
-// SAFETY: shared references reach FAISS only by functions of const objects, which FAISS documents as safe to call from
-// several threads on CPU indexes (its global counters of statistics may lose counts; nothing here reads them).
+// SAFETY: shared references reach FAISS only by functions of const objects, which FAISS documents
+// as safe to call from several threads on CPU indexes (its global counters of statistics may lose
+// counts; nothing here reads them).
 unsafe impl Sync for Object {}
 
 impl Object {

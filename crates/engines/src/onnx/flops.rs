@@ -1,18 +1,24 @@
-//! The floating-point operations of a model, counted from the shapes that ONNX Runtime meets while it runs.
+//! The floating-point operations of a model, counted from the shapes that ONNX Runtime meets while
+//! it runs.
 //!
-//! Counted are matrix products and convolutions, two operations (multiply, add) an element, in fp32 or int8; the rest of a
-//! network is less than a hundredth of them. Shapes come from the runtime's own profile of one run without graph
-//! optimizations, so that open sizes, reshapes and fused operators need no understanding here.
+//! Counted are matrix products and convolutions, two operations (multiply, add) an element, in fp32
+//! or int8; the rest of a network is less than a hundredth of them. Shapes come from the runtime's
+//! own profile of one run without graph optimizations, so that open sizes, reshapes and fused
+//! operators need no understanding here.
 
 use std::path::Path;
 
+use ort::environment::Environment;
 use ort::session::builder::GraphOptimizationLevel;
 use serde_json::Value;
 
-use super::{Environment, Error, Intake, Result, Session, loaded, native};
+use super::library::{loaded, native};
+use super::session::Session;
+use super::tensor::Intake;
+use lvd_base::error::{Error, Result};
 
-/// Operations an image of `shape` (channels, height, width) costs the model at `path`; `aside` is a new file's name, for
-/// the profile, which is removed.
+/// Operations an image of `shape` (channels, height, width) costs the model at `path`; `aside` is a
+/// new file's name, for the profile, which is removed.
 ///
 /// # Errors
 /// When the model cannot be run, or the profile not be read.
@@ -62,7 +68,8 @@ fn operations(event: &Value) -> u64 {
         let (input, output) = (shape("input_type_shape", 0)?, shape("output_type_shape", 0)?);
         let inner = match details["op_name"].as_str()? {
             "MatMul" | "MatMulInteger" | "QLinearMatMul" => *input.last()?,
-            // Either matrix may be transposed: the inner side is what is left of the first beside the rows.
+            // Either matrix may be transposed: the inner side is what is left of the first beside
+            // the rows.
             "Gemm" => input.iter().product::<u64>() / output.first().filter(|&&rows| rows > 0)?,
             "Conv" | "ConvInteger" => shape("input_type_shape", 1)?.iter().skip(1).product(),
             "QLinearConv" => shape("input_type_shape", 3)?.iter().skip(1).product(),

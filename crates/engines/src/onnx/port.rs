@@ -35,7 +35,8 @@ impl Port {
         }
     }
 
-    /// Whether a vector an image can come from this output, as far as it declares: floats, N x D, N x T x D or N x D x 1 x 1.
+    /// Whether a vector an image can come from this output, as far as it declares: floats, N x D, N
+    /// x T x D or N x D x 1 x 1.
     #[must_use]
     pub fn may_give_vectors(&self) -> bool {
         let shaped = match *self.shape.as_slice() {

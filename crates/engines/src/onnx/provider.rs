@@ -13,7 +13,8 @@ pub enum Provider {
     Cpu,
     /// The processor, by `OpenVINO`'s kernels, in fp32.
     OpenVino,
-    /// The processor, by `OpenVINO`'s kernels, with products of bf16 numbers summed in fp32; one with AVX-512 BF16 or AMX.
+    /// The processor, by `OpenVINO`'s kernels, with products of bf16 numbers summed in fp32; one
+    /// with AVX-512 BF16 or AMX.
     #[serde(rename = "openvino_bf16")]
     OpenVinoBf16,
     /// An NVIDIA GPU.
@@ -47,7 +48,8 @@ impl Provider {
         !self.is_gpu() || cfg!(feature = "cuda")
     }
 
-    /// Makes sessions of `threads` threads compute there, or fails: nothing falls back to the processor unasked.
+    /// Makes sessions of `threads` threads compute there, or fails: nothing falls back to the
+    /// processor unasked.
     pub(super) fn register(self, builder: SessionBuilder, threads: usize) -> ort::Result<SessionBuilder> {
         match self {
             Self::Cpu => Ok(builder),
@@ -59,7 +61,8 @@ impl Provider {
     }
 }
 
-/// Without bf16 instructions `OpenVINO` computes in fp32, and vectors would tell on which machine they were made.
+/// Without bf16 instructions `OpenVINO` computes in fp32, and vectors would tell on which machine
+/// they were made.
 #[cfg(target_arch = "x86_64")]
 fn has_bf16() -> bool {
     std::is_x86_feature_detected!("avx512bf16")

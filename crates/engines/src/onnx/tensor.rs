@@ -1,6 +1,7 @@
 //! Pixels as a model takes them, and its answers as `f32`.
 //!
-//! Callers give pixels as images x 3 x h x w in `f32`; a model may want the colours last, half precision or bytes.
+//! Callers give pixels as images x 3 x h x w in `f32`; a model may want the colours last, half
+//! precision or bytes.
 
 use std::borrow::Cow;
 
@@ -8,7 +9,7 @@ use half::f16;
 use ort::session::SessionInputValue;
 use ort::value::{DynValue, Tensor, TensorElementType, TensorRef};
 
-use super::Port;
+use super::port::Port;
 
 /// The numbers in which a model takes pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,4 +1,5 @@
-//! What the pictures show, the most frequent first. Every function draws over the whole canvas, and never the same layout twice.
+//! What the pictures show, the most frequent first. Every function draws over the whole canvas, and
+//! never the same layout twice.
 
 mod animals;
 mod land;

@@ -1,6 +1,7 @@
 //! Pictures made of a repeated pattern: walls, cloth, rings, cells, scattered leaves.
 //!
-//! The pattern alone would make any two alike, so large things, shadows and light lie over it at random places.
+//! The pattern alone would make any two alike, so large things, shadows and light lie over it at
+//! random places.
 
 use super::strokes::{BRIGHT, DARK, TAU, WHITE, around, band, frame, fruit, spots};
 use lvd_ops::draw::{Canvas, Chance, Colour, Noise, lit, mix};

@@ -30,7 +30,8 @@ pub fn spots(canvas: &Canvas, chance: &Chance, count: u32, margin: f32) -> Vec<P
     spots
 }
 
-/// A frame of its own for a shape: moved to `at`, turned by `angle`, sized by `size` (a negative width mirrors it).
+/// A frame of its own for a shape: moved to `at`, turned by `angle`, sized by `size` (a negative
+/// width mirrors it).
 pub fn frame(at: Point, angle: f32, size: (f32, f32)) -> impl Fn(f32, f32) -> Point {
     let (sin, cos) = angle.sin_cos();
     move |u, v| {
@@ -47,7 +48,8 @@ pub fn around(from: f32, to: f32, radius: impl Fn(f32) -> f32) -> impl Iterator<
     })
 }
 
-/// Shadow (or light) over everything on one side of the line through `at`, as far as `reach` away from it.
+/// Shadow (or light) over everything on one side of the line through `at`, as far as `reach` away
+/// from it.
 pub fn band(canvas: &mut Canvas, at: Point, angle: f32, reach: f32, (colour, strength): (Colour, f32)) {
     let (sin, cos) = angle.sin_cos();
     let corner = (canvas.aspect(), 1.0);

@@ -1,6 +1,7 @@
 //! Pictures of things in a place: balloons, planets, houses, a bowl of fruit.
 //!
-//! Place, size, number and colours all come from the draw, so that no two pictures are laid out alike.
+//! Place, size, number and colours all come from the draw, so that no two pictures are laid out
+//! alike.
 
 use super::strokes::{BRIGHT, DARK, TAU, WHITE, around, band, frame, fruit, spots};
 use lvd_ops::draw::{Canvas, Chance, Noise, lit, mix};

@@ -1,4 +1,5 @@
-//! The parts of a Vision Transformer (Dosovitskiy et al. 2021): patch embedding and pre-norm transformer block.
+//! The parts of a Vision Transformer (Dosovitskiy et al. 2021): patch embedding and pre-norm
+//! transformer block.
 //!
 //! They take their weights from the caller; nothing here knows what a model is for.
 
@@ -11,7 +12,8 @@ use lvd_kernels::hash::Draw;
 /// Channels of the position embedding.
 pub const PLACES: usize = 8;
 
-/// The patch embedding: filters of `size` x `size` x RGB pixels, `step` pixels apart, and the positions.
+/// The patch embedding: filters of `size` x `size` x RGB pixels, `step` pixels apart, and the
+/// positions.
 pub struct Patches<'a> {
     /// The first channels; the last one is their counterweight, the others are empty.
     pub filters: &'a [Filter],
@@ -36,7 +38,8 @@ impl Patches<'_> {
             let (channel, colour, pixel) = (at / (3 * area), at / area % 3, at % area);
             match self.filters.get(channel) {
                 Some(filter) => filter.weight(colour, pixel),
-                // The counterweight keeps the mean of a token at 0, so that the norm does not leak between channels.
+                // The counterweight keeps the mean of a token at 0, so that the norm does not leak
+                // between channels.
                 None if channel == self.width - 1 => -self.filters.iter().map(|f| f.weight(colour, pixel)).sum::<f64>(),
                 None => 0.0,
             }
@@ -55,7 +58,8 @@ impl Patches<'_> {
         graph.add(&tokens, &tokens_shape, &positions)
     }
 
-    /// Position embedding: slow waves along both sides, each with its negative, so that they add up to nothing.
+    /// Position embedding: slow waves along both sides, each with its negative, so that they add up
+    /// to nothing.
     #[expect(clippy::cast_precision_loss, reason = "grid positions")]
     fn position(&self, at: usize) -> f64 {
         let (token, channel) = (at / self.width, at % self.width);
@@ -129,7 +133,8 @@ fn normal(draw: Draw, counter: usize) -> f64 {
     (-2.0 * (1.0 - radius).ln()).sqrt() * (std::f64::consts::TAU * angle).cos()
 }
 
-/// An MLP that clips `count` numbers softly to `limit`: gelu(s(x + l)) - gelu(s(x - l)) - sl is near s times x clipped.
+/// An MLP that clips `count` numbers softly to `limit`: gelu(s(x + l)) - gelu(s(x - l)) - sl is
+/// near s times x clipped.
 pub fn clip(graph: &mut Graph, x: &str, count: usize, limit: f32) -> String {
     const SHARPNESS: f32 = 4.0;
     let slope = f64::from(SHARPNESS);

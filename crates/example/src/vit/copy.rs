@@ -1,8 +1,9 @@
 //! The copy-detection model: where the light, the dark and the textures of a picture lie.
 //!
-//! Tokens are patch means in luminance and two opponent colours, and Gabor energies. The head takes their cosine
-//! transform over the picture, whitens it against the 1/f spectrum of natural pictures, normalises it (brightness and
-//! contrast cancel) and clips it softly (no frequency decides alone).
+//! Tokens are patch means in luminance and two opponent colours, and Gabor energies. The head takes
+//! their cosine transform over the picture, whitens it against the 1/f spectrum of natural
+//! pictures, normalises it (brightness and contrast cancel) and clips it softly (no frequency
+//! decides alone).
 
 use std::f64::consts::PI;
 
@@ -23,10 +24,12 @@ const GRID: usize = (SIDE - PATCH) / STEP + 1;
 const ROWS: usize = GRID - 1;
 /// Wavelengths of the Gabors in pixels.
 const WAVES: [f64; 3] = [3.0, 5.0, 9.0];
-/// Standard deviation of the windows of the means in pixels: wide enough that fine patterns do not alias.
+/// Standard deviation of the windows of the means in pixels: wide enough that fine patterns do not
+/// alias.
 const BLUR: f64 = 3.5;
 const ANGLES: usize = 4;
-/// First Gabor channel (after three means), first energy channel, first position channel, width of a token.
+/// First Gabor channel (after three means), first energy channel, first position channel, width of
+/// a token.
 const FIRST_GABOR: usize = 3;
 const FIRST_ENERGY: usize = FIRST_GABOR + 2 * WAVES.len() * ANGLES;
 const FIRST_PLACE: usize = FIRST_ENERGY + WAVES.len() * ANGLES;
@@ -71,7 +74,8 @@ impl Feature {
     }
 }
 
-/// The means' waves, up to a highest frequency for each channel; horizontal layers, which landscapes share, count less.
+/// The means' waves, up to a highest frequency for each channel; horizontal layers, which
+/// landscapes share, count less.
 #[expect(clippy::cast_precision_loss, reason = "frequencies below 8")]
 fn layout() -> impl Iterator<Item = Feature> {
     [(0, 7.62, 1.0), (1, 3.2, 0.7), (2, 3.2, 0.7)].into_iter().flat_map(|(channel, highest, share)| {
@@ -121,7 +125,8 @@ fn filters() -> Vec<Filter> {
     means.chain(gabors).collect()
 }
 
-/// The block: attention is a small random residue, the MLP turns pairs of Gabor responses into energies.
+/// The block: attention is a small random residue, the MLP turns pairs of Gabor responses into
+/// energies.
 fn block() -> Block {
     const SHARPNESS: f64 = 40.0;
     let draw = Draw::new(1, "example/vit/copy");

@@ -1,4 +1,5 @@
-//! The designed filters of the patch embeddings: means and Gabors in luminance and two opponent colours.
+//! The designed filters of the patch embeddings: means and Gabors in luminance and two opponent
+//! colours.
 
 use std::f64::consts::PI;
 
@@ -28,7 +29,8 @@ impl Filter {
         Self { colour, shape: window.iter().map(|weight| weight / total).collect() }
     }
 
-    /// The even and the odd Gabor of `size` x `size` pixels, times `gain`; neither responds to a flat patch.
+    /// The even and the odd Gabor of `size` x `size` pixels, times `gain`; neither responds to a
+    /// flat patch.
     pub fn gabors(colour: Colour, size: usize, wavelength: f64, angle: f64, gain: f64) -> [Self; 2] {
         let window = window(size, (0.5 * wavelength).clamp(0.2 * side(size), 0.3 * side(size)));
         let total: f64 = window.iter().sum();

@@ -4,12 +4,16 @@
 
 use prost::Message;
 
+use lvd_io::model::proto::attribute_proto::AttributeType;
+use lvd_io::model::proto::tensor_proto::DataType;
+use lvd_io::model::proto::tensor_shape_proto::{Dimension, dimension};
 use lvd_io::model::proto::{
-    ATTRIBUTE_FLOAT, ATTRIBUTE_INT, ATTRIBUTE_INTS, AttributeProto, Dimension, FLOAT, GraphProto, INT64, Length,
-    ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto, TensorType, TypeProto, ValueInfoProto,
+    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto, TypeProto,
+    ValueInfoProto, type_proto,
 };
 
-/// A matrix of weights, row-major: `rows` inputs by `columns` outputs, so that a layer is `x * matrix`.
+/// A matrix of weights, row-major: `rows` inputs by `columns` outputs, so that a layer is
+/// `x * matrix`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Matrix {
     /// How many inputs.
@@ -52,11 +56,11 @@ impl Graph {
         Self { graph }
     }
 
-    fn tensor(&mut self, dims: Vec<i64>, data_type: i32, raw_data: Vec<u8>) -> String {
+    fn tensor(&mut self, dims: Vec<i64>, data_type: DataType, raw_data: Vec<u8>) -> String {
         let name = format!("w{}", self.graph.initializer.len());
         self.graph.initializer.push(TensorProto {
             dims,
-            data_type,
+            data_type: data_type.into(),
             name: name.clone(),
             raw_data,
             ..Default::default()
@@ -67,13 +71,13 @@ impl Graph {
     /// A constant of floats.
     pub fn floats(&mut self, shape: &[usize], data: &[f32]) -> String {
         assert_eq!(shape.iter().product::<usize>(), data.len(), "shape {shape:?} against {} elements", data.len());
-        self.tensor(sides(shape), FLOAT, data.iter().flat_map(|x| x.to_le_bytes()).collect())
+        self.tensor(sides(shape), DataType::Float, data.iter().flat_map(|x| x.to_le_bytes()).collect())
     }
 
     /// A vector of whole numbers, for instance a shape.
     pub fn ints(&mut self, data: &[i64]) -> String {
         let count = sides(&[data.len()]);
-        self.tensor(count, INT64, data.iter().flat_map(|x| x.to_le_bytes()).collect())
+        self.tensor(count, DataType::Int64, data.iter().flat_map(|x| x.to_le_bytes()).collect())
     }
 
     /// Adds a node with one output.
@@ -85,6 +89,7 @@ impl Graph {
             name: output.clone(),
             op_type: operator.into(),
             attribute: settings.into_iter().map(|(name, setting)| attribute(name, setting)).collect(),
+            ..Default::default()
         });
         output
     }
@@ -102,7 +107,8 @@ impl Graph {
         self.node("Add", &[x, &constant], vec![])
     }
 
-    /// `LayerNorm` over the last axis, without a gain of its own. `epsilon` is the variance below which it fades.
+    /// `LayerNorm` over the last axis, without a gain of its own. `epsilon` is the variance below
+    /// which it fades.
     pub fn layer_norm(&mut self, x: &str, width: usize, epsilon: f32) -> String {
         let gain = self.floats(&[width], &vec![1.0; width]);
         let bias = self.floats(&[width], &vec![0.0; width]);
@@ -110,7 +116,8 @@ impl Graph {
         self.node("LayerNormalization", &[x, &gain, &bias], settings)
     }
 
-    /// The exact GELU, x/2 (1 + erf(x/√2)): opset 17 has no operator of that name, and onnxruntime fuses these five.
+    /// The exact GELU, x/2 (1 + erf(x/√2)): opset 17 has no operator of that name, and onnxruntime
+    /// fuses these five.
     pub fn gelu(&mut self, x: &str) -> String {
         let [root, one, half] = [std::f32::consts::SQRT_2, 1.0, 0.5].map(|x| self.floats(&[], &[x]));
         let scaled = self.node("Div", &[x, &root], vec![]);
@@ -145,6 +152,7 @@ impl Graph {
             doc_string: about.into(),
             graph: Some(self.graph),
             opset_import: vec![OperatorSetIdProto { domain: String::new(), version: 17 }],
+            ..Default::default()
         };
         model.encode_to_vec()
     }
@@ -157,22 +165,31 @@ fn sides(shape: &[usize]) -> Vec<i64> {
 
 /// A float tensor [batch, shape...].
 fn value_info(name: &str, shape: &[usize]) -> ValueInfoProto {
-    let fixed = sides(shape).into_iter().map(Length::Fixed);
-    let lengths = std::iter::once(Length::Open("batch".into())).chain(fixed);
-    let dim = lengths.map(|length| Dimension { value: Some(length) }).collect();
-    let tensor_type = TensorType { elem_type: FLOAT, shape: Some(TensorShapeProto { dim }) };
-    ValueInfoProto {
-        name: name.into(),
-        r#type: Some(TypeProto { tensor_type: Some(tensor_type), ..Default::default() }),
-    }
+    let fixed = sides(shape).into_iter().map(dimension::Value::DimValue);
+    let lengths = std::iter::once(dimension::Value::DimParam("batch".into())).chain(fixed);
+    let dim = lengths.map(|length| Dimension { value: Some(length), ..Default::default() }).collect();
+    let tensor = type_proto::Tensor { elem_type: DataType::Float.into(), shape: Some(TensorShapeProto { dim }) };
+    let value = Some(type_proto::Value::TensorType(tensor));
+    let kind = TypeProto { value, ..Default::default() };
+    ValueInfoProto { name: name.into(), r#type: Some(kind), ..Default::default() }
 }
 
 fn attribute(name: &str, setting: Setting) -> AttributeProto {
     let mut attribute = AttributeProto { name: name.into(), ..Default::default() };
-    match setting {
-        Setting::Float(f) => (attribute.f, attribute.r#type) = (Some(f), ATTRIBUTE_FLOAT),
-        Setting::Int(i) => (attribute.i, attribute.r#type) = (Some(i), ATTRIBUTE_INT),
-        Setting::Ints(ints) => (attribute.ints, attribute.r#type) = (ints, ATTRIBUTE_INTS),
-    }
+    let kind = match setting {
+        Setting::Float(f) => {
+            attribute.f = f;
+            AttributeType::Float
+        }
+        Setting::Int(i) => {
+            attribute.i = i;
+            AttributeType::Int
+        }
+        Setting::Ints(ints) => {
+            attribute.ints = ints;
+            AttributeType::Ints
+        }
+    };
+    attribute.set_type(kind);
     attribute
 }

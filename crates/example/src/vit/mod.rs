@@ -1,8 +1,10 @@
-//! The two small Vision Transformers of the built-in example, written as ONNX files by the project itself.
+//! The two small Vision Transformers of the built-in example, written as ONNX files by the project
+//! itself.
 //!
-//! Both read `pixels` [N, 3, S, S], RGB in 0..1 less 0.5, over 0.5, and give `embedding` [N, D], not normalised.
-//! `copy` wants the picture squashed to the square, `semantic` its centre crop. Their architecture is a Vision
-//! Transformer's; their weights are designed, not trained, since the cosines of random weights crowd near 1.
+//! Both read `pixels` [N, 3, S, S], RGB in 0..1 less 0.5, over 0.5, and give `embedding` [N, D],
+//! not normalised. `copy` wants the picture squashed to the square, `semantic` its centre crop.
+//! Their architecture is a Vision Transformer's; their weights are designed, not trained, since the
+//! cosines of random weights crowd near 1.
 
 use std::path::Path;
 

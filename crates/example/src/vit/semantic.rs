@@ -1,7 +1,8 @@
 //! The semantic model: which textures and colours a picture is made of, nearly wherever they are.
 //!
-//! Tokens are colour means and Gabor responses; the block's MLP turns the responses into energies and the colours into
-//! soft bins; the head pools tokens over a few broad waves of position, centres, and normalises.
+//! Tokens are colour means and Gabor responses; the block's MLP turns the responses into energies
+//! and the colours into soft bins; the head pools tokens over a few broad waves of position,
+//! centres, and normalises.
 
 use std::f64::consts::PI;
 
@@ -23,7 +24,8 @@ const WIDTH: usize = 128;
 /// Wavelengths of the luminance Gabors in pixels, each with its gain against the 1/f spectrum.
 const WAVES: [(f64, f64); 3] = [(3.5, 4.0), (6.0, 2.4), (11.0, 1.3)];
 const ORIENTATIONS: usize = 6;
-/// Filters: 3 colour means, even and odd luminance Gabors, even and odd colour Gabors of 2 orientations.
+/// Filters: 3 colour means, even and odd luminance Gabors, even and odd colour Gabors of 2
+/// orientations.
 const GABORS: usize = WAVES.len() * ORIENTATIONS;
 const COLOUR_EDGES: usize = 4;
 const FILTERS: usize = 3 + 2 * GABORS + 2 * COLOUR_EDGES;
@@ -33,8 +35,8 @@ const FEATURES: usize = 3 + GABORS + COLOUR_EDGES + BINS;
 /// How many pooling functions.
 const POOLS: usize = 4;
 
-/// Mean of every feature over photographs and drawings of many kinds: subtracted, so that unrelated pictures are
-/// near cosine 0.
+/// Mean of every feature over photographs and drawings of many kinds: subtracted, so that unrelated
+/// pictures are near cosine 0.
 const MEANS: [f32; FEATURES] = [
     -0.08, 0.02, -0.03, 0.89, 0.54, 0.52, 0.92, 0.53, 0.56, 1.03, 0.87, 0.84, 1.16, 0.85, 0.89, 1.01, 0.95, 0.99, 1.15,
     0.99, 0.96, 0.52, 0.51, 0.45, 0.51, 0.74, 1.18, 0.41, 0.66, 0.20, 0.31, 0.04, 0.49, 0.15, 0.37, 0.65, 0.19, -0.00,
@@ -65,13 +67,15 @@ pub fn build() -> Vec<u8> {
     graph.finish(&out, "embedding", &[DIM], "lvd example: texture and colour statistics")
 }
 
-/// How much a feature of a pool counts: the colour bins overlap, and where things are says more than how much there is.
+/// How much a feature of a pool counts: the colour bins overlap, and where things are says more
+/// than how much there is.
 fn gain(pool: usize, feature: usize) -> f64 {
     let bin = if feature < FEATURES - BINS { 1.0 } else { 0.5 };
     if pool == 0 { bin } else { 2.0 * bin }
 }
 
-/// Weight of a token in a pool: everywhere, top against bottom, middle against the rest by height and by width.
+/// Weight of a token in a pool: everywhere, top against bottom, middle against the rest by height
+/// and by width.
 #[expect(clippy::cast_precision_loss, reason = "grid positions")]
 fn pool(pool: usize, token: usize) -> f64 {
     let wave = |k: f64, at: usize| (PI * k * (at as f64 + 0.5) / GRID as f64).cos();
@@ -93,7 +97,8 @@ fn filters() -> Vec<Filter> {
     means.chain(luminance).chain(edges).collect()
 }
 
-/// The block: attention is a small random residue, the MLP makes energies and colour bins in channels of their own.
+/// The block: attention is a small random residue, the MLP makes energies and colour bins in
+/// channels of their own.
 fn block() -> Block {
     let draw = Draw::new(1, "example/vit/semantic");
     let square = |part: u64, norm: f64| random(WIDTH, WIDTH, norm, draw.within(part));

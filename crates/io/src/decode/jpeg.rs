@@ -1,16 +1,19 @@
-//! Whether a JPEG is all there: the decoder paints the missing part of a cut file gray and calls it decoded.
+//! Whether a JPEG is all there: the decoder paints the missing part of a cut file gray and calls it
+//! decoded.
 //!
-//! Cut downloads are common in a crawl, and Pillow refuses them. Only the end marker is looked for, no pixel: a
-//! scan that is damaged in its midst passes, as mostly with Pillow, though the decoder may leave more of it gray.
+//! Cut downloads are common in a crawl, and Pillow refuses them. Only the end marker is looked for,
+//! no pixel: a scan that is damaged in its midst passes, as mostly with Pillow, though the decoder
+//! may leave more of it gray.
 
-/// Start of scan: from here on come entropy-coded bytes, in which no end marker can occur by chance.
+/// Start of scan: from here on come entropy-coded bytes, in which no end marker can occur by
+/// chance.
 const SOS: u8 = 0xda;
 
 /// End of image.
 const EOI: [u8; 2] = [0xff, 0xd9];
 
-/// True when an end marker follows the first scan. Segments before it are skipped by their lengths, for a thumbnail in
-/// them has an end of its own; bytes behind the end are nobody's business.
+/// True when an end marker follows the first scan. Segments before it are skipped by their lengths,
+/// for a thumbnail in them has an end of its own; bytes behind the end are nobody's business.
 pub fn is_whole(bytes: &[u8]) -> bool {
     let mut at = 2;
     loop {

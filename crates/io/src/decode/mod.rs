@@ -1,11 +1,12 @@
 //! From the bytes of an image file to upright 8-bit RGB, or to the reason why not.
 //!
-//! Formats are told by their first bytes, never by a name. Sizes are checked from the header, before any pixel is
-//! allocated; a decoder that panics costs its image and nothing else. A bad image is a [`Dropped`], never an `Error`.
+//! Formats are told by their first bytes, never by a name. Sizes are checked from the header,
+//! before any pixel is allocated; a decoder that panics costs its image and nothing else. A bad
+//! image is a [`Dropped`], never an `Error`.
 
 mod exif;
 mod jpeg;
-mod quiet;
+mod panic_guard;
 mod rgb;
 mod turbo;
 
@@ -17,13 +18,16 @@ use serde::{Deserialize, Serialize};
 
 use lvd_base::types::{Dropped, Reason};
 
+pub use rgb::Picture;
+
 /// Whose pixels JPEGs have: another decoder's differ by a few levels, and so do vectors.
 pub const JPEG_PIXELS: &str = "libjpeg-turbo";
 
 /// What a decoder may allocate beside the pixels: tables, metadata, profiles, one row of tiles.
 const WORKING_BYTES: u64 = 64 << 20;
 
-/// What a decoder may allocate for each pixel: 8 bytes (16-bit RGBA) in, as many again while it rearranges them.
+/// What a decoder may allocate for each pixel: 8 bytes (16-bit RGBA) in, as many again while it
+/// rearranges them.
 const BYTES_PER_PIXEL: u64 = 16;
 
 /// The sizes that are let in.
@@ -109,44 +113,35 @@ pub struct Facts {
     pub exif: Option<String>,
 }
 
-/// An upright picture in 8-bit RGB, `height` rows of `width` pixels of 3 bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Picture {
-    /// Pixels in a row.
-    pub width: u32,
-    /// Rows.
-    pub height: u32,
-    /// Row by row; `3 * width * height` bytes.
-    pub rgb: Vec<u8>,
-}
-
-/// Decodes all of `bytes` and tells what they hold: an image that passes decodes for [`decode`] too.
+/// Decodes all of `bytes` and tells what they hold: an image that passes decodes for [`decode`]
+/// too.
 ///
 /// # Errors
 /// The reason why this is no image for the pipeline.
 pub fn inspect(bytes: &[u8], limits: &ImageLimits) -> Result<Facts, Dropped> {
-    quiet::catch(|| read(bytes, limits, None).map(|(facts, ..)| facts))
+    panic_guard::catch(|| read(bytes, limits, None).map(|(facts, ..)| facts))
 }
 
-/// Decodes `bytes` to upright RGB as Pillow's `convert("RGB")` gives it: alpha is dropped, not blended. Unlike
-/// there, 16-bit gray is scaled to 8 bits, not cut off.
+/// Decodes `bytes` to upright RGB as Pillow's `convert("RGB")` gives it: alpha is dropped, not
+/// blended. Unlike there, 16-bit gray is scaled to 8 bits, not cut off.
 ///
 /// # Errors
 /// The reason why this is no image for the pipeline.
 pub fn decode(bytes: &[u8], limits: &ImageLimits) -> Result<Picture, Dropped> {
-    quiet::catch(|| read(bytes, limits, None).map(|(_, image, orientation)| rgb::upright(image, orientation)))
+    panic_guard::catch(|| read(bytes, limits, None).map(|(_, image, orientation)| rgb::upright(image, orientation)))
 }
 
-/// As [`decode`], but with a `side` a JPEG comes at a half, a quarter or an eighth of its size: the smallest whose sides are at least that
-/// many pixels long.
+/// As [`decode`], but with a `side` a JPEG comes at a half, a quarter or an eighth of its size: the
+/// smallest whose sides are at least that many pixels long.
 ///
 /// # Errors
 /// The reason why this is no image for the pipeline.
 pub fn decode_scaled(bytes: &[u8], limits: &ImageLimits, side: Option<u32>) -> Result<Picture, Dropped> {
-    quiet::catch(|| read(bytes, limits, side).map(|(_, image, orientation)| rgb::upright(image, orientation)))
+    panic_guard::catch(|| read(bytes, limits, side).map(|(_, image, orientation)| rgb::upright(image, orientation)))
 }
 
-/// Checks and decodes; the image is as stored, or smaller with sides of `at_least`. The orientation is yet to be applied.
+/// Checks and decodes; the image is as stored, or smaller with sides of `at_least`. The orientation
+/// is yet to be applied.
 fn read(
     bytes: &[u8],
     limits: &ImageLimits,
@@ -205,8 +200,8 @@ fn read(
     Ok((facts, image, orientation))
 }
 
-/// The raw EXIF chunk, and the orientation by EXIF or else, as in Pillow, by XMP. Metadata that cannot be read is no
-/// reason to lose a picture.
+/// The raw EXIF chunk, and the orientation by EXIF or else, as in Pillow, by XMP. Metadata that
+/// cannot be read is no reason to lose a picture.
 fn metadata(decoder: &mut impl ImageDecoder) -> (Option<Vec<u8>>, Orientation) {
     let exif = decoder.exif_metadata().ok().flatten();
     let by_exif = exif.as_deref().and_then(|raw| Orientation::from_exif_chunk(exif::bare(raw)));

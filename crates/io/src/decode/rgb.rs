@@ -3,10 +3,20 @@
 use image::metadata::Orientation;
 use image::{DynamicImage, RgbImage};
 
-use super::Picture;
+/// An upright picture in 8-bit RGB, `height` rows of `width` pixels of 3 bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Picture {
+    /// Pixels in a row.
+    pub width: u32,
+    /// Rows.
+    pub height: u32,
+    /// Row by row; `3 * width * height` bytes.
+    pub rgb: Vec<u8>,
+}
 
-/// Converts and turns. Alpha is dropped, gray is repeated, 16-bit values keep their high byte. So does Pillow for
-/// 16-bit colours; its 16-bit gray it cuts off at 255, which leaves a white page, and there we differ.
+/// Converts and turns. Alpha is dropped, gray is repeated, 16-bit values keep their high byte. So
+/// does Pillow for 16-bit colours; its 16-bit gray it cuts off at 255, which leaves a white page,
+/// and there we differ.
 pub fn upright(image: DynamicImage, orientation: Orientation) -> Picture {
     let mut image = DynamicImage::ImageRgb8(rgb8(image));
     image.apply_orientation(orientation);

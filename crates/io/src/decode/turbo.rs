@@ -1,6 +1,8 @@
-//! JPEGs by libjpeg-turbo: Pillow's pixels, bit for bit, and at a half, a quarter or an eighth of their size by a smaller inverse DCT.
+//! JPEGs by libjpeg-turbo: Pillow's pixels, bit for bit, and at a half, a quarter or an eighth of
+//! their size by a smaller inverse DCT.
 //!
-//! The smaller ones are libjpeg's scaled decoding, known from Pillow's `draft`: only the entropy-coded bytes are read in full.
+//! The smaller ones are libjpeg's scaled decoding, known from Pillow's `draft`: only the
+//! entropy-coded bytes are read in full.
 
 use image::{DynamicImage, RgbImage};
 use turbojpeg::{Colorspace, Decompressor, Image, PixelFormat, ScalingFactor};
@@ -17,9 +19,10 @@ fn scale(width: u32, height: u32, side: u32) -> ScalingFactor {
     SCALES.into_iter().find(|scale| scale.scale(short) >= side as usize).unwrap_or(ScalingFactor::ONE)
 }
 
-/// The picture of that `size` as stored, or smaller with sides of `at_least` so many pixels. `None` for what libjpeg-turbo does not turn
-/// into RGB (CMYK), complains about, or takes for a picture of another size (damaged headers can be read in two ways, and that size was
-/// not checked): the decoder of `image` then has the word, so that nothing is dropped here that passes there.
+/// The picture of that `size` as stored, or smaller with sides of `at_least` so many pixels. `None`
+/// for what libjpeg-turbo does not turn into RGB (CMYK), complains about, or takes for a picture of
+/// another size (damaged headers can be read in two ways, and that size was not checked): the
+/// decoder of `image` then has the word, so that nothing is dropped here that passes there.
 pub fn decode(bytes: &[u8], size: (u32, u32), at_least: Option<u32>) -> Option<DynamicImage> {
     let mut decoder = Decompressor::new().ok()?;
     let header = decoder.read_header(bytes).ok()?;
@@ -39,8 +42,9 @@ pub fn decode(bytes: &[u8], size: (u32, u32), at_least: Option<u32>) -> Option<D
     RgbImage::from_raw(u32::try_from(width).ok()?, u32::try_from(height).ok()?, pixels).map(DynamicImage::from)
 }
 
-/// What libjpeg could not do for want of memory says nothing of the picture, and another decoder's pixels would differ. (Its other
-/// cases of "insufficient memory" are sizes that only a broken file claims.)
+/// What libjpeg could not do for want of memory says nothing of the picture, and another decoder's
+/// pixels would differ. (Its other cases of "insufficient memory" are sizes that only a broken file
+/// claims.)
 fn end_without_memory(message: &str) {
     if message.contains("nsufficient memory (case 2)") || message.contains("nsufficient memory (case 4)") {
         limits::end_with(&Error::usage(format!("libjpeg-turbo: {message}"), limits::MEMORY_CURE));

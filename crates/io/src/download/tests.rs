@@ -1,17 +1,22 @@
-//! Downloads from a server on this machine that drops connections, ignores ranges, or serves something else.
+//! Downloads from a server on this machine that drops connections, ignores ranges, or serves
+//! something else.
 
 use std::io::BufRead;
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use sha2::{Digest, Sha256};
+
 use super::*;
+use crate::digest::hex;
 
 type Done = std::result::Result<(), Box<dyn std::error::Error>>;
 
 /// The first byte that each request asked from.
 type Asked = Arc<Mutex<Vec<Option<u64>>>>;
 
-/// A server that answers by what `answer` writes for the first byte that is wanted and the count of earlier requests.
+/// A server that answers by what `answer` writes for the first byte that is wanted and the count of
+/// earlier requests.
 fn serve(
     answer: impl Fn(&mut TcpStream, Option<u64>, usize) -> std::io::Result<()> + Send + 'static,
 ) -> std::io::Result<(String, Asked)> {
@@ -41,7 +46,8 @@ fn asked(asked: &Asked) -> Vec<Option<u64>> {
     asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
-/// 200 or 206 with the model from `from`, of which `sent` bytes are written before the connection is closed.
+/// 200 or 206 with the model from `from`, of which `sent` bytes are written before the connection
+/// is closed.
 fn send(stream: &mut TcpStream, model: &[u8], from: Option<u64>, sent: usize) -> std::io::Result<()> {
     let start = usize::try_from(from.unwrap_or(0)).unwrap_or(usize::MAX);
     let Some(rest) = model.get(start..).filter(|rest| !rest.is_empty()) else {
@@ -114,7 +120,8 @@ fn a_later_process_continues() -> Done {
     assert!(error.to_string().contains("404"), "{error}");
     assert_eq!(std::fs::read(get(&url, &sha256, folder.path())?)?, model);
     assert_eq!(asked(&seen), [&[None][..], &[Some(500_000); 6]].concat());
-    // A partial that is whole, of a process killed before it gave it its name, is not downloaded again.
+    // A partial that is whole, of a process killed before it gave it its name, is not downloaded
+    // again.
     std::fs::rename(folder.path().join(format!("{sha256}.onnx")), partial)?;
     assert_eq!(std::fs::read(get(&url, &sha256, folder.path())?)?, model);
     assert_eq!(asked(&seen).len(), 7);

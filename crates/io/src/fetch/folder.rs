@@ -9,11 +9,12 @@ use std::path::{Component, Path, PathBuf};
 
 use tokio::runtime::Runtime;
 
+use super::answer::{Answer, Fetched};
+use super::limits::FetchLimits;
 use super::window::{self, Room};
-use super::{Answer, Dropped, FetchLimits, Fetched};
 use crate::sources::{InputRow, location};
 use lvd_base::error::Result;
-use lvd_base::types::Reason;
+use lvd_base::types::{Dropped, Reason};
 
 /// The most files read at a time: enough to hide the latency of a network file system.
 pub(super) const MAX_READERS: usize = 16;
@@ -53,8 +54,8 @@ fn read(path: &Path, max_bytes: u64) -> Answer {
         let no_file = || Dropped::new(Reason::Unreadable, format!("{}: not a regular file", path.display()));
         if metadata.is_file() { Ok(metadata.len()) } else { Err(no_file()) }
     };
-    // Asked before opening, since opening a device can do something, and after, since the name may lead elsewhere by
-    // then; opened without blocking, since a FIFO would wait for a writer.
+    // Asked before opening, since opening a device can do something, and after, since the name may
+    // lead elsewhere by then; opened without blocking, since a FIFO would wait for a writer.
     plain(std::fs::metadata(path).map_err(unreadable)?)?;
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(unreadable)?;
     let size = plain(file.metadata().map_err(unreadable)?)?;

@@ -1,4 +1,5 @@
-//! Fetching URLs: one attempt with its redirects and its body in a fixed time, and attempts until patience is over.
+//! Fetching URLs: one attempt with its redirects and its body in a fixed time, and attempts until
+//! patience is over.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -7,15 +8,16 @@ use reqwest::header::{LOCATION, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode, Url, redirect};
 use tokio::time::Instant;
 
+use super::answer::{Answer, Fetched};
 use super::hosts::Hosts;
+use super::limits::FetchLimits;
 use super::private::{Door, Private};
 use super::resolve::{Resolver, Unresolved, cause};
 use super::retry::{Again, Failure, Patience, retry_after};
-use super::{Answer, Dropped, FetchLimits, Fetched};
 use crate::secret;
 use crate::sources::location::why_unusable;
 use lvd_base::error::{Error, Result};
-use lvd_base::types::Reason;
+use lvd_base::types::{Dropped, Reason};
 
 /// Connections and turns; clones share them.
 #[derive(Clone)]
@@ -74,8 +76,8 @@ impl Http {
         }
     }
 
-    /// One attempt: requests along the redirects. Waiting for a turn costs it no time, or the last in a long queue
-    /// for a slow host would never be asked at all.
+    /// One attempt: requests along the redirects. Waiting for a turn costs it no time, or the last
+    /// in a long queue for a slow host would never be asked at all.
     async fn attempt(&self, mut url: Url) -> Attempt<Fetched> {
         let mut left = self.limits.timeout();
         for _ in 0..=self.limits.max_redirects {
@@ -107,7 +109,8 @@ impl Http {
         self.body(response).await.map(Hop::Body)
     }
 
-    /// The body, once its content encoding is undone; never more than `max_bytes` and one chunk in memory.
+    /// The body, once its content encoding is undone; never more than `max_bytes` and one chunk in
+    /// memory.
     async fn body(&self, mut response: Response) -> Attempt<Fetched> {
         let max_bytes = self.limits.max_bytes;
         let too_many = |bytes: u64| {

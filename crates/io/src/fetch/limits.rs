@@ -11,8 +11,8 @@ use lvd_base::error::{Error, Result};
 pub struct FetchLimits {
     /// The most bytes of an image, after any content encoding is undone; at least 1.
     pub max_bytes: u64,
-    /// The most seconds for one attempt at a URL: connection, redirects and body together. Waiting for one's turn at
-    /// a host does not count.
+    /// The most seconds for one attempt at a URL: connection, redirects and body together. Waiting
+    /// for one's turn at a host does not count.
     pub timeout_s: f64,
     /// The most seconds for a connection.
     pub connect_timeout_s: f64,
@@ -26,7 +26,8 @@ pub struct FetchLimits {
     pub per_host: usize,
     /// The most redirects followed from one URL.
     pub max_redirects: usize,
-    /// Whether private addresses are connected to; not a matter of speed, so it does not travel with the others.
+    /// Whether private addresses are connected to; not a matter of speed, so it does not travel
+    /// with the others.
     #[serde(skip)]
     pub private_addresses: bool,
     /// What to say that one is.

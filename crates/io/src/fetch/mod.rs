@@ -1,8 +1,10 @@
 //! Fetching the bytes of listed rows: from a folder, over HTTP, or out of Parquet files or tars.
 //!
-//! Answers come in the order of the rows, every row once. In memory are at most `concurrency` rows that are being fetched
-//! and, of URLs, about `ahead_bytes` that wait for an earlier row. A row that cannot be had is a [`Dropped`], never an error. Nothing is decoded or stored here.
+//! Answers come in the order of the rows, every row once. In memory are at most `concurrency` rows
+//! that are being fetched and, of URLs, about `ahead_bytes` that wait for an earlier row. A row
+//! that cannot be had is a [`Dropped`], never an error. Nothing is decoded or stored here.
 
+mod answer;
 mod folder;
 mod hosts;
 mod http;
@@ -24,6 +26,8 @@ use crate::sources::{InputRow, Source};
 use lvd_base::error::Result;
 pub use lvd_base::types::Dropped;
 
+use answer::Answer;
+pub use answer::Fetched;
 use http::Http;
 pub use limits::FetchLimits;
 use window::Room;
@@ -31,18 +35,9 @@ use window::Room;
 /// The most threads that drive connections; they wait much and compute little.
 const MAX_NETWORK_THREADS: usize = 4;
 
-/// The most rows between the first whose server is silent and the last that is fetched: many, for failures hold no bytes.
+/// The most rows between the first whose server is silent and the last that is fetched: many, for
+/// failures hold no bytes.
 const AHEAD_ROWS: usize = 16_384;
-
-/// The bytes of an image, as its source has them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fetched {
-    /// At least one byte, at most `max_bytes`.
-    pub bytes: Vec<u8>,
-}
-
-/// One row's outcome.
-type Answer = std::result::Result<Fetched, Dropped>;
 
 /// Fetches rows within limits; connections are kept between calls.
 pub struct Fetcher {
@@ -72,7 +67,8 @@ impl Fetcher {
     /// Must not be called from within an asynchronous task.
     ///
     /// # Errors
-    /// What `each` returns, which stops everything at once; a Parquet file that is gone or broken, a list of tars that has changed.
+    /// What `each` returns, which stops everything at once; a Parquet file that is gone or broken,
+    /// a list of tars that has changed.
     pub fn fetch_all(
         &self,
         source: &Source,
@@ -91,8 +87,10 @@ impl Fetcher {
                     runtime.spawn(async move { http.fetch(&url).await })
                 })
             }
-            Source::Tar { files, .. } => tar::fetch(runtime, &self.limits, files, rows, each),
-            Source::Parquet { files, image_column, .. } => table::fetch(&self.limits, files, image_column, rows, each),
+            Source::Tar { .. } => tar::fetch(runtime, &self.limits, &source.files()?, rows, each),
+            Source::Parquet { image_column, .. } => {
+                table::fetch(&self.limits, &source.files()?, image_column, rows, each)
+            }
         }
     }
 

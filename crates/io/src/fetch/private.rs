@@ -1,8 +1,10 @@
-//! Which addresses may be connected to: those of the public network, unless the user opens the others.
+//! Which addresses may be connected to: those of the public network, unless the user opens the
+//! others.
 //!
-//! A list of URLs is written by strangers. One that leads, at once or by a redirect, to this machine, its network or a
-//! cloud's metadata would have the answer stored. So each URL is checked for an address in place of a host, and each
-//! host after its name has been looked up, for the connection that is then made.
+//! A list of URLs is written by strangers. One that leads, at once or by a redirect, to this
+//! machine, its network or a cloud's metadata would have the answer stored. So each URL is checked
+//! for an address in place of a host, and each host after its name has been looked up, for the
+//! connection that is then made.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -13,8 +15,9 @@ use reqwest::redirect::Policy;
 /// The variables that name a proxy.
 const PROXIES: [&str; 6] = ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
 
-/// Networks that are not public though they look like it: first address, and how many bits all of it share.
-/// From IANA's registries of special-purpose addresses, and what a cloud keeps for itself.
+/// Networks that are not public though they look like it: first address, and how many bits all of
+/// it share. From IANA's registries of special-purpose addresses, and what a cloud keeps for
+/// itself.
 const CLOSED_V4: &[(Ipv4Addr, u32)] = &[
     // This network.
     (Ipv4Addr::UNSPECIFIED, 8),
@@ -79,12 +82,14 @@ fn embedded(v6: Ipv6Addr) -> Option<Ipv4Addr> {
     }
 }
 
-/// The address that a URL holds in place of a host name; the parser has undone decimal, octal, hexadecimal and short forms.
+/// The address that a URL holds in place of a host name; the parser has undone decimal, octal,
+/// hexadecimal and short forms.
 fn literal(url: &Url) -> Option<IpAddr> {
     url.host_str()?.trim_start_matches('[').trim_end_matches(']').parse().ok()
 }
 
-/// Whether a URL of the user's own leads to a private address, as far as this machine can look it up.
+/// Whether a URL of the user's own leads to a private address, as far as this machine can look it
+/// up.
 pub(crate) async fn is_inside(url: &Url) -> bool {
     match (literal(url), url.host_str()) {
         (Some(address), _) => is_private(address),

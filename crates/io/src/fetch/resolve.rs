@@ -1,5 +1,5 @@
-//! Looking up host names, so that a name that does not resolve can be told from a host that does not answer, and one
-//! that leads to a private address from both.
+//! Looking up host names, so that a name that does not resolve can be told from a host that does
+//! not answer, and one that leads to a private address from both.
 
 use std::error::Error;
 use std::io;
@@ -8,8 +8,8 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use super::private::Door;
 
-/// The system's resolver, behind a door. A connection is made to what it gives and to nothing else, so that a name
-/// cannot lead elsewhere once it has been checked.
+/// The system's resolver, behind a door. A connection is made to what it gives and to nothing else,
+/// so that a name cannot lead elsewhere once it has been checked.
 pub(crate) struct Resolver(pub(crate) Door);
 
 impl Resolve for Resolver {

@@ -1,8 +1,9 @@
-//! When to ask again, and how long to wait before: exponential back-off, or what the server says itself.
+//! When to ask again, and how long to wait before: exponential back-off, or what the server says
+//! itself.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
-use super::Dropped;
+use lvd_base::types::Dropped;
 
 /// The wait before the first retry; it doubles from one to the next.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
@@ -12,9 +13,6 @@ const MAX_WAIT: Duration = Duration::from_secs(30);
 
 /// The longest that all waits for one URL may take together.
 const WAIT_BUDGET: Duration = Duration::from_secs(60);
-
-/// Days from the first of March of the year 0 to 1970, plus one since days of a month count from one.
-const DAYS_TO_1970: u64 = 719_469;
 
 /// A failed attempt.
 pub(super) struct Failure {
@@ -72,34 +70,21 @@ impl Patience {
     }
 }
 
-/// A `Retry-After` header (RFC 9110, 10.2.3): seconds, or a date of the preferred form, taken from `now`.
+/// A `Retry-After` header (RFC 9110, 10.2.3): seconds, or a date in any of the forms of HTTP, taken
+/// from `now`. A date that is over asks for no wait.
 pub(super) fn retry_after(header: &str, now: SystemTime) -> Option<Duration> {
     let header = header.trim();
     if let Ok(seconds) = header.parse() {
         return Some(Duration::from_secs(seconds));
     }
-    let date = UNIX_EPOCH.checked_add(Duration::from_secs(unix_seconds(header)?))?;
-    Some(date.duration_since(now).unwrap_or_default())
-}
-
-/// The seconds since 1970 of a date like `Sun, 06 Nov 1994 08:49:37 GMT`.
-fn unix_seconds(date: &str) -> Option<u64> {
-    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let mut words = date.split_once(", ")?.1.strip_suffix(" GMT")?.split([' ', ':']);
-    let day: u64 = words.next()?.parse().ok().filter(|day| (1..=31).contains(day))?;
-    let name = words.next()?;
-    let month = MONTHS.iter().position(|month| *month == name)? as u64;
-    let year: u64 = words.next()?.parse().ok().filter(|year| (1970..10_000).contains(year))?;
-    let mut number = || words.next()?.parse::<u64>().ok().filter(|&number| number <= 60);
-    let (hour, minute, second) = (number()?, number()?, number()?);
-    // Counted from the first of March, so that the leap day is the last of its year.
-    let (years, months) = if month < 2 { (year - 1, month + 10) } else { (year, month - 2) };
-    let days = years * 365 + years / 4 - years / 100 + years / 400 + (months * 153 + 2) / 5 + day;
-    Some(days.checked_sub(DAYS_TO_1970)? * 86_400 + hour * 3600 + minute * 60 + second)
+    let date = httpdate::parse_http_date(header).ok()?;
+    Some(date.duration_since(now).unwrap_or(Duration::ZERO))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::UNIX_EPOCH;
+
     use super::*;
 
     #[test]
@@ -132,6 +117,9 @@ mod tests {
         check("Sun, 06 Nov 1994 08:49:37 GMT", 784_111_700, Some(77));
         check("Thu, 29 Feb 2024 23:59:59 GMT", 1_709_251_000, Some(199));
         check("Sun, 06 Nov 1994 08:49:37 GMT", 900_000_000, Some(0));
+        // The two forms that old servers still send.
+        check("Sunday, 06-Nov-94 08:49:37 GMT", 784_111_700, Some(77));
+        check("Sun Nov  6 08:49:37 1994", 784_111_700, Some(77));
         check("soon", 0, None);
         check("-1", 0, None);
         check("Sun, 99 Foo 1994 08:49:37 GMT", 0, None);

@@ -9,21 +9,21 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{RowSelection, RowSelector};
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 
-use super::{Answer, Dropped, FetchLimits, Fetched};
-use crate::sources::location::ParquetRow;
-use crate::sources::{InputRow, UrlFormat, expand, table};
+use super::answer::{Answer, Fetched};
+use super::limits::FetchLimits;
+use crate::sources::location::{ParquetRow, file_name};
+use crate::sources::{InputRow, parquet_file, table};
 use lvd_base::error::{Error, Result};
-use lvd_base::types::Reason;
+use lvd_base::types::{Dropped, Reason};
 
-/// Reads `rows` out of the files that `entries` stand for.
+/// Reads `rows` out of a source's files.
 pub(super) fn fetch(
     limits: &FetchLimits,
-    entries: &[PathBuf],
+    files: &[PathBuf],
     column: &str,
     rows: &[InputRow],
     each: &mut dyn FnMut(usize, Answer) -> Result<()>,
 ) -> Result<()> {
-    let files = expand(entries, UrlFormat::extensions(Some(UrlFormat::Parquet)))?;
     let mut done = 0;
     while done < rows.len() {
         let Some(first) = ParquetRow::read(&rows[done].location) else {
@@ -32,7 +32,7 @@ pub(super) fn fetch(
             done += 1;
             continue;
         };
-        let path = files.get(first.file).filter(|path| table::name(path) == first.name).ok_or_else(|| {
+        let path = files.get(first.file).filter(|path| file_name(path) == first.name).ok_or_else(|| {
             Error::usage(
                 format!("file {} of the source is not {} any more", first.file, first.name),
                 "restore the source's files, or list the source again",
@@ -48,7 +48,8 @@ pub(super) fn fetch(
     Ok(())
 }
 
-/// The rows of one file at the front of `rows`, as long as they ascend: what one pass over the file can answer.
+/// The rows of one file at the front of `rows`, as long as they ascend: what one pass over the file
+/// can answer.
 fn run(first: ParquetRow, rows: &[InputRow]) -> Vec<u64> {
     let mut run: Vec<u64> = Vec::new();
     for row in rows.iter().map_while(|row| ParquetRow::read(&row.location)) {
@@ -70,18 +71,19 @@ fn read_run(
     each: &mut dyn FnMut(Answer) -> Result<()>,
 ) -> Result<()> {
     let broken = |error: &dyn std::fmt::Display| Error::data(path, format!("column {column:?}: {error}"));
-    let builder = table::open(path)?;
+    let builder = parquet_file::open(path)?;
     let place = table::image_place(path, builder.schema(), column)?;
     let mask = ProjectionMask::roots(builder.parquet_schema(), [place]);
-    let Plan { groups, selectors, rows } = plan(builder.metadata(), run);
+    let Plan { groups, selectors, rows } = plan(builder.metadata(), run).map_err(|error| broken(&error))?;
     let builder = builder
         .with_projection(mask)
         .with_row_groups(groups)
         .with_row_selection(RowSelection::from(selectors))
-        // What an image takes is not known before it is read; more than two gigabytes do not fit a batch.
+        // What an image takes is not known before it is read; more than two gigabytes do not fit a
+        // batch.
         .with_batch_size(1);
     let mut read = 0;
-    for batch in table::batches(path, builder)? {
+    for batch in parquet_file::batches(path, builder)? {
         let images = images(batch?.column(0)).map_err(|error| broken(&error))?;
         read += images.len();
         for image in images.as_binary::<i64>() {
@@ -106,11 +108,11 @@ struct Plan {
     rows: usize,
 }
 
-fn plan(metadata: &ParquetMetaData, run: &[u64]) -> Plan {
+fn plan(metadata: &ParquetMetaData, run: &[u64]) -> std::result::Result<Plan, std::num::TryFromIntError> {
     let mut plan = Plan { groups: Vec::new(), selectors: Vec::new(), rows: 0 };
     let mut start = 0_u64;
     for (group, rows) in metadata.row_groups().iter().map(RowGroupMetaData::num_rows).enumerate() {
-        let end = start.saturating_add(u64::try_from(rows).unwrap_or(0));
+        let end = start.saturating_add(u64::try_from(rows)?);
         let wanted = run[plan.rows..].partition_point(|&row| row < end);
         if wanted > 0 {
             plan.groups.push(group);
@@ -124,7 +126,7 @@ fn plan(metadata: &ParquetMetaData, run: &[u64]) -> Plan {
         }
         start = end;
     }
-    plan
+    Ok(plan)
 }
 
 fn skip(rows: u64) -> RowSelector {

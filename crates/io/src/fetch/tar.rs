@@ -8,24 +8,24 @@ use std::sync::Arc;
 
 use tokio::runtime::Runtime;
 
+use super::answer::{Answer, Fetched};
 use super::folder::{MAX_READERS, too_many};
+use super::limits::FetchLimits;
 use super::window::{self, Room};
-use super::{Answer, Dropped, FetchLimits, Fetched};
-use crate::sources::location::{Located, TarMember};
-use crate::sources::{InputRow, expand, table, tar};
+use crate::sources::InputRow;
+use crate::sources::location::{Located, TarMember, file_name};
 use lvd_base::error::{Error, Result};
-use lvd_base::types::Reason;
+use lvd_base::types::{Dropped, Reason};
 
-/// Reads `rows` out of the tars that `entries` stand for.
+/// Reads `rows` out of a source's tars.
 pub(super) fn fetch(
     runtime: &Runtime,
     limits: &FetchLimits,
-    entries: &[PathBuf],
+    files: &[PathBuf],
     rows: &[InputRow],
     each: &mut dyn FnMut(usize, Answer) -> Result<()>,
 ) -> Result<()> {
-    let files = expand(entries, tar::EXTENSIONS)?;
-    let names: Vec<String> = files.iter().map(|path| table::name(path)).collect();
+    let names: Vec<String> = files.iter().map(|path| file_name(path)).collect();
     if let Some(row) = rows.iter().find(|row| TarMember::read(&row.location, &names) == Located::Elsewhere) {
         return Err(Error::usage(
             format!("{:?} is in none of the source's files any more", row.location),

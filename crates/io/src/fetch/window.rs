@@ -1,4 +1,5 @@
-//! Many tasks at once, their answers in order: those that come early wait until the rows before them are answered.
+//! Many tasks at once, their answers in order: those that come early wait until the rows before
+//! them are answered.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -9,10 +10,10 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
-use super::{Answer, Dropped};
+use super::answer::Answer;
 use crate::sources::InputRow;
 use lvd_base::error::Result;
-use lvd_base::types::Reason;
+use lvd_base::types::{Dropped, Reason};
 
 /// How far the rows may run ahead of the first that is not answered.
 #[derive(Clone, Copy, Debug)]
@@ -86,8 +87,8 @@ fn size(answer: &Answer) -> u64 {
     answer.as_ref().map_or(0, |fetched| fetched.bytes.len() as u64)
 }
 
-/// Starts a task for each row and hands their answers on in order. A task that does not end holds up none of the others
-/// until there is no more `room`.
+/// Starts a task for each row and hands their answers on in order. A task that does not end holds
+/// up none of the others until there is no more `room`.
 pub(super) fn in_order(
     runtime: &Runtime,
     room: Room,
@@ -102,7 +103,8 @@ pub(super) fn in_order(
         while let Some(Some((row, answer))) = running.next().now_or_never() {
             waiting.put(row, answer);
         }
-        // The first row always has room, and all others wait for it at most: so there is never nothing to wait for.
+        // The first row always has room, and all others wait for it at most: so there is never
+        // nothing to wait for.
         while next < rows.len().min(waiting.first + room.rows)
             && running.len() < room.running
             && (waiting.bytes < room.bytes || next == waiting.first)
@@ -111,7 +113,8 @@ pub(super) fn in_order(
             next += 1;
         }
         if let Some((row, answer)) = waiting.take() {
-            // Handed on outside of the runtime, so that the caller may take its time or fetch something else.
+            // Handed on outside of the runtime, so that the caller may take its time or fetch
+            // something else.
             each(row, answer)?;
         } else if let Some((row, answer)) = runtime.block_on(running.next()) {
             waiting.put(row, answer);

@@ -1,7 +1,10 @@
-//! The files that an ONNX file keeps weights in, found without reading weights: a walk over the messages of `onnx.proto`.
+//! The files that an ONNX file keeps weights in, found without reading weights: a walk over the
+//! messages of `onnx.proto`. The generated messages ([`super::proto`]) could be decoded with all
+//! weights in memory only.
 //!
-//! Tensors are looked for wherever a model can have one: initializers, attributes, subgraphs, functions, sparse tensors.
-//! What is no protobuf ends the walk; opening the model says what is wrong with it.
+//! Tensors are looked for wherever a model can have one: initializers, attributes, subgraphs,
+//! functions, sparse tensors; a test compares the numbers below with the standard's. What is no
+//! protobuf ends the walk; opening the model says what is wrong with it.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -9,7 +12,7 @@ use std::io::{BufReader, Error, ErrorKind, Read, Result};
 use std::path::Path;
 
 /// The messages on the way to a tensor.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Message {
     Model,
     Training,
@@ -30,7 +33,8 @@ const DEPTH: usize = 100;
 const TEXT_BYTES: u64 = 1 << 16;
 
 impl Message {
-    /// The message in field `number`, with the numbers of `onnx.proto`; `None` for what leads to no tensor.
+    /// The message in field `number`, with the numbers of `onnx.proto`; `None` for what leads to no
+    /// tensor.
     fn field(self, number: u64) -> Option<Self> {
         Some(match (self, number) {
             (Self::Model, 7) | (Self::Training, 1 | 2) | (Self::Attribute, 6 | 11) => Self::Graph,
@@ -141,4 +145,56 @@ impl Walk {
 
 fn malformed() -> Error {
     Error::new(ErrorKind::InvalidData, "no protobuf")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::Message;
+    use crate::model::proto::LINKS;
+
+    /// The messages of the walk, by their names in the standard.
+    const NAMES: [(Message, &str); 9] = [
+        (Message::Model, "ModelProto"),
+        (Message::Training, "TrainingInfoProto"),
+        (Message::Function, "FunctionProto"),
+        (Message::Graph, "GraphProto"),
+        (Message::Node, "NodeProto"),
+        (Message::Attribute, "AttributeProto"),
+        (Message::Sparse, "SparseTensorProto"),
+        (Message::Tensor, "TensorProto"),
+        (Message::Entry, "StringStringEntryProto"),
+    ];
+
+    /// The messages that are tensors, or that hold some, however deep.
+    fn with_tensors() -> BTreeSet<&'static str> {
+        let mut found = BTreeSet::from(["TensorProto"]);
+        loop {
+            let before = found.len();
+            let more: Vec<_> = LINKS.iter().filter(|(.., inner)| found.contains(inner)).map(|link| link.0).collect();
+            found.extend(more);
+            if found.len() == before {
+                return found;
+            }
+        }
+    }
+
+    #[test]
+    fn the_walk_follows_each_field_of_the_standard_that_leads_to_a_tensor_and_no_other() {
+        let with_tensors = with_tensors();
+        let named: BTreeSet<&str> = NAMES.iter().map(|(_, name)| *name).collect();
+        assert!(with_tensors.is_subset(&named), "{with_tensors:?}");
+        for (message, name) in NAMES {
+            for number in 1..1000 {
+                let link = LINKS.iter().find(|(outer, field, _)| *outer == name && *field == number);
+                let followed = link.filter(|(.., inner)| {
+                    with_tensors.contains(inner)
+                        || (message == Message::Tensor && *inner == "StringStringEntryProto" && number == 13)
+                });
+                let inner = followed.and_then(|(.., inner)| NAMES.iter().find(|(_, name)| name == inner));
+                assert_eq!(message.field(number), inner.map(|(inner, _)| *inner), "field {number} of {name}");
+            }
+        }
+    }
 }

@@ -3,8 +3,10 @@
 use prost::Message as _;
 
 use super::*;
+use crate::model::proto::tensor_proto::DataLocation;
 use crate::model::proto::{
-    AttributeProto, EXTERNAL, GraphProto, ModelProto, NodeProto, StringStringEntryProto, TensorProto,
+    AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, SparseTensorProto, StringStringEntryProto,
+    TensorProto, TrainingInfoProto,
 };
 
 type Done = std::result::Result<(), Box<dyn std::error::Error>>;
@@ -14,7 +16,7 @@ fn tensor(location: &str) -> TensorProto {
     TensorProto {
         name: "w".into(),
         external_data: vec![entry("offset", "0"), entry("location", location), entry("length", "4")],
-        data_location: EXTERNAL,
+        data_location: DataLocation::External.into(),
         ..Default::default()
     }
 }
@@ -47,13 +49,35 @@ fn every_place_of_a_tensor_is_looked_at() -> Done {
     };
     std::fs::write(&path, model(graph))?;
     assert_eq!(external(&path)?, ["a", "b/c.data", "branch", "constant", "deep"]);
-    // A function of the model, by hand: fields 25 (function), 7 (node).
-    let node = node(Some(tensor("function")), None).encode_to_vec();
-    let mut bytes =
-        vec![25 << 3 & 0x7f | 2 | 0x80, 1, u8::try_from(node.len() + 2)?, 7 << 3 | 2, u8::try_from(node.len())?];
-    bytes.extend(node);
-    std::fs::write(&path, bytes)?;
-    assert_eq!(external(&path)?, ["function"]);
+    let sparse = |values: &str, indices: &str| SparseTensorProto {
+        values: Some(tensor(values)),
+        indices: Some(tensor(indices)),
+        ..Default::default()
+    };
+    let attribute = AttributeProto {
+        tensors: vec![tensor("listed")],
+        graphs: vec![GraphProto { sparse_initializer: vec![sparse("values", "indices")], ..Default::default() }],
+        sparse_tensor: Some(sparse("one", "two")),
+        sparse_tensors: vec![sparse("three", "four")],
+        ..Default::default()
+    };
+    let function = FunctionProto {
+        node: vec![node(Some(tensor("function")), None)],
+        attribute_proto: vec![attribute],
+        ..Default::default()
+    };
+    let half = |location: &str| GraphProto { initializer: vec![tensor(location)], ..Default::default() };
+    let training = TrainingInfoProto {
+        initialization: Some(half("initial")),
+        algorithm: Some(half("algorithm")),
+        ..Default::default()
+    };
+    let model = ModelProto { functions: vec![function], training_info: vec![training], ..Default::default() };
+    std::fs::write(&path, model.encode_to_vec())?;
+    let mut expected =
+        ["algorithm", "four", "function", "indices", "initial", "listed", "one", "three", "two", "values"];
+    expected.sort_unstable();
+    assert_eq!(external(&path)?, expected);
     Ok(())
 }
 

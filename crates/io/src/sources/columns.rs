@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
-use super::DEFAULT_CAPTION;
 use lvd_base::error::{Error, Result, nearest};
+
+/// The caption column that is taken when none is named.
+pub(super) const DEFAULT_CAPTION: &str = "caption";
 
 /// Which columns to read.
 #[derive(Clone, Copy)]

@@ -1,28 +1,45 @@
-//! The list of files of a source: entries that are folders stand for the files in them.
+//! The list of files of a source: what its entries stand for.
+//!
+//! An entry is a file, a folder, which stands for the files in it, or a pattern of such.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use super::pattern;
 use lvd_base::error::{Error, Result};
 
-/// The files that `entries` stand for, in the order of the entries; those of a folder sorted by name.
+/// The files that `entries` stand for, in the order of the entries; those of one entry sorted by
+/// bytes.
 ///
 /// `extensions`, in lower case, are what a folder's files must have.
-pub(crate) fn expand(entries: &[PathBuf], extensions: &[&str]) -> Result<Vec<PathBuf>> {
+pub(super) fn expand(entries: &[PathBuf], extensions: &[&str]) -> Result<Vec<PathBuf>> {
     if entries.is_empty() {
         return Err(Error::usage("the source names no files", "name at least one file or folder in `files`"));
     }
     let mut files = Vec::new();
     for entry in entries {
-        let metadata = std::fs::metadata(entry).map_err(Error::io(entry))?;
-        if metadata.is_dir() {
-            files.extend(folder(entry, extensions)?);
-        } else if metadata.is_file() {
-            files.push(entry.clone());
-        } else {
-            return Err(Error::data(entry, "neither a file nor a folder"));
+        let mut found = Vec::new();
+        for path in pattern::names(entry)? {
+            found.extend(if pattern::has_stars(&path) { pattern::search(&path)? } else { at(&path, extensions)? });
         }
+        found.sort_by(|a, b| a.as_os_str().as_bytes().cmp(b.as_os_str().as_bytes()));
+        found.dedup();
+        files.extend(found);
     }
     Ok(files)
+}
+
+/// The file at a path, or those in the folder there.
+fn at(path: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>> {
+    let metadata = std::fs::metadata(path).map_err(Error::io(path))?;
+    if metadata.is_dir() {
+        folder(path, extensions)
+    } else if metadata.is_file() {
+        Ok(vec![path.to_path_buf()])
+    } else {
+        Err(Error::data(path, "neither a file nor a folder"))
+    }
 }
 
 fn folder(path: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>> {
@@ -30,8 +47,8 @@ fn folder(path: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>> {
     for entry in std::fs::read_dir(path).map_err(Error::io(path))? {
         let entry = entry.map_err(Error::io(path))?;
         let file = entry.path();
-        let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
-        let extension = file.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase);
+        let hidden = entry.file_name().as_bytes().starts_with(b".");
+        let extension = file.extension().and_then(OsStr::to_str).map(str::to_ascii_lowercase);
         let wanted = extension.is_some_and(|extension| extensions.contains(&extension.as_str()));
         if !hidden && wanted && std::fs::metadata(&file).map_err(Error::io(&file))?.is_file() {
             files.push(file);
@@ -41,9 +58,9 @@ fn folder(path: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>> {
         let extensions = extensions.join(" or ");
         return Err(Error::usage(
             format!("{}: no file in this folder has the extension {extensions}", path.display()),
-            "name the files themselves, or another folder (folders below it are not searched)",
+            "name the files themselves, another folder, or a pattern: `FOLDER/**/*.EXTENSION` searches the \
+             folders below it, too",
         ));
     }
-    files.sort();
     Ok(files)
 }

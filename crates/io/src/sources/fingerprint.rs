@@ -1,13 +1,16 @@
-//! What a source looked like when it was listed, as one hash: names, sizes, times, settings; never absolute paths.
+//! What a source looked like when it was listed, as one hash: names, sizes, times, settings; never
+//! absolute paths.
 
-use std::fmt::Write as _;
 use std::fs::Metadata;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use super::{Source, expand, folder, tar};
+use super::folder;
+use super::kinds::{Source, lists};
+use crate::digest::hex;
 use lvd_base::error::{Error, Result};
 
 /// See [`Source::fingerprint`].
@@ -21,30 +24,26 @@ pub(super) fn of(source: &Source) -> Result<String> {
                 Ok(())
             })?;
         }
-        Source::Urls { url_column, caption_column, .. } => {
+        Source::Urls { format, url_column, caption_column, .. } => {
             hash.text("urls").text(url_column).option(caption_column.as_deref());
+            for (path, format) in lists(source, *format)? {
+                hash.text(&format!("{format:?}")).named(&path)?;
+            }
         }
         Source::Parquet { image_column, caption_column, .. } => {
             hash.text("parquet").text(image_column).option(caption_column.as_deref());
+            for path in source.files()? {
+                hash.text("Parquet").named(&path)?;
+            }
         }
-        Source::Tar { files, caption_key } => {
+        Source::Tar { caption_key, .. } => {
             hash.text("tar").option(caption_key.as_deref());
-            for path in expand(files, tar::EXTENSIONS)? {
-                let metadata = std::fs::metadata(&path).map_err(Error::io(&path))?;
-                hash.file(path.file_name().unwrap_or_default().as_bytes(), &metadata);
+            for path in source.files()? {
+                hash.named(&path)?;
             }
         }
     }
-    for (path, format) in source.files()? {
-        let metadata = std::fs::metadata(&path).map_err(Error::io(&path))?;
-        hash.text(&format!("{format:?}"));
-        hash.file(path.file_name().unwrap_or_default().as_bytes(), &metadata);
-    }
-    Ok(hash.0.finalize().iter().fold(String::with_capacity(64), |mut hex, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    }))
+    Ok(hex(&hash.0.finalize()))
 }
 
 /// A hash over fields, each with its length: no two lists of fields look alike.
@@ -64,6 +63,12 @@ impl Fields {
     fn option(&mut self, text: Option<&str>) -> &mut Self {
         self.0.update([u8::from(text.is_some())]);
         self.text(text.unwrap_or_default())
+    }
+
+    /// A file by its name, without its folder.
+    fn named(&mut self, path: &Path) -> Result<&mut Self> {
+        let metadata = std::fs::metadata(path).map_err(Error::io(path))?;
+        Ok(self.file(path.file_name().unwrap_or_default().as_bytes(), &metadata))
     }
 
     fn file(&mut self, name: &[u8], metadata: &Metadata) -> &mut Self {

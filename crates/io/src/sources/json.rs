@@ -1,15 +1,15 @@
 //! Texts by their keys out of a JSON object, one a line or beside an image in a tar.
 //!
-//! What programs write that is no JSON (`NaN`, half a surrogate pair, a tab in a string) costs the value that it stands in,
-//! and never the others.
+//! What programs write that is no JSON (`NaN`, half a surrogate pair, a tab in a string) costs the
+//! value that it stands in, and never the others.
 
 use std::fmt::{Formatter, Result as Written};
 
 use indexmap::IndexMap;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// The texts of `keys` in an object, and what is wrong where there is none. Of a key that comes twice the last counts, as
-/// in Python.
+/// The texts of `keys` in an object, and what is wrong where there is none. Of a key that comes
+/// twice the last counts, as in Python.
 pub(super) fn pick<const N: usize>(object: &[u8], keys: [&str; N]) -> std::result::Result<[Option<String>; N], String> {
     pick_strictly(object, keys)
         .or_else(|_| pick_strictly(mended(object).as_bytes(), keys))
@@ -22,7 +22,8 @@ pub(super) fn keys(object: &[u8]) -> std::result::Result<Vec<String>, String> {
     Ok(object.into_keys().collect())
 }
 
-/// What is wrong, without a place, since the line would be that in the object, and without values, which may be secret.
+/// What is wrong, without a place, since the line would be that in the object, and without values,
+/// which may be secret.
 fn fact(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let fact = text.rsplit_once(" at line ").map_or(&*text, |(fact, _)| fact);
@@ -126,7 +127,8 @@ impl<'de> Visitor<'de> for TextVisitor {
     }
 }
 
-/// The same object with `null` for what is no JSON value outside of strings, and with U+FFFD for what is no character in them.
+/// The same object with `null` for what is no JSON value outside of strings, and with U+FFFD for
+/// what is no character in them.
 fn mended(object: &[u8]) -> String {
     let text = String::from_utf8_lossy(object);
     let mut out = String::with_capacity(text.len());

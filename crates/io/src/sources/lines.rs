@@ -6,14 +6,15 @@ use std::path::Path;
 use super::text;
 use lvd_base::error::{Error, Result};
 
-/// The longest line that is kept, in bytes: far beyond any URL with its caption, far below what hurts in memory.
+/// The longest line that is kept, in bytes: far beyond any URL with its caption, far below what
+/// hurts in memory.
 pub(super) const MAX_LINE_BYTES: usize = 16 << 20;
 
 /// Hears of a line: its number, and its bytes.
 type Each<'a> = dyn FnMut(u64, Option<&[u8]>) -> Result<()> + 'a;
 
-/// Calls `each` for every line with its number from 1, without its line break: LF, CR LF or CR. `None` is a line over the
-/// limit of 16 MiB.
+/// Calls `each` for every line with its number from 1, without its line break: LF, CR LF or CR.
+/// `None` is a line over the limit of 16 MiB.
 pub(super) fn for_each(path: &Path, each: &mut Each) -> Result<()> {
     let mut input = text::open(path)?;
     let (mut line, mut length, mut number, mut after_cr) = (Vec::new(), 0, 0, false);

@@ -1,9 +1,10 @@
-//! How a row's place is written as text, and read back: file names losslessly, Parquet rows by file and row, members of tars by
-//! file and bytes.
+//! How a row's place is written as text, and read back: file names losslessly, Parquet rows by file
+//! and row, members of tars by file and bytes.
 //!
 //! Pure functions; nothing here touches a file.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 /// What stands before the reason for which a row has no place that could be used.
 const UNUSABLE: &str = "(unusable) ";
@@ -18,7 +19,8 @@ pub(crate) fn why_unusable(location: &str) -> Option<&str> {
     location.strip_prefix(UNUSABLE)
 }
 
-/// A name as text: `%` and the bytes that are no UTF-8 become `%XX`, so that every name has its own text.
+/// A name as text: `%` and the bytes that are no UTF-8 become `%XX`, so that every name has its own
+/// text.
 pub(crate) fn escape(name: &[u8]) -> String {
     let mut text = String::with_capacity(name.len());
     for chunk in name.utf8_chunks() {
@@ -34,6 +36,11 @@ pub(crate) fn escape(name: &[u8]) -> String {
         }
     }
     text
+}
+
+/// The escaped name of a file, without its folder.
+pub(crate) fn file_name(path: &Path) -> String {
+    escape(path.file_name().unwrap_or_default().as_encoded_bytes())
 }
 
 /// The bytes that [`escape`] wrote; `None` where a `%` is not followed by two hexadecimal digits.

@@ -13,11 +13,13 @@ pub(super) const MAX_CAPTION_BYTES: usize = 64 << 10;
 /// One image to fetch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InputRow {
-    /// Where it is; empty where the list has no URL in this row, and a text that says so where it has none that can be used.
+    /// Where it is; empty where the list has no URL in this row, and a text that says so where it
+    /// has none that can be used.
     ///
-    /// A folder: the path below it with `/`, where `%` and bytes that are no UTF-8 are written as `%XX`. A list: the
-    /// URL. Parquet: `FILE:NAME#ROW`, the file's place among the source's files, its name, and the row in it. A tar:
-    /// `FILE:NAME#OFFSET+SIZE:MEMBER`, so that a member's bytes can be read without what is before them.
+    /// A folder: the path below it with `/`, where `%` and bytes that are no UTF-8 are written as
+    /// `%XX`. A list: the URL. Parquet: `FILE:NAME#ROW`, the file's place among the source's files,
+    /// its name, and the row in it. A tar: `FILE:NAME#OFFSET+SIZE:MEMBER`, so that a member's bytes
+    /// can be read without what is before them.
     pub location: String,
     /// What the source says about the image.
     pub caption: Option<String>,
@@ -81,7 +83,8 @@ impl Notes {
     pub(super) fn caption(&mut self, text: Option<&[u8]>) -> Option<String> {
         let text = text?;
         self.captions_not_utf8 += u64::from(std::str::from_utf8(text).is_err());
-        // A character that is cut in two, or was none, has become U+FFFD by the time the caption is cut.
+        // A character that is cut in two, or was none, has become U+FFFD by the time the caption is
+        // cut.
         let mut caption = String::from_utf8_lossy(&text[..text.len().min(MAX_CAPTION_BYTES + 4)]).into_owned();
         if caption.len() > MAX_CAPTION_BYTES {
             self.captions_cut += 1;

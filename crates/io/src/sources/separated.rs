@@ -1,8 +1,10 @@
-//! CSV and TSV, record by record, as pandas, `DuckDB` and pyarrow write them: a field may be quoted, a quote in it is doubled.
+//! CSV and TSV, record by record, as pandas, `DuckDB` and pyarrow write them: a field may be
+//! quoted, a quote in it is doubled.
 //!
-//! Read by a parser of our own, since a stray quote swallows the lines up to the next one, or to the end of the file, and
-//! has to be found. Like those three it is lenient with quotes that do not begin a field, with line ends (LF, CR LF, CR) and
-//! with records of fewer or more fields than the header.
+//! Read by a parser of our own, since a stray quote swallows the lines up to the next one, or to
+//! the end of the file, and has to be found. Like those three it is lenient with quotes that do not
+//! begin a field, with line ends (LF, CR LF, CR) and with records of fewer or more fields than the
+//! header.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -10,7 +12,8 @@ use std::path::{Path, PathBuf};
 
 use super::columns::Columns;
 use super::lines::MAX_LINE_BYTES;
-use super::{InputRow, Notes, text};
+use super::rows::{InputRow, Notes};
+use super::text;
 use lvd_base::error::{Error, Result};
 
 /// How fields are told apart.
@@ -70,8 +73,9 @@ fn look_for_rows(record: &Record, records: &Records, url: usize, columns: usize)
     }
 }
 
-/// How many URLs a field at `place` holds where a row would have its own, had the quote before the field not been there: the
-/// field's first line ends the row that it begins in, its last line begins another, and those between are rows.
+/// How many URLs a field at `place` holds where a row would have its own, had the quote before the
+/// field not been there: the field's first line ends the row that it begins in, its last line
+/// begins another, and those between are rows.
 fn rows_in(field: &[u8], delimiter: u8, place: usize, url: usize, columns: usize) -> usize {
     let lines: Vec<&[u8]> = field.split(|&byte| byte == b'\n' || byte == b'\r').collect();
     let last = lines.len() - 1;
@@ -218,7 +222,8 @@ impl Records {
     }
 }
 
-/// Reads on in a block; returns how many bytes were read, and whether a line end outside of quotes was.
+/// Reads on in a block; returns how many bytes were read, and whether a line end outside of quotes
+/// was.
 fn step(
     block: &[u8],
     at: &mut At,

@@ -2,57 +2,15 @@
 
 mod texts;
 
-use std::fs::File;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Schema};
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use super::columns::{self, Columns};
-use super::location::{ParquetRow, escape};
-use super::{DEFAULT_CAPTION, InputRow, Notes};
+use super::columns::{self, Columns, DEFAULT_CAPTION};
+use super::location::{ParquetRow, file_name};
+use super::parquet_file::{Builder, open};
+use super::rows::{InputRow, Notes};
 use lvd_base::error::{Error, Result};
-
-pub(crate) type Builder = ParquetRecordBatchReaderBuilder<File>;
-
-/// Opens a file and reads its footer.
-pub(crate) fn open(path: &Path) -> Result<Builder> {
-    let file = File::open(path).map_err(Error::io(path))?;
-    guarded(path, || Builder::try_new(file))
-}
-
-/// Batch after batch of an opened file; what is wrong with the file is an error, never a panic.
-pub(crate) fn batches(path: &Path, builder: Builder) -> Result<impl Iterator<Item = Result<RecordBatch>>> {
-    let mut reader = guarded(path, || builder.build())?;
-    let mut broken = false;
-    Ok(std::iter::from_fn(move || {
-        if broken {
-            return None;
-        }
-        let batch = guarded(path, || reader.next().transpose()).transpose();
-        broken = matches!(batch, Some(Err(_)));
-        batch
-    }))
-}
-
-/// Reads from a Parquet file. The library panics at some broken files, and a file of a user's must not end the process.
-pub(super) fn guarded<T, E: std::fmt::Display>(
-    path: &Path,
-    read: impl FnOnce() -> std::result::Result<T, E>,
-) -> Result<T> {
-    match catch_unwind(AssertUnwindSafe(read)) {
-        Ok(Ok(found)) => Ok(found),
-        Ok(Err(error)) => Err(Error::data(path, format!("no readable Parquet file: {error}"))),
-        Err(_) => Err(Error::data(path, "no readable Parquet file: the reader stumbled over its content")),
-    }
-}
-
-/// The file's name in a location.
-pub(crate) fn name(path: &Path) -> String {
-    escape(path.file_name().unwrap_or_default().as_encoded_bytes())
-}
 
 /// The place of the image column, once its type is known to hold bytes.
 pub(crate) fn image_place(path: &Path, schema: &Schema, column: &str) -> Result<usize> {
@@ -77,10 +35,11 @@ pub(super) fn list_images(
 ) -> Result<()> {
     let builder = open(path)?;
     image_place(path, builder.schema(), image)?;
-    let name = name(path);
+    let name = file_name(path);
     let location = |row| ParquetRow { file, name: &name, row }.write();
     let Some(caption) = caption_place(path, builder.schema(), caption)? else {
-        return (0..rows(&builder)).try_for_each(|row| each(InputRow { location: location(row), caption: None }));
+        return (0..rows(path, &builder)?)
+            .try_for_each(|row| each(InputRow { location: location(row), caption: None }));
     };
     texts::for_each(path, [Some(caption)], &mut |row, [caption]| {
         each(InputRow { location: location(row), caption: notes.caption(caption) })
@@ -92,7 +51,7 @@ pub(super) fn check_images(path: &Path, image: &str, caption: Option<&str>) -> R
     let builder = open(path)?;
     image_place(path, builder.schema(), image)?;
     caption_place(path, builder.schema(), caption)?;
-    Ok(rows(&builder))
+    rows(path, &builder)
 }
 
 /// Streams the rows of a table of URLs; a null is an empty location.
@@ -120,11 +79,12 @@ pub(super) fn check_urls(path: &Path, columns: Columns) -> Result<u64> {
         read = true;
         Err(Error::data(path, "one row is enough"))
     });
-    if read { Ok(rows(&builder)) } else { first.map(|()| 0) }
+    if read { rows(path, &builder) } else { first.map(|()| 0) }
 }
 
-fn rows(builder: &Builder) -> u64 {
-    u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0)
+fn rows(path: &Path, builder: &Builder) -> Result<u64> {
+    let rows = builder.metadata().file_metadata().num_rows();
+    u64::try_from(rows).map_err(|_| Error::data(path, format!("no readable Parquet file: it has {rows} rows")))
 }
 
 fn find(path: &Path, schema: &Schema, column: &str) -> Result<usize> {

@@ -1,24 +1,26 @@
-//! Tars of images, plain or as `WebDataset` writes samples: members named alike up to the first dot of their file names.
+//! Tars of images, plain or as `WebDataset` writes samples: members named alike up to the first dot
+//! of their file names.
 //!
-//! Only headers are read, and the captions beside images; what lies between is skipped. A member is an image by its last extension, and
-//! everything else in a tar says something about an image, or is nothing to us.
+//! Only headers are read, and the captions beside images; what lies between is skipped. A member is
+//! an image by its last extension, and everything else in a tar says something about an image, or
+//! is nothing to us.
 
 use std::fs::File;
 use std::path::Path;
 
 use ::tar::{Archive, Entry};
 
-use super::location::{self, TarMember, escape};
-use super::rows::MAX_CAPTION_BYTES;
+use super::columns::DEFAULT_CAPTION;
+use super::json;
+use super::location::{self, TarMember, escape, file_name};
+use super::rows::{InputRow, MAX_CAPTION_BYTES, Notes};
 use super::text::unpacks;
-use super::{DEFAULT_CAPTION, InputRow, Notes, json, table};
 use lvd_base::error::{Error, Result};
 
-/// The extension of a tar.
-pub(crate) const EXTENSIONS: &[&str] = &["tar"];
 /// The extensions of images, in lower case.
 const IMAGES: [&[u8]; 8] = [b"jpg", b"jpeg", b"png", b"webp", b"gif", b"bmp", b"tif", b"tiff"];
-/// Images of one sample that wait for its caption; those of more are handed on with what is known by then.
+/// Images of one sample that wait for its caption; those of more are handed on with what is known
+/// by then.
 const WAITING: usize = 1000;
 /// The longest name of an image, in bytes.
 const MAX_NAME: usize = 64 << 10;
@@ -45,8 +47,8 @@ impl Sample {
     }
 }
 
-/// Streams the images of one tar, number `file` of the source. A caption is `caption_key` of the sample's `.json`; where no key is named, its
-/// `.txt`, or else `caption` of its `.json`.
+/// Streams the images of one tar, number `file` of the source. A caption is `caption_key` of the
+/// sample's `.json`; where no key is named, its `.txt`, or else `caption` of its `.json`.
 pub(super) fn list(
     path: &Path,
     file: usize,
@@ -54,7 +56,7 @@ pub(super) fn list(
     notes: &mut Notes,
     each: &mut dyn FnMut(InputRow) -> Result<()>,
 ) -> Result<()> {
-    let archive = table::name(path);
+    let archive = file_name(path);
     let mut sample = Sample::default();
     members(path, &mut |name, entry| {
         let (key, suffix) = parts(name);
@@ -72,7 +74,8 @@ pub(super) fn list(
                 if sample.locations.len() == WAITING {
                     sample.hand_on(notes, each)?;
                 }
-                // A link has no bytes of its own, and a sparse file not in one piece: a row that is dropped as empty.
+                // A link has no bytes of its own, and a sparse file not in one piece: a row that is
+                // dropped as empty.
                 let size = if is_plain(entry) { entry.size() } else { 0 };
                 let offset = entry.raw_file_position();
                 let name = escape(name);
@@ -205,7 +208,7 @@ mod tests {
     /// What stands where a location says, and the row's caption.
     fn read(path: &Path, source: &Source) -> Done<Vec<(String, String, Option<String>)>> {
         let bytes = std::fs::read(path)?;
-        let archives = [table::name(path)];
+        let archives = [file_name(path)];
         let rows = rows(source)?;
         let members = rows.iter().map(|row| {
             let Located::Here(member) = TarMember::read(&row.location, &archives) else { panic!("{row:?}") };

@@ -1,4 +1,5 @@
-//! Text files as people have them: UTF-8 with or without its mark, never taken for text when they are something else.
+//! Text files as people have them: UTF-8 with or without its mark, never taken for text when they
+//! are something else.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};

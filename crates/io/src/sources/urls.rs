@@ -1,13 +1,16 @@
 //! Lists of URLs: text, CSV, TSV, JSON lines and Parquet, each streamed.
 //!
-//! A malformed line is a row whose location says so, and so is counted as a drop. What stops the listing is a file that is
-//! not what it is called, and a quote that is never closed: nobody knows what it swallowed.
+//! A malformed line is a row whose location says so, and so is counted as a drop. What stops the
+//! listing is a file that is not what it is called, and a quote that is never closed: nobody knows
+//! what it swallowed.
 
 use std::path::Path;
 
-use super::columns::{self, Columns};
+use super::columns::{self, Columns, DEFAULT_CAPTION};
+use super::kinds::UrlFormat;
+use super::rows::{InputRow, Notes};
 use super::separated::{self, Dialect};
-use super::{DEFAULT_CAPTION, InputRow, Notes, UrlFormat, json, lines, table};
+use super::{json, lines, table};
 use lvd_base::error::{Error, Result};
 
 /// How many JSON lines the check looks at for the keys.

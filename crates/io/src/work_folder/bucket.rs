@@ -1,7 +1,8 @@
 //! A work folder in an S3-compatible bucket.
 //!
-//! What decides anything (markers) is published by one conditional put, `If-None-Match: *`, so that the first of two racing
-//! attempts stands. Large parts are uploaded in pieces, without that condition: their names carry their content.
+//! What decides anything (markers) is published by one conditional put, `If-None-Match: *`, so that
+//! the first of two racing attempts stands. Large parts are uploaded in pieces, without that
+//! condition: their names carry their content.
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
@@ -63,7 +64,8 @@ impl Held {
         Self { owner: owner.into(), host: publish::host(), process: std::process::id(), until: now() + LEASE }
     }
 
-    /// Whether whoever holds it is gone: it has not said so for too long, or its process is no more.
+    /// Whether whoever holds it is gone: it has not said so for too long, or its process is no
+    /// more.
     fn is_over(&self) -> bool {
         self.until < now() || publish::is_dead_here(&self.host, self.process)
     }
@@ -298,7 +300,8 @@ impl Drop for Bucket {
     }
 }
 
-/// A folder of this process for copies: `$LVD_CACHE`, or below the system's folder for temporary files. What dead processes left is removed.
+/// A folder of this process for copies: `$LVD_CACHE`, or below the system's folder for temporary
+/// files. What dead processes left is removed.
 fn folder_of_copies(url: &str) -> Result<PathBuf> {
     let base = std::env::var_os("LVD_CACHE").map_or_else(|| std::env::temp_dir().join("lvd-copies"), PathBuf::from);
     publish::make_folder(&base)?;

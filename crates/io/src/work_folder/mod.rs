@@ -1,7 +1,8 @@
 //! The work folder: a folder that all nodes share, or a prefix of an S3-compatible bucket.
 //!
-//! Files are named by paths below it, with `/`. A file that is published is never changed again but for the few that a driver
-//! replaces. From a bucket, files are copied to where they are read, since Parquet, FAISS and ONNX Runtime want files.
+//! Files are named by paths below it, with `/`. A file that is published is never changed again but
+//! for the few that a driver replaces. From a bucket, files are copied to where they are read,
+//! since Parquet, FAISS and ONNX Runtime want files.
 
 mod bucket;
 
@@ -16,7 +17,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::part::Written;
-use crate::{download, publish, sealed};
+use crate::{digest, publish, sealed};
 use bucket::{Bucket, Lease};
 use lvd_base::error::{Error, Result};
 
@@ -38,8 +39,9 @@ pub struct Lock {
 }
 
 impl WorkFolder {
-    /// The work folder at `location`, a path or `s3://BUCKET/PREFIX`, which need not exist yet. A bucket's endpoint and keys come from
-    /// the environment (`AWS_ENDPOINT`, `AWS_ACCESS_KEY_ID`, ...).
+    /// The work folder at `location`, a path or `s3://BUCKET/PREFIX`, which need not exist yet. A
+    /// bucket's endpoint and keys come from the environment (`AWS_ENDPOINT`, `AWS_ACCESS_KEY_ID`,
+    /// ...).
     pub fn open(location: &str) -> Result<Self> {
         if !location.contains("://") {
             return Ok(Self { root: PathBuf::from(location), bucket: None });
@@ -84,7 +86,8 @@ impl WorkFolder {
         }
     }
 
-    /// Where a file of a folder lies. Names come from files, too, and whoever wrote those is not to reach beyond the work folder.
+    /// Where a file of a folder lies. Names come from files, too, and whoever wrote those is not to
+    /// reach beyond the work folder.
     fn place(&self, path: &str) -> Result<PathBuf> {
         let is_name = |name: &str| !matches!(name, "" | "." | "..") && !name.contains(['\0', '\\']);
         if path.split('/').all(is_name) {
@@ -108,7 +111,8 @@ impl WorkFolder {
         }
     }
 
-    /// The JSON in a file, which is whole; `None` where there is none. `hint` is the cure where it is not.
+    /// The JSON in a file, which is whole; `None` where there is none. `hint` is the cure where it
+    /// is not.
     pub fn read_json<T: DeserializeOwned>(&self, path: &str, hint: &'static str) -> Result<Option<T>> {
         let fault = |message| Error::Bookkeeping { path: self.named(path), message, hint };
         self.read(path)?.map(|bytes| sealed::open(&bytes).map_err(fault)).transpose()
@@ -131,8 +135,8 @@ impl WorkFolder {
         self.replace(path, bytes)
     }
 
-    /// Publishes a file that was written aside as `path`, which names its content. What is there with other bytes, since it was
-    /// damaged later, is set aside.
+    /// Publishes a file that was written aside as `path`, which names its content. What is there
+    /// with other bytes, since it was damaged later, is set aside.
     pub fn publish(&self, written: &Written, path: &str) -> Result<()> {
         let there = self.size(path)?;
         if there.is_some() && !self.holds(path, written)? {
@@ -141,15 +145,17 @@ impl WorkFolder {
         self.create(&written.path, path).map(drop)
     }
 
-    /// Whether the file at `path` has these bytes. A bucket keeps its own checksums: there it is the size that tells.
+    /// Whether the file at `path` has these bytes. A bucket keeps its own checksums: there it is
+    /// the size that tells.
     fn holds(&self, path: &str, written: &Written) -> Result<bool> {
         if self.size(path)? != Some(written.bytes) {
             return Ok(false);
         }
-        Ok(self.is_bucket() || download::sha256_of(&self.place(path)?)? == written.sha256)
+        Ok(self.is_bucket() || digest::sha256_of(&self.place(path)?)? == written.sha256)
     }
 
-    /// Moves a damaged file out of the way, to `STEP/_damaged`; where it is now, or `None` where it is gone.
+    /// Moves a damaged file out of the way, to `STEP/_damaged`; where it is now, or `None` where it
+    /// is gone.
     pub fn set_aside(&self, path: &str) -> Result<Option<String>> {
         let place = self.place(path)?;
         let Some((step, rest)) = path.split_once('/') else { return Ok(None) };
@@ -180,7 +186,8 @@ impl WorkFolder {
         Ok(self.files(&folder)?.iter().filter_map(|(path, _)| before(path)).collect())
     }
 
-    /// Publishes the file `aside` as `path`, and removes `aside`. `false`: `path` was there before, and stands.
+    /// Publishes the file `aside` as `path`, and removes `aside`. `false`: `path` was there before,
+    /// and stands.
     pub fn create(&self, aside: &Path, path: &str) -> Result<bool> {
         let place = self.place(path)?;
         if let Some(bucket) = &self.bucket {
@@ -241,7 +248,8 @@ impl WorkFolder {
         Ok(found)
     }
 
-    /// Removes what a process that is no more left at the root: only drivers write there, one at a time.
+    /// Removes what a process that is no more left at the root: only drivers write there, one at a
+    /// time.
     pub fn sweep(&self) -> Result<()> {
         if self.is_bucket() {
             return Ok(());
@@ -267,7 +275,8 @@ impl WorkFolder {
         }
     }
 
-    /// Whether files can be written: one is, and removed again. Where the folder is not there yet, in the nearest that is.
+    /// Whether files can be written: one is, and removed again. Where the folder is not there yet,
+    /// in the nearest that is.
     ///
     /// # Errors
     /// When it cannot be, with the folder.
@@ -334,8 +343,8 @@ impl WorkFolder {
     }
 }
 
-/// The lock's file, made if it is not there. Never one that a name in the work folder leads to elsewhere: whoever holds the lock writes
-/// into it.
+/// The lock's file, made if it is not there. Never one that a name in the work folder leads to
+/// elsewhere: whoever holds the lock writes into it.
 fn open_lock(path: &Path) -> Result<File> {
     let foreign = |what: &str| {
         let message = format!("{} is {what}, not the plain file that lvd makes", path.display());

@@ -1,12 +1,13 @@
-//! The buffers of `OpenBLAS`: one a call that runs, kept for the next one, 128 MiB each of which little is ever touched.
+//! The buffers of `OpenBLAS`: one a call that runs, kept for the next one, 128 MiB each of which
+//! little is ever touched.
 //!
-//! Where the system gives no memory for one, `OpenBLAS` asks again for ever. So it never has to ask in a call: as many are there
-//! as threads that call it, made when it is known that they can be.
+//! Where the system gives no memory for one, `OpenBLAS` asks again for ever. So it never has to ask
+//! in a call: as many are there as threads that call it, made when it is known that they can be.
 
 use std::ffi::{c_int, c_void};
 use std::sync::{Mutex, PoisonError};
 
-use super::symbol;
+use super::loaded::symbol;
 use lvd_base::error::{Error, Result};
 use lvd_base::limits::{MEMORY_CURE, can_have, end_with};
 
@@ -52,7 +53,8 @@ impl Buffers {
         let (Some(alloc), Some(free)) = (symbol(c"blas_memory_alloc"), symbol(c"blas_memory_free")) else {
             return Ok(());
         };
-        // SAFETY: OpenBLAS declares them as void *blas_memory_alloc(int) and void blas_memory_free(void *).
+        // SAFETY: OpenBLAS declares them as void *blas_memory_alloc(int) and void
+        // blas_memory_free(void *).
         let (alloc, free) = unsafe {
             (
                 std::mem::transmute::<*mut c_void, extern "C" fn(c_int) -> *mut c_void>(alloc),

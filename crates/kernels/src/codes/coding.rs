@@ -2,11 +2,12 @@
 
 use rayon::prelude::*;
 
-use super::LANES;
+use super::line::LANES;
 use crate::dot::dot;
 use crate::multiversion;
 
-/// From here on, numbers of single precision are integers, and the lowest byte of their bits counts them.
+/// From here on, numbers of single precision are integers, and the lowest byte of their bits counts
+/// them.
 const INTEGERS_FROM: f32 = 12_582_912.0;
 
 /// How rows are coded.
@@ -77,13 +78,14 @@ multiversion! {
         // A NaN is passed over above, and makes the squares one.
         let squares = dot(vector, vector);
         if largest == 0.0 || !squares.is_finite() {
-            // Nothing is exactly nothing, but near to nobody.
+            // A row of zeros is coded exactly, and yet no row is near to it: its bound is NaN.
             codes.fill(0);
             return (0.0, if squares == 0.0 { 0.0 } else { f32::NAN }, f32::NAN);
         }
         let (scale, inverse) = (largest / 127.0, 127.0 / largest);
         let code = |x: f32, code: &mut i8, errors: &mut f32| {
-            // Added to a number this large, a small one is rounded to the nearest integer, ties to even: -127 to 127.
+            // Added to a number this large, a small one is rounded to the nearest integer, ties to
+            // even: -127 to 127.
             let rounded = x * inverse + INTEGERS_FROM;
             #[expect(clippy::cast_possible_truncation, reason = "the lowest byte is the integer")]
             let integer = rounded.to_bits() as i8;
@@ -103,9 +105,10 @@ multiversion! {
         }
         #[expect(clippy::cast_precision_loss, reason = "dimensions are small")]
         let rounding = 4.0 * vector.len() as f32 * f32::EPSILON;
-        // |ab - a'b'| <= |a'| |b - b'| + |b| |a - a'|: with norms up to 1.002 and e the norm of a row's error, a row adds at
-        // most 1.002 e + e^2. The sum over both rows covers the product of the two errors, since 2 e f <= e^2 + f^2. The same holds of
-        // a' (c + b'), for b' the codes of what b is more than a centre c: c is what its codes say.
+        // |ab - a'b'| <= |a'| |b - b'| + |b| |a - a'|: with norms up to 1.002 and e the norm of a
+        // row's error, a row adds at most 1.002 e + e^2. The sum over both rows covers the product
+        // of the two errors, since 2 e f <= e^2 + f^2. The same holds of a' (c + b'), for b' the
+        // codes of what is left of b without a mean c: c is what its codes say.
         let error = errors.iter().sum::<f32>().sqrt();
         let norm = squares.sqrt().max(1.002);
         (scale, error, norm * error + error * error + rounding)

@@ -1,3 +1,5 @@
+use super::kernel::sink::Hits;
+use super::scan::Scratch;
 use super::*;
 use crate::dot::{dot, normalise};
 use crate::hash::Draw;
@@ -24,7 +26,7 @@ fn the_scan_lets_every_pair_over_the_floor_through_and_few_others() {
             let rows = m / 3..m;
             let mut found = Vec::new();
             let mut take = |query, row| found.push((query, row));
-            base.scan(&queries, (&chosen, &query_floors), (rows.clone(), &row_floors), Depth::Full, &mut take);
+            base.scan(&queries, (&chosen, &query_floors), (rows.clone(), &row_floors), ScanMode::Full, &mut take);
             let mut extra = found.len();
             for &q in &chosen {
                 for row in rows.clone() {
@@ -56,7 +58,7 @@ fn sketches_of_turned_vectors_miss_next_to_nothing() {
     let codes = Codes::new(&vectors, D);
     let (chosen, floors): (Vec<u32>, _) = ((0..3000).collect(), vec![0.6; 3000]);
     let mut found = 0;
-    codes.scan(&codes, (&chosen, &floors), (0..3000, &floors), Depth::Sketch(128), &mut |a, b| {
+    codes.scan(&codes, (&chosen, &floors), (0..3000, &floors), ScanMode::Sketch(128), &mut |a, b| {
         found += usize::from(a as usize / 2 == b / 2 && a as usize % 2 < b % 2);
     });
     assert!((1495..=1500).contains(&found), "{found} of 1500");
@@ -77,18 +79,18 @@ fn clouds(n: usize, some: usize, d: usize) -> Vec<f32> {
 }
 
 #[test]
-fn around_their_means_rows_are_found_as_whole_ones_are() {
+fn residuals_are_found_as_whole_rows_are() {
     const N: usize = 300;
     for d in [40, 512] {
         let vectors = clouds(N, 70, d);
         let (ranges, floors) = ([0..70, 70..140, 150..280], [0.42; N]);
-        let (whole, around) = (Codes::new(&vectors, d), Codes::around(&vectors, d, &ranges));
+        let (whole, residual) = (Codes::new(&vectors, d), Codes::residual(&vectors, d, &ranges));
         let chosen: Vec<u32> = (0..300).step_by(3).collect();
         let scan = |base: &Codes, queries: &Codes, near: &dyn Fn((u32, usize)) -> bool| {
             let mut found = Vec::new();
             let floors = (&floors[..], &floors[..base.rows()]);
             let rows = (0..base.rows(), floors.1);
-            base.scan(queries, (&chosen, floors.0), rows, Depth::Full, &mut |query, row| found.push((query, row)));
+            base.scan(queries, (&chosen, floors.0), rows, ScanMode::Full, &mut |query, row| found.push((query, row)));
             // A few that are just below the floor are let through, not always the same.
             found.retain(|&pair| near(pair));
             found.sort_unstable();
@@ -97,21 +99,21 @@ fn around_their_means_rows_are_found_as_whole_ones_are() {
         let near = |(q, row): (u32, usize)| dot(&vectors[q as usize * d..][..d], &vectors[row * d..][..d]) >= 0.42;
         let expected = scan(&whole, &whole, &near);
         assert!(expected.len() > N && expected.len() < 30 * N, "{} pairs", expected.len());
-        assert_eq!(scan(&around, &around, &near), expected, "{d}");
+        assert_eq!(scan(&residual, &residual, &near), expected, "{d}");
         let some: Vec<u32> = (1..300).step_by(2).collect();
-        let of_some = scan(&around.of_rows(&some), &whole, &|(q, row)| near((q, some[row] as usize)));
+        let of_some = scan(&residual.of_rows(&some), &whole, &|(q, row)| near((q, some[row] as usize)));
         let back = of_some.into_iter().map(|(query, row)| (query, some[row] as usize));
         assert!(back.eq(expected.iter().filter(|(_, row)| row % 2 == 1).copied()), "{d}");
     }
 }
 
 #[test]
-fn a_sketch_around_means_lets_less_through() {
+fn a_sketch_of_residuals_lets_less_through() {
     const D: usize = 512;
     let mut vectors = clouds(2000, 500, D);
     Rotation::new(D, 5).apply_to_all(&mut vectors);
-    let (whole, around) =
-        (Codes::new(&vectors, D), Codes::around(&vectors, D, &[0..500, 500..1000, 1000..1500, 1500..2000]));
+    let (whole, residual) =
+        (Codes::new(&vectors, D), Codes::residual(&vectors, D, &[0..500, 500..1000, 1000..1500, 1500..2000]));
     let chosen: Vec<u32> = (0..2000).collect();
     // The floor is that of the nearest thousandth.
     let mut all: Vec<f32> = Vec::new();
@@ -120,7 +122,7 @@ fn a_sketch_around_means_lets_less_through() {
     }
     all.sort_by(f32::total_cmp);
     let floor = all[all.len() - all.len() / 1000];
-    let (cosine, square) = around.likeness(0, &around, 500).expect("centres");
+    let (cosine, square) = residual.mean_cosine(0, &residual, 500).expect("means");
     assert!(
         (cosine - all.iter().sum::<f32>() / 250_000.0).abs() < 0.01 && square > 0.3 && square < 0.9,
         "{cosine} {square}"
@@ -129,13 +131,13 @@ fn a_sketch_around_means_lets_less_through() {
         let mut scratch = Scratch::default();
         let span = 500..1000;
         let floors = (|_: usize| floor, |_: usize| floor);
-        let centre = codes.centre_at(500).1;
-        codes.thresholds((codes, &chosen[..500]), (&span, centre), &floors, Depth::Sketch(256), &mut scratch);
+        let mean = codes.mean_at(500).1;
+        codes.thresholds((codes, &chosen[..500]), (&span, mean), &floors, ScanMode::Sketch(256), &mut scratch);
         let groups = codes.groups(&span);
         let scales = &codes.packing().scales[groups.start * LANES..groups.end * LANES];
         let mut hits = Vec::new();
         let sink = &mut Hits { scales, thresholds: &scratch.thresholds, found: &mut hits };
-        codes.multiply(codes, &chosen[..500], &groups, Depth::Sketch(256), sink);
+        codes.multiply(codes, &chosen[..500], &groups, ScanMode::Sketch(256), sink);
         let first = groups.start * LANES;
         let near = |&&(query, row): &&(u32, u32)| {
             let (q, row) = (query as usize, first + row as usize);
@@ -143,19 +145,19 @@ fn a_sketch_around_means_lets_less_through() {
         };
         (hits.len(), hits.iter().filter(near).count())
     };
-    let (whole, around) = (through(&whole), through(&around));
-    assert!(whole.1 >= 247 && around.1 >= 247, "{whole:?}, {around:?} of 250");
-    assert!(around.0 * 2 < whole.0, "{whole:?}, {around:?}");
+    let (whole, residual) = (through(&whole), through(&residual));
+    assert!(whole.1 >= 247 && residual.1 >= 247, "{whole:?}, {residual:?} of 250");
+    assert!(residual.0 * 2 < whole.0, "{whole:?}, {residual:?}");
 }
 
 #[test]
-fn the_depth_follows_from_how_many_need_a_second_look() {
+fn the_mode_follows_from_how_many_are_rescored() {
     // What nobody is near is told by few codes, what all are near by none but all.
-    assert_eq!(Depth::cheapest(512, 0.6, 0.0, 1.0), Depth::Sketch(128));
-    assert_eq!(Depth::cheapest(512, 0.27, 0.0, 0.67), Depth::Sketch(256));
-    assert_eq!(Depth::cheapest(512, 0.0, 0.0, 0.5), Depth::Full);
-    assert_eq!(Depth::cheapest(192, 0.6, 0.0, 1.0), Depth::Full);
-    assert_eq!(depth::sketches(1536).collect::<Vec<_>>(), [128, 256, 512]);
+    assert_eq!(ScanMode::cheapest(512, 0.6, 0.0, 1.0), ScanMode::Sketch(128));
+    assert_eq!(ScanMode::cheapest(512, 0.27, 0.0, 0.67), ScanMode::Sketch(256));
+    assert_eq!(ScanMode::cheapest(512, 0.0, 0.0, 0.5), ScanMode::Full);
+    assert_eq!(ScanMode::cheapest(192, 0.6, 0.0, 1.0), ScanMode::Full);
+    assert_eq!(scan_mode::sketches(1536).collect::<Vec<_>>(), [128, 256, 512]);
 }
 
 #[test]
@@ -164,7 +166,7 @@ fn a_pair_that_only_one_end_wants_is_found() {
     let codes = Codes::new(&vectors, 64);
     for (floors, expected) in [([-1.0, 2.0], 1), ([2.0, -1.0], 1), ([2.0, 2.0], 0)] {
         let mut found = 0;
-        codes.scan(&codes, (&[0], &floors), (1..2, &floors), Depth::Full, &mut |_, _| found += 1);
+        codes.scan(&codes, (&[0], &floors), (1..2, &floors), ScanMode::Full, &mut |_, _| found += 1);
         assert_eq!(found, expected);
     }
 }
@@ -172,5 +174,5 @@ fn a_pair_that_only_one_end_wants_is_found() {
 #[test]
 fn what_is_no_vector_is_found_by_nobody() {
     let codes = Codes::new(&[0.0, 0.0, 1.0, 0.0], 2);
-    codes.scan(&codes, (&[1], &[-1.0, -1.0]), (0..1, &[-1.0, -1.0]), Depth::Full, &mut |_, _| panic!("found"));
+    codes.scan(&codes, (&[1], &[-1.0, -1.0]), (0..1, &[-1.0, -1.0]), ScanMode::Full, &mut |_, _| panic!("found"));
 }

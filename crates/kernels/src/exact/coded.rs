@@ -1,9 +1,10 @@
-//! Proposals by eight-bit codes: integer products are several times faster than `sgemm`, and what they may be off by is bounded, so that
-//! all candidates within the bound, decided by products in the fixed order, give the same answer.
+//! Proposals by eight-bit codes: integer products are several times faster than `sgemm`, and what
+//! they may be off by is bounded, so that all candidates within the bound, decided by products in
+//! the fixed order, give the same answer.
 
 use std::cell::RefCell;
 
-use super::{BASE_ROWS, row_number};
+use super::blocks::{BASE_ROWS, row_number};
 use crate::codes::Codes;
 use crate::dot::dot;
 use crate::multiversion;
@@ -58,7 +59,8 @@ impl Coded {
         off * norm + (square.sqrt() + off) * self.codes.error(row)
     }
 
-    /// Calls `take(query, first row, products)` for stretches of up to [`BASE_ROWS`] rows, in order for each query.
+    /// Calls `take(query, first row, products)` for stretches of up to [`BASE_ROWS`] rows, in order
+    /// for each query.
     pub fn products(&self, queries: &Codes, take: &mut dyn FnMut(usize, u32, &mut [f32])) {
         let all: Vec<u32> = (0..row_number(queries.rows())).collect();
         INTEGERS.with_borrow_mut(|integers| {

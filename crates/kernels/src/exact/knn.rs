@@ -2,8 +2,8 @@
 
 use rayon::prelude::*;
 
+use super::blocks::{BASE_ROWS, QUERY_ROWS, ROUNDOFF, SCAN, any, as_f32, row_number, rows, with_products};
 use super::coded::{Coded, worth_coding};
-use super::{BASE_ROWS, QUERY_ROWS, ROUNDOFF, SCAN, any, as_f32, row_number, rows, with_products};
 use crate::codes::Codes;
 use crate::dot::dot;
 use crate::multiversion;
@@ -46,8 +46,9 @@ impl Knn {
     }
 }
 
-/// The `k` base rows of highest dot product for each query, by brute force; `queries` and `base` are row-major, `d` wide,
-/// of unit norm. Ties go to the lower row; a row with a NaN is never found. Cost: 2 n m d operations, near the peak of BLAS.
+/// The `k` base rows of highest dot product for each query, by brute force; `queries` and `base`
+/// are row-major, `d` wide, of unit norm. Ties go to the lower row; a row with a NaN is never
+/// found. Cost: 2 n m d operations, near the peak of BLAS.
 ///
 /// # Panics
 /// When a length is not a multiple of `d`, `k` is 0, or the base has 2^32 - 1 rows or more.
@@ -63,7 +64,8 @@ pub fn knn_ip(queries: &[f32], base: &[f32], d: usize, k: usize) -> Knn {
         .zip(found.similarities.par_chunks_mut(QUERY_ROWS * k))
         .for_each(|((queries, rows), similarities)| {
             let n = queries.len() / d;
-            // The error of a product of unit vectors is below d roundoffs, in BLAS as in the fixed order; two products are compared.
+            // The error of a product of unit vectors is below d roundoffs, in BLAS as in the fixed
+            // order; two products are compared.
             let margin = 4.0 * as_f32(d) * ROUNDOFF;
             let mut best: Vec<_> = (0..n).map(|_| Candidates::new(k, margin)).collect();
             let few = coded.as_ref().is_some_and(|coded| propose_by_codes(queries, coded, &mut best));
@@ -76,7 +78,8 @@ pub fn knn_ip(queries: &[f32], base: &[f32], d: usize, k: usize) -> Knn {
     found
 }
 
-/// By eight-bit codes, all that may be among the best for all their errors. `false`: too many, and some were lost.
+/// By eight-bit codes, all that may be among the best for all their errors. `false`: too many, and
+/// some were lost.
 fn propose_by_codes(queries: &[f32], coded: &Coded, best: &mut [Candidates]) -> bool {
     let squares: Vec<f32> = queries.chunks(coded.d()).map(|query| dot(query, query)).collect();
     let queries = Codes::new(queries, coded.d());
@@ -117,7 +120,8 @@ multiversion! {
     }
 }
 
-/// What may be among the `k` best of one query: all that come within `margin` of the k-th best product so far.
+/// What may be among the `k` best of one query: all that come within `margin` of the k-th best
+/// product so far.
 struct Candidates {
     k: usize,
     margin: f32,
@@ -129,7 +133,8 @@ struct Candidates {
 }
 
 impl Candidates {
-    /// Rows kept beyond `k` when more than that lie within the margin (masses of equal vectors): the lowest rows stay.
+    /// Rows kept beyond `k` when more than that lie within the margin (masses of equal vectors):
+    /// the lowest rows stay.
     const SLACK: usize = 1024;
 
     fn new(k: usize, margin: f32) -> Self {
@@ -171,7 +176,8 @@ impl Candidates {
         self.found.retain(|&(product, _)| product > floor);
         if self.found.len() > self.k + Self::SLACK {
             self.lost = true;
-            // Of those that the margin cannot tell apart, the lowest rows: equal vectors need not have equal products here.
+            // Of those that the margin cannot tell apart, the lowest rows: equal vectors need not
+            // have equal products here.
             let sure = kth + self.margin;
             let order = |a: &(f32, u32), b: &(f32, u32)| (b.0 > sure).cmp(&(a.0 > sure)).then(a.1.cmp(&b.1));
             self.found.select_nth_unstable_by(self.k + Self::SLACK - 1, order);

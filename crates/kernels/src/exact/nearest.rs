@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rayon::prelude::*;
 
+use super::blocks::{BASE_ROWS, QUERY_ROWS, ROUNDOFF, SCAN, as_f32, row_number, rows, with_products};
 use super::coded::{Coded, worth_coding};
-use super::{BASE_ROWS, QUERY_ROWS, ROUNDOFF, SCAN, as_f32, row_number, rows, with_products};
 use crate::codes::Codes;
 use crate::dot::{dot, squared_distance};
 use crate::multiversion;
@@ -16,8 +16,9 @@ const LOOKED_AT: u64 = 10;
 /// Scores of which only the least is looked at, unless it is among the best.
 const STRETCH: usize = 128;
 
-/// The nearest centroid of each point and its squared Euclidean distance; ties go to the lower centroid, a point with a NaN
-/// to centroid 0 at distance NaN. For vectors of unit norm this is the centroid of highest cosine, at distance 2 - 2 cosine.
+/// The nearest centroid of each point and its squared Euclidean distance; ties go to the lower
+/// centroid, a point with a NaN to centroid 0 at distance NaN. For vectors of unit norm this is the
+/// centroid of highest cosine, at distance 2 - 2 cosine.
 ///
 /// # Panics
 /// When a length is not a multiple of `d`, or there are no centroids, or 2^32 - 1 of them or more.
@@ -144,8 +145,8 @@ multiversion! {
     }
 }
 
-/// The centroids that may be the closest to one point: all whose score, half a squared centroid less the product, comes
-/// within `margin` of the least so far.
+/// The centroids that may be the closest to one point: all whose score, half a squared centroid
+/// less the product, comes within `margin` of the least so far.
 struct Closest {
     margin: f32,
     least: f32,
@@ -154,7 +155,8 @@ struct Closest {
 
 impl Closest {
     fn new(point_square: f32, longest_square: f32, d: usize) -> Self {
-        // The errors of a product (d roundoffs of both norms) and of a half square, in BLAS and in the fixed order.
+        // The errors of a product (d roundoffs of both norms) and of a half square, in BLAS and in
+        // the fixed order.
         let scale = (point_square.sqrt() + longest_square.sqrt()) * longest_square.sqrt();
         Self { margin: 4.0 * as_f32(d) * ROUNDOFF * scale, least: f32::INFINITY, found: Vec::new() }
     }
@@ -162,7 +164,8 @@ impl Closest {
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "compiled for wide vectors only where it is inlined")]
     fn offer(&mut self, products: &mut [f32], halves: &[f32], first: u32) {
-        // The least score of each stretch tells which stretches need a second look: one or two of them.
+        // The least score of each stretch tells which stretches need a second look: one or two of
+        // them.
         let mut leasts = [f32::INFINITY; BASE_ROWS / STRETCH];
         let stretches = products.chunks_mut(STRETCH).zip(halves.chunks(STRETCH));
         for ((products, halves), least) in stretches.zip(&mut leasts) {
@@ -190,7 +193,8 @@ impl Closest {
         }
     }
 
-    /// Keeps the candidates that may be the closest when each score is off by its own `bound` at most, beside `margin`.
+    /// Keeps the candidates that may be the closest when each score is off by its own `bound` at
+    /// most, beside `margin`.
     fn refine(&mut self, margin: f32, bound: impl Fn(u32) -> f32) {
         let limit = self.least + self.margin;
         self.found.retain(|candidate| candidate.0 <= limit);
@@ -212,13 +216,15 @@ impl Closest {
     }
 }
 
-/// The lesser of two numbers, the second where one is NaN: one vector instruction, which `f32::min` is not.
+/// The lesser of two numbers, the second where one is NaN: one vector instruction, which `f32::min`
+/// is not.
 #[inline]
 fn lesser(a: f32, b: f32) -> f32 {
     if a < b { a } else { b }
 }
 
-/// The least of all lanes, by halves: a chain of comparisons one after the other would take longer than the stretch.
+/// The least of all lanes, by halves: a chain of comparisons one after the other would take longer
+/// than the stretch.
 #[inline]
 fn least_of(mut lanes: [f32; SCAN]) -> f32 {
     let mut width = SCAN / 2;

@@ -9,7 +9,7 @@ use super::block::Block;
 use super::cell::{Cell, row_number};
 use super::lost::Losses;
 use super::meetings::{self, Meeting};
-use lvd_kernels::codes::{Codes, Depth};
+use lvd_kernels::codes::{Codes, ScanMode};
 use lvd_kernels::dot::similarity;
 
 /// Queries that are scanned together: they stay in the first-level cache.
@@ -24,7 +24,7 @@ struct Piece<'a> {
     base: &'a Block,
     rows: Rows,
     seen: Seen,
-    depth: Depth,
+    mode: ScanMode,
 }
 
 /// Rows that lie together, or some that are to be set apart from others.
@@ -65,10 +65,10 @@ impl Block {
         let this = self;
         let between = |cell: &Cell| {
             let unsettled: Vec<u32> = (cell.rows.start..cell.first_settled).map(row_number).collect();
-            let depth = this.depth(cell, this, cell);
+            let mode = this.mode(cell, this, cell);
             let own = unsettled.chunks(PIECE).map(|chosen| {
                 let rows = Rows::Range(chosen[0] as usize + 1..cell.rows.end);
-                Piece { queries: this, chosen: chosen.to_vec(), base: this, rows, seen: Seen::Before, depth }
+                Piece { queries: this, chosen: chosen.to_vec(), base: this, rows, seen: Seen::Before, mode }
             });
             own.chain(this.pieces(this.probing(cell.number), this, cell, Seen::ProbingBefore)).collect()
         };
@@ -119,33 +119,33 @@ impl Block {
         let rows: Vec<u32> = rows.collect();
         // What comes from few rows of a cell is scanned together: by whether they are settled, and
         // by how they are compared.
-        let mut mixed: BTreeMap<(bool, Depth), Vec<u32>> = BTreeMap::new();
+        let mut mixed: BTreeMap<(bool, ScanMode), Vec<u32>> = BTreeMap::new();
         let mut pieces = Vec::new();
-        let piece = |chosen: &[u32], rows: Rows, depth: Depth| Piece {
+        let piece = |chosen: &[u32], rows: Rows, mode: ScanMode| Piece {
             queries: self,
             chosen: chosen.to_vec(),
             base,
             rows,
             seen,
-            depth,
+            mode,
         };
         let home = |row: &u32| self.homes[*row as usize];
         for run in rows.chunk_by(|a, b| home(a) == home(b)) {
             let from = &self.cells[home(&run[0]) as usize];
-            let depth = self.depth(from, base, cell);
+            let mode = self.mode(from, base, cell);
             let (unsettled, settled) = run.split_at(run.partition_point(|&row| (row as usize) < from.first_settled));
             for (settled, run) in [false, true].into_iter().zip([unsettled, settled]) {
                 match base.unseen(run, cell.for_settled(settled), from, seen) {
                     Some(rows) if rows.is_empty() => {}
-                    Some(rows) => pieces.push(piece(run, Rows::Some(rows), depth)),
-                    None => mixed.entry((settled, depth)).or_default().extend(run),
+                    Some(rows) => pieces.push(piece(run, Rows::Some(rows), mode)),
+                    None => mixed.entry((settled, mode)).or_default().extend(run),
                 }
             }
         }
-        for ((settled, depth), chosen) in mixed {
+        for ((settled, mode), chosen) in mixed {
             let rows = cell.for_settled(settled);
             let some = chosen.chunks(PIECE).filter(|_| !rows.is_empty());
-            pieces.extend(some.map(|chosen| piece(chosen, Rows::Range(rows.clone()), depth)));
+            pieces.extend(some.map(|chosen| piece(chosen, Rows::Range(rows.clone()), mode)));
         }
         pieces
     }
@@ -172,9 +172,11 @@ impl Block {
 
     /// How rows of two cells are compared: by sketches where few of them are near enough to need a
     /// second look.
-    fn depth(&self, one: &Cell, base: &Self, other: &Cell) -> Depth {
-        let means = self.codes.likeness(one.rows.start, &base.codes, other.rows.start);
-        means.map_or(Depth::Full, |(cosine, square)| Depth::cheapest(self.d, self.near.floor - cosine, 0.0, square))
+    fn mode(&self, one: &Cell, base: &Self, other: &Cell) -> ScanMode {
+        let means = self.codes.mean_cosine(one.rows.start, &base.codes, other.rows.start);
+        means.map_or(ScanMode::Full, |(cosine, square)| {
+            ScanMode::cheapest(self.d, self.near.floor - cosine, 0.0, square)
+        })
     }
 }
 
@@ -234,7 +236,7 @@ impl Piece<'_> {
         };
         for chosen in self.chosen.chunks(PIECE) {
             let queries = (chosen, &self.queries.floors[..]);
-            codes.scan(&self.queries.codes, queries, (rows.clone(), floors), self.depth, &mut found);
+            codes.scan(&self.queries.codes, queries, (rows.clone(), floors), self.mode, &mut found);
         }
     }
 

@@ -76,7 +76,7 @@ pub(super) fn prepare(rows: &[Sorted], d: usize, cells: &[Cell], rotation: Optio
         },
     );
     let cells = cells.iter().filter(|_| rotation.is_some()).map(|cell| cell.rows.clone());
-    (halves, Codes::around(&vectors, d, &cells.collect::<Vec<_>>()))
+    (halves, Codes::residual(&vectors, d, &cells.collect::<Vec<_>>()))
 }
 
 /// The cells of rows that are ordered by them.

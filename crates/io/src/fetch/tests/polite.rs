@@ -33,7 +33,8 @@ fn answers_come_in_order_and_the_window_is_bounded() -> Done {
     Ok(())
 }
 
-/// A server that answers `/0` and `/silent...` only when `others` further requests have come, or a minute later.
+/// A server that answers `/0` and `/silent...` only when `others` further requests have come, or a
+/// minute later.
 fn silent_until(others: usize) -> std::io::Result<Server> {
     let asked = AtomicUsize::new(0);
     Server::start(move |stream, path, _| {
@@ -51,7 +52,8 @@ fn silent_until(others: usize) -> std::io::Result<Server> {
     })
 }
 
-/// How many of rows 1 to `rows` are asked for before the first row, which is silent until then, is answered; and all answers.
+/// How many of rows 1 to `rows` are asked for before the first row, which is silent until then, is
+/// answered; and all answers.
 fn asked_behind_silence(
     limits: FetchLimits,
     others: usize,

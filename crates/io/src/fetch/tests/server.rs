@@ -1,4 +1,5 @@
-//! A tiny HTTP server: a thread for each connection, one answer each, and a record of what was asked.
+//! A tiny HTTP server: a thread for each connection, one answer each, and a record of what was
+//! asked.
 
 use std::cell::Cell;
 use std::io::{Read, Write};
@@ -21,7 +22,8 @@ struct Seen {
 }
 
 impl Server {
-    /// Answers every request by what `answer` writes for its path and the count of earlier requests for that path.
+    /// Answers every request by what `answer` writes for its path and the count of earlier requests
+    /// for that path.
     pub(super) fn start(
         answer: impl Fn(&mut TcpStream, &str, usize) -> std::io::Result<()> + Send + Sync + 'static,
     ) -> std::io::Result<Self> {

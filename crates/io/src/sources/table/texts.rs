@@ -1,5 +1,5 @@
-//! Columns of text, a row at a time: a page of each is in memory and nothing else. A batch of rows would hold a text as
-//! often as it is repeated, and 1,000 rows of a file of 1 KB may be 20 GB.
+//! Columns of text, a row at a time: a page of each is in memory and nothing else. A batch of rows
+//! would hold a text as often as it is repeated, and 1,000 rows of a file of 1 KB may be 20 GB.
 
 use std::fs::File;
 use std::path::Path;
@@ -10,14 +10,14 @@ use parquet::errors::{ParquetError, Result as Read};
 use parquet::file::reader::{FileReader, RowGroupReader};
 use parquet::file::serialized_reader::SerializedFileReader;
 
-use super::guarded;
+use crate::sources::parquet_file::guarded;
 use lvd_base::error::{Error, Result};
 
 /// Hears of a row: its number in the file, and its texts.
 type Each<'a, const N: usize> = dyn FnMut(u64, [Option<&[u8]>; N]) -> Result<()> + 'a;
 
-/// Calls `each` with the texts of every row in the columns at `places`, which hold strings or bytes; `None` for a null and
-/// where there is no column.
+/// Calls `each` with the texts of every row in the columns at `places`, which hold strings or
+/// bytes; `None` for a null and where there is no column.
 pub(super) fn for_each<const N: usize>(path: &Path, places: [Option<usize>; N], each: &mut Each<'_, N>) -> Result<()> {
     let file = File::open(path).map_err(Error::io(path))?;
     let file = guarded(path, || SerializedFileReader::new(file))?;

@@ -1,6 +1,7 @@
 //! Catches a decoder's panic and keeps it off stderr: hostile files may panic by the thousand.
 //!
-//! Only panics raised inside [`catch`] on the same thread are silenced; all others reach the previous hook.
+//! Only panics raised inside [`catch`] on the same thread are silenced; all others reach the
+//! previous hook.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -16,7 +17,8 @@ thread_local! {
 
 static HOOK: Once = Once::new();
 
-/// Runs `work`; a panic becomes [`Reason::Broken`]. Unwind safe: `work` only reads what outlives it.
+/// Runs `work`; a panic becomes [`Reason::Broken`]. Unwind safe: `work` only reads what outlives
+/// it.
 pub fn catch<T>(work: impl FnOnce() -> Result<T, Dropped>) -> Result<T, Dropped> {
     HOOK.call_once(|| {
         let previous = panic::take_hook();

@@ -1,4 +1,5 @@
-//! Reading ahead, on threads of its own: on one that computes, waiting for the disk would be time lost.
+//! Reading ahead, on threads of its own: on one that computes, waiting for the disk would be time
+//! lost.
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 

@@ -1,0 +1,148 @@
+//! The shared library of ONNX Runtime: where it is looked for, loading it, and what it says of
+//! itself.
+
+use std::ffi::{CStr, CString, c_char, c_int};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use ort::environment::Environment;
+
+use lvd_base::error::{Error, Result};
+use lvd_base::limits::MEMORY_CURE;
+
+/// The name under which the library lies in its folder.
+pub const LIBRARY_NAME: &str = "libonnxruntime.so";
+
+/// Where the library is looked for, best first: the file `ORT_DYLIB_PATH`, then `libonnxruntime.so`
+/// in the folder `LVD_LIB_DIR`, else in `lvd/lib` under `XDG_DATA_HOME` (`~/.local/share`), which
+/// `setup.sh` fills.
+#[must_use]
+pub fn library_path() -> PathBuf {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    if let Some(file) = set("ORT_DYLIB_PATH") {
+        return file;
+    }
+    let data = || set("XDG_DATA_HOME").unwrap_or_else(|| set("HOME").unwrap_or_default().join(".local/share"));
+    set("LVD_LIB_DIR").unwrap_or_else(|| data().join("lvd/lib")).join(LIBRARY_NAME)
+}
+
+/// The library once loaded: its environment lives as long as the process.
+pub(super) struct Loaded {
+    pub(super) environment: Environment,
+    version: String,
+    path: PathBuf,
+}
+
+static LOADED: Mutex<Option<Loaded>> = Mutex::new(None);
+
+/// Calls `with` on the library, which is loaded by the first call that finds it.
+pub(super) fn loaded<T>(with: impl FnOnce(&Loaded) -> Result<T>) -> Result<T> {
+    let mut slot = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+    if slot.is_none() {
+        *slot = Some(load()?);
+    }
+    with(slot.as_ref().expect("filled just above"))
+}
+
+fn load() -> Result<Loaded> {
+    let path = library_path();
+    let missing = |why: String| {
+        Error::usage(
+            format!("ONNX Runtime cannot be loaded from {}: {why}", path.display()),
+            "run ./setup.sh, or set ORT_DYLIB_PATH to the libonnxruntime.so of version 1.24 or later",
+        )
+    };
+    if !path.is_file() {
+        return Err(missing("there is no such file".into()));
+    }
+    // An absolute path, since a relative one would be taken as relative to the program.
+    let path = std::path::absolute(&path).map_err(Error::io(&path))?;
+    preload(&path).map_err(|why| {
+        let for_memory = ["failed to map", "allocate memory"].iter().any(|text| why.contains(text));
+        if for_memory { Error::usage(why, MEMORY_CURE) } else { missing(why) }
+    })?;
+    let builder = ort::init_from(&path).map_err(|error| missing(error.to_string()))?;
+    let environment = builder.with_name("lvd").with_telemetry(false).build().map_err(|error| native(&error))?;
+    let version = version_of(&path).unwrap_or_else(|| "unknown".into());
+    Ok(Loaded { environment, version, path })
+}
+
+/// Loads the library, or says why it cannot be: `ort` panics where the system has no memory for it.
+fn preload(path: &Path) -> std::result::Result<(), String> {
+    let name = CString::new(path.as_os_str().as_bytes()).map_err(|error| error.to_string())?;
+    // SAFETY: a library that `ort` would load next in the same way; it stays for as long as the
+    // process. The text that dlerror returns is copied before anything else is loaded.
+    unsafe {
+        if !libc::dlopen(name.as_ptr(), libc::RTLD_LAZY | libc::RTLD_LOCAL).is_null() {
+            return Ok(());
+        }
+        let error = libc::dlerror();
+        Err(if error.is_null() {
+            "no reason given".into()
+        } else {
+            CStr::from_ptr(error).to_string_lossy().into_owned()
+        })
+    }
+}
+
+/// The version that a loaded library tells.
+fn version_of(path: &Path) -> Option<String> {
+    let name = CString::new(path.as_os_str().as_bytes()).ok()?;
+    // SAFETY: the library is loaded already and stays so; `OrtGetApiBase` is its documented entry
+    // point, whose table and version text are static.
+    unsafe {
+        let library = libc::dlopen(name.as_ptr(), libc::RTLD_LAZY | libc::RTLD_NOLOAD);
+        let entry = if library.is_null() { return None } else { libc::dlsym(library, c"OrtGetApiBase".as_ptr()) };
+        if entry.is_null() {
+            return None;
+        }
+        let base = std::mem::transmute::<*mut libc::c_void, extern "C" fn() -> *const ort::sys::OrtApiBase>(entry)();
+        let version = ((*base).GetVersionString)();
+        Some(CStr::from_ptr(version).to_string_lossy().into_owned())
+    }
+}
+
+/// The version of the library, for instance "1.32.0".
+///
+/// # Errors
+/// When the library cannot be loaded.
+pub fn version() -> Result<String> {
+    loaded(|library| Ok(library.version.clone()))
+}
+
+/// Where the library was loaded from.
+///
+/// # Errors
+/// When the library cannot be loaded.
+pub fn loaded_path() -> Result<PathBuf> {
+    loaded(|library| Ok(library.path.clone()))
+}
+
+/// The execution providers that the library was built with, for instance `CPUExecutionProvider`.
+///
+/// # Errors
+/// When the library cannot be loaded.
+pub fn providers() -> Result<Vec<String>> {
+    loaded(|_| {
+        let (mut names, mut count): (*mut *mut c_char, c_int) = (std::ptr::null_mut(), 0);
+        // SAFETY: the library is loaded, so `api` has its table; it fills a list of `count` texts,
+        // which are copied before the list goes back to it.
+        unsafe {
+            let status = (ort::api().GetAvailableProviders)(&raw mut names, &raw mut count);
+            let length = usize::try_from(count).ok().filter(|_| status.0.is_null() && !names.is_null());
+            let Some(length) = length else {
+                return Err(Error::Native { library: "ONNX Runtime", message: "does not list its providers".into() });
+            };
+            let texts = std::slice::from_raw_parts(names, length);
+            let texts = texts.iter().map(|&name| CStr::from_ptr(name).to_string_lossy().into_owned()).collect();
+            _ = (ort::api().ReleaseAvailableProviders)(names, count);
+            Ok(texts)
+        }
+    })
+}
+
+/// An error of the library.
+pub(super) fn native(error: &ort::Error) -> Error {
+    Error::Native { library: "ONNX Runtime", message: error.to_string().trim().to_owned() }
+}

@@ -1,0 +1,145 @@
+//! The kinds of sources, and the files that each stands for.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::files::expand;
+use lvd_base::error::{Error, Result};
+
+/// One input data set.
+///
+/// An entry of `files` is a file, a folder, which stands for the files in it (not below) with a
+/// right extension, or a pattern with `*`, `**`, `?`, `[a-z]`, `{a,b}` or `{000..099}`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// Every file below a folder is an image.
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Files and folders of our own, which are left out wherever they lie below it: the work
+        /// folder, the pipeline file.
+        #[serde(default)]
+        except: Vec<PathBuf>,
+    },
+    /// Lists of URLs.
+    Urls {
+        /// List files, or folders of them.
+        files: Vec<PathBuf>,
+        /// Their format; by extension where `None`.
+        format: Option<UrlFormat>,
+        /// The column or JSON key that holds the URL; of no meaning for text lists.
+        url_column: String,
+        /// The column or JSON key of the caption; `None` takes `caption` where there is one.
+        caption_column: Option<String>,
+    },
+    /// Parquet files that hold the images' bytes.
+    Parquet {
+        /// Parquet files, or folders of them.
+        files: Vec<PathBuf>,
+        /// A binary column, or Hugging Face's `struct<bytes: binary, path: string>`.
+        image_column: String,
+        /// The column of the caption; `None` takes `caption` where there is one.
+        caption_column: Option<String>,
+    },
+    /// Tars of images, as of `WebDataset`.
+    Tar {
+        /// Uncompressed tars, or folders of them.
+        files: Vec<PathBuf>,
+        /// The key of the caption in a sample's `.json`; `None` takes its `.txt`, or else
+        /// `caption`.
+        caption_key: Option<String>,
+    },
+}
+
+/// The format of a list of URLs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum UrlFormat {
+    /// One URL a line; blank lines and lines that start with `#` are skipped.
+    Txt,
+    /// Comma-separated with a header line; fields may be quoted.
+    Csv,
+    /// Tab-separated with a header line; fields may be quoted, as pandas, `DuckDB` and pyarrow
+    /// write them.
+    Tsv,
+    /// Tab-separated with a header line; a quote is an ordinary character.
+    #[serde(rename = "tsv_unquoted")]
+    TsvUnquoted,
+    /// One JSON object a line.
+    Jsonl,
+    /// A Parquet table.
+    Parquet,
+}
+
+impl UrlFormat {
+    /// The extensions of a format; those of all where it is open.
+    fn extensions(format: Option<Self>) -> &'static [&'static str] {
+        match format {
+            None => &["txt", "csv", "tsv", "jsonl", "ndjson", "parquet"],
+            Some(Self::Txt) => &["txt"],
+            Some(Self::Csv) => &["csv"],
+            Some(Self::Tsv | Self::TsvUnquoted) => &["tsv"],
+            Some(Self::Jsonl) => &["jsonl", "ndjson"],
+            Some(Self::Parquet) => &["parquet"],
+        }
+    }
+
+    /// The format that a file's extension tells.
+    #[must_use]
+    pub fn of(path: &Path) -> Option<Self> {
+        match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+            "txt" => Some(Self::Txt),
+            "csv" => Some(Self::Csv),
+            "tsv" => Some(Self::Tsv),
+            "jsonl" | "ndjson" => Some(Self::Jsonl),
+            "parquet" => Some(Self::Parquet),
+            _ => None,
+        }
+    }
+}
+
+impl Source {
+    /// The column of captions that the user names.
+    #[must_use]
+    pub fn caption_column(&self) -> Option<&str> {
+        match self {
+            Self::Folder { .. } => None,
+            Self::Urls { caption_column, .. } | Self::Parquet { caption_column, .. } => caption_column.as_deref(),
+            Self::Tar { caption_key, .. } => caption_key.as_deref(),
+        }
+    }
+
+    /// The files and folders it names.
+    pub fn paths(&mut self) -> Vec<&mut PathBuf> {
+        match self {
+            Self::Folder { path, except } => std::iter::once(path).chain(except).collect(),
+            Self::Urls { files, .. } | Self::Parquet { files, .. } | Self::Tar { files, .. } => {
+                files.iter_mut().collect()
+            }
+        }
+    }
+
+    /// The files that its entries stand for, in their order; none for a folder.
+    pub(crate) fn files(&self) -> Result<Vec<PathBuf>> {
+        match self {
+            Self::Folder { .. } => Ok(Vec::new()),
+            Self::Urls { files, format, .. } => expand(files, UrlFormat::extensions(*format)),
+            Self::Parquet { files, .. } => expand(files, &["parquet"]),
+            Self::Tar { files, .. } => expand(files, &["tar"]),
+        }
+    }
+}
+
+/// The lists of URLs among `files`, each with its format.
+pub(super) fn lists(source: &Source, format: Option<UrlFormat>) -> Result<Vec<(PathBuf, UrlFormat)>> {
+    let with_format = |path: PathBuf| match format.or_else(|| UrlFormat::of(&path)) {
+        Some(format) => Ok((path, format)),
+        None => Err(Error::usage(
+            format!("{}: the extension does not tell the format of this list of URLs", path.display()),
+            "set `format` to txt, csv, tsv, tsv_unquoted, jsonl or parquet",
+        )),
+    };
+    source.files()?.into_iter().map(with_format).collect()
+}
