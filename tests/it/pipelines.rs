@@ -249,8 +249,8 @@ fn decontamination_takes_copies_of_test_images_and_nothing_else() {
 #[test]
 fn a_second_crawl_joins_a_pool_whose_images_stay() {
     let text = std::fs::read_to_string(recipe("grow.toml")).expect("the file");
-    let second = text.find("[sources.second]").expect("a second crawl");
-    let models = text.find("[embedders.copy]").expect("an encoder");
+    let second = text.find("\n[sources.second]").expect("a second crawl");
+    let models = text.find("\n[embedders.copy]").expect("an encoder");
     let grown = text.find("# Compares the second crawl").expect("a second step");
     let day_one = format!("{}{}", &text[..second], &text[models..grown]);
     let folder = tempfile::tempdir().expect("a folder");
@@ -279,7 +279,7 @@ fn a_second_crawl_joins_a_pool_whose_images_stay() {
 }
 
 #[test]
-fn retrieval_alone_gives_the_likes_of_the_seeds() {
+fn retrieval_alone_gives_what_is_like_the_seeds() {
     let (_folder, work) = used("retrieve.toml");
     let images = ingested(&work);
     let seeds = images.values().filter(|(source, _)| source == "sailing");
