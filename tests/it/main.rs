@@ -19,6 +19,7 @@ mod models;
 mod numbers;
 mod onnx;
 mod openvino;
+mod pages;
 mod photos;
 mod pillow;
 mod pipelines;

@@ -1,10 +1,13 @@
-//! The published recipes in `pipelines/`: planned without data, and run scaled down on real photos.
+//! The files in `pipelines/`. The published recipes are planned without data, and run scaled down on
+//! real photos. Those for one use each are run on the built-in example.
 
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use crate::common::{cell, run, shared_data, table};
+use crate::common::{EXAMPLE, cell, content, parquet_files, rows, run, shared_data, table};
 use serde_json::Value;
+use tempfile::TempDir;
 
 fn recipe(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines").join(name)
@@ -142,4 +145,153 @@ fn the_recipes_run_scaled_down_on_real_photos() {
             assert!(levels.len() >= 2, "{levels:?}");
         }
     }
+}
+
+/// A file of the example by what the ground truth says.
+struct Planted {
+    kind: String,
+    concept: String,
+    /// Path of the picture that it shows: its own, or that of the picture it is a copy of.
+    picture: String,
+}
+
+/// The ground truth of the example, by the names of its files.
+fn truth() -> HashMap<String, Planted> {
+    let planted = |row: Vec<(String, String)>| {
+        let text = |column: &str| cell(&row, column).to_owned();
+        let (path, of) = (text("path"), text("copy_of"));
+        let picture = if of == "null" { path.clone() } else { of };
+        let name = path.rsplit('/').next().expect("a name").to_owned();
+        (name, Planted { kind: text("kind"), concept: text("concept"), picture })
+    };
+    rows(&EXAMPLE.join("truth.parquet")).into_iter().map(planted).collect()
+}
+
+/// Runs `text`, the pipeline of a use, on the example, as the first lines of the file say. Only the
+/// work folder is another.
+fn run_use(name: &str, text: &str, work: &Path) {
+    let file = EXAMPLE.join(name);
+    std::fs::write(&file, text).expect("the file is written");
+    let file = file.to_string_lossy();
+    run(&["check", &file]);
+    run(&["run", "--quiet", &file, "--work", &work.to_string_lossy()]);
+}
+
+/// A use that has been run, and its work folder.
+fn used(name: &str) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let work = folder.path().join("work");
+    run_use(name, &std::fs::read_to_string(recipe(name)).expect("the file"), &work);
+    (folder, work)
+}
+
+/// What the images of a work folder show, by id, with their sources.
+fn ingested(work: &Path) -> BTreeMap<String, (String, Planted)> {
+    let mut truth = truth();
+    let image = |row: Vec<(String, String)>| {
+        let planted = truth.remove(cell(&row, "url")).expect("a file of the example");
+        (cell(&row, "id").to_owned(), (cell(&row, "source").to_owned(), planted))
+    };
+    table(&work.join("ingest")).into_iter().map(image).collect()
+}
+
+/// The rows of a dedup step that go.
+fn gone(step: &Path) -> Vec<Vec<(String, String)>> {
+    table(step).into_iter().filter(|row| cell(row, "kept") == "false").collect()
+}
+
+/// The ids that a dedup step lets stay.
+fn stay(step: &Path) -> BTreeSet<String> {
+    let kept = table(step).into_iter().filter(|row| cell(row, "kept") == "true");
+    kept.map(|row| cell(&row, "id").to_owned()).collect()
+}
+
+#[test]
+fn dedup_alone_leaves_one_picture_of_each_group() {
+    let (_folder, work) = used("dedup.toml");
+    let images = ingested(&work);
+    let all = table(&work.join("dedup"));
+    let mut staying: BTreeMap<&str, usize> = BTreeMap::new();
+    for row in &all {
+        *staying.entry(cell(row, "component")).or_default() += usize::from(cell(row, "kept") == "true");
+    }
+    assert!(all.len() > 100 && staying.values().all(|&images| images == 1), "{staying:?}");
+    let gone = gone(&work.join("dedup"));
+    let same = |row: &&Vec<(String, String)>| {
+        images[cell(row, "id")].1.picture == images[cell(row, "representative")].1.picture
+    };
+    let right = gone.iter().filter(same).count();
+    assert!(gone.len() >= 4 && right * 10 >= gone.len() * 9, "{right} of {} are copies indeed", gone.len());
+    let steps = ["embed", "ingest", "dedup"].map(|step| work.join(step).join("summary.json").exists());
+    assert_eq!(steps, [true; 3]);
+    assert!(!work.join("sample").exists() && !work.join("export").exists(), "it does nothing else");
+}
+
+#[test]
+fn decontamination_takes_copies_of_test_images_and_nothing_else() {
+    let (_folder, work) = used("decontaminate.toml");
+    let images = ingested(&work);
+    let held_out = |planted: &Planted| planted.picture.starts_with("reference/");
+    let in_training = images.iter().filter(|(_, (source, image))| source != "test" && held_out(image));
+    let expected: BTreeSet<&str> = in_training.map(|(id, _)| id.as_str()).collect();
+    let gone = gone(&work.join("clean"));
+    let found: BTreeSet<&str> = gone.iter().map(|row| cell(row, "id")).collect();
+    assert!(expected.len() > 5 && found == expected, "{found:?} are not {expected:?}");
+    for row in &gone {
+        assert_eq!(images[cell(row, "id")].1.picture, images[cell(row, "representative")].1.picture);
+    }
+    // Copies within the training set are none of its business.
+    let stay = stay(&work.join("clean"));
+    for kind in ["exact_copy", "edited_copy"] {
+        assert!(stay.iter().any(|id| images[id].1.kind == kind), "no {kind} is left");
+    }
+}
+
+#[test]
+fn a_second_crawl_joins_a_pool_whose_images_stay() {
+    let text = std::fs::read_to_string(recipe("grow.toml")).expect("the file");
+    let second = text.find("\n[sources.second]").expect("a second crawl");
+    let models = text.find("\n[embedders.copy]").expect("an encoder");
+    let grown = text.find("# Compares the second crawl").expect("a second step");
+    let day_one = format!("{}{}", &text[..second], &text[models..grown]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let work = folder.path().join("work");
+    run_use("grow-day-one.toml", &day_one, &work);
+    let first = stay(&work.join("dedup"));
+    let lost: BTreeSet<String> = gone(&work.join("dedup")).iter().map(|row| cell(row, "id").to_owned()).collect();
+    let costly = |work: &Path| -> BTreeSet<(String, String)> {
+        let is_costly = |path: &str| path.starts_with("ingest/part-") || path.starts_with("embed/copy/part-");
+        content(work).into_iter().filter(|(path, _)| is_costly(path)).collect()
+    };
+    let before = costly(&work);
+
+    run_use("grow.toml", &text, &work);
+    assert!(before.len() == 2 && before.is_subset(&costly(&work)), "images and vectors of the first crawl are kept");
+    let pool = stay(&work.join("dedup_2"));
+    assert!(first.len() > 50 && first.is_subset(&pool), "what stayed stays");
+    assert!(!lost.is_empty() && lost.is_disjoint(&pool), "what went stays out");
+    let images = ingested(&work);
+    let of_second = |id: &str| images[id].0 == "second";
+    assert!(pool.iter().any(|id| of_second(id)), "new images came in");
+    let gone = gone(&work.join("dedup_2"));
+    assert!(gone.iter().all(|row| of_second(cell(row, "id"))), "only new images go");
+    let across = gone.iter().filter(|row| first.contains(cell(row, "representative"))).count();
+    assert!(across > 3, "{across} new images are copies of old ones");
+}
+
+#[test]
+fn retrieval_alone_gives_what_is_like_the_seeds() {
+    let (_folder, work) = used("retrieve.toml");
+    let images = ingested(&work);
+    let seeds = images.values().filter(|(source, _)| source == "sailing");
+    let concepts: BTreeSet<&str> = seeds.map(|(_, seed)| seed.concept.as_str()).collect();
+    let exported: Vec<_> = parquet_files(&work.join("export/data")).iter().flat_map(|path| rows(path)).collect();
+    for row in &exported {
+        assert_eq!((cell(row, "why"), cell(row, "seed_set")), ("retrieved", "sailing"));
+        assert!(cell(row, "similarity").parse::<f64>().expect("a cosine") >= 0.75, "{row:?}");
+        assert!(images[cell(row, "id")].0 != "sailing" && images[cell(row, "seed_id")].0 == "sailing");
+    }
+    let of_a_seed = |row: &&Vec<(String, String)>| concepts.contains(images[cell(row, "id")].1.concept.as_str());
+    let alike = exported.iter().filter(of_a_seed).count();
+    assert!(exported.len() >= 5 && alike * 10 >= exported.len() * 9, "{alike} of {}", exported.len());
 }
