@@ -71,7 +71,7 @@ pub enum Command {
         #[arg(long, requires = "tasks")]
         replace: bool,
     },
-    /// Show how far each step is
+    /// Show how far each step is, by the work folder alone; `plan` looks at the sources as well
     Status {
         #[command(flatten)]
         file: FileArgs,
@@ -160,6 +160,11 @@ pub enum Command {
     Config,
     /// Print the reference of the Parquet tables
     Tables,
+    /// Print the manual page, or write those of all commands into a folder
+    Man {
+        /// Where to: a page for lvd and one for each command, lvd-run.1 and so on
+        folder: Option<PathBuf>,
+    },
     /// Print completions for a shell
     Completions {
         /// Which shell

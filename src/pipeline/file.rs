@@ -10,7 +10,7 @@ use toml::{Table, Value};
 
 use crate::pipeline::preset::Preset;
 use crate::stages::catalog::Role;
-use lvd_base::error::{Error, Result, choices, nearest};
+use lvd_base::error::{Error, Fault, Result, choices, nearest};
 use lvd_io::sources::UrlFormat;
 use lvd_ops::preprocess::Interpolation;
 
@@ -143,10 +143,9 @@ impl Source {
     /// Reads `path` and applies `overrides` of the form `step.key=value`.
     pub fn read(path: &Path, overrides: &[String]) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
-        let table = text.parse::<Table>().map_err(|error| Error::Setting {
-            place: place_in(path, &text, error.span().map(|span| span.start)),
-            message: error.message().to_owned(),
-            hint: "the file is TOML: https://toml.io".into(),
+        let table = text.parse::<Table>().map_err(|error| {
+            let fault = Fault::new(error.message(), "the file is TOML: https://toml.io");
+            Error::Setting(fault.at(place_in(path, &text, error.span().map(|span| span.start))))
         })?;
         let mut source = Self { path: path.to_path_buf(), text, table, overridden: Vec::new() };
         overrides.iter().try_for_each(|text| source.set(text))?;
@@ -154,8 +153,7 @@ impl Source {
     }
 
     fn set(&mut self, text: &str) -> Result<()> {
-        let bad =
-            |message: String, hint: &str| Error::Setting { place: format!("--set {text}"), message, hint: hint.into() };
+        let bad = |fact: String, cure: &str| Error::Setting(Fault::new(fact, cure).at(format!("--set {text}")));
         let (key, value) = text.split_once('=').ok_or_else(|| {
             bad("has no `=`".into(), "write --set step.key=value, for instance --set dedup.threshold=0.7")
         })?;
@@ -195,15 +193,18 @@ impl Source {
             path.extend(error.path().to_string().split('.').filter(|key| *key != ".").map(str::to_owned));
             let message = error.inner().message().trim().to_owned();
             let hint = meant(&message).map_or_else(String::new, |name| format!("did you mean `{name}`? "));
-            self.fault(&path, message, hint + "lvd config prints every setting; docs/config.md is the same")
+            let cure = hint + "lvd config prints every setting; docs/config.md is the same";
+            self.fault(&path, Fault::new(message, cure))
         })
     }
 
     /// An error at a key of the file.
     #[must_use]
-    pub fn fault(&self, keys: &[String], message: String, hint: String) -> Error {
-        let message = if keys.is_empty() { message } else { format!("{}: {message}", keys.join(".")) };
-        Error::Setting { place: self.place(keys), message, hint }
+    pub fn fault(&self, keys: &[String], mut fault: Fault) -> Error {
+        if !keys.is_empty() {
+            fault.fact = format!("{}: {}", keys.join("."), fault.fact);
+        }
+        Error::Setting(fault.at(self.place(keys)))
     }
 
     /// `file:line` of a key, or of the nearest key above it that is in the file.

@@ -6,14 +6,14 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::pipeline::check::{Pipeline, Step};
 use crate::pipeline::file::Source;
 use crate::pipeline::status::{Survey, survey};
+use crate::pipeline::steps::{Pipeline, Step};
 use crate::pipeline::store::Store;
 use crate::stages::catalog::{Catalog, Model};
 use crate::stages::embed::fit::try_model;
 use crate::stages::embed::{Embed, MODELS, downloaded};
-use lvd_base::error::{Error, Result};
+use lvd_base::error::{Error, Fault, Result};
 use lvd_io::download;
 
 /// Embedders by name, and how many images a batch they get at most.
@@ -63,7 +63,7 @@ fn look(catalog: &Catalog, batches: &Batches, store: &Store, source: &Source, fe
         let fault = |key: &str, error: &Error| {
             let keys = ["embedders".to_owned(), name.clone(), key.to_owned()];
             let hint = error.hint().unwrap_or("docs/models.md says what a model has to be like, and how to get one");
-            source.fault(&keys, error.to_string(), hint.to_owned())
+            source.fault(&keys, Fault::new(error.to_string(), hint))
         };
         match file(&embedder.model, store, fetch) {
             Ok(None) => {}

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::pipeline::check::{Pipeline, Step};
-use crate::pipeline::runner::with_keys;
-use crate::pipeline::store::{Done, Marker, Parts, Planned};
+use crate::pipeline::keys::with_keys;
+use crate::pipeline::records::{Marker, Planned};
+use crate::pipeline::steps::{Pipeline, Step};
+use crate::pipeline::store::markers::{Done, Parts};
 use crate::stages::Phase;
 use crate::stages::known::{Known, Table};
 use crate::stages::task::Outcome;
@@ -60,9 +61,9 @@ pub fn survey(pipeline: &Pipeline, step: &Step) -> Result<Survey> {
     let all = step.stage.phases();
     match walk(pipeline, step, &inputs, all.len())? {
         Survey::Open { phase, .. } => {
-            let open = all.iter().position(|known| known.name == phase.name).unwrap_or(0);
-            let lasting = all[..open].iter().rposition(|phase| !phase.scratch);
-            walk(pipeline, step, &inputs, lasting.map_or(0, |lasting| lasting + 1))
+            let before = all.iter().take_while(|known| known.name != phase.name);
+            let lasting = before.enumerate().filter(|(_, phase)| !phase.scratch).last();
+            walk(pipeline, step, &inputs, lasting.map_or(0, |(lasting, _)| lasting + 1))
         }
         survey => Ok(survey),
     }

@@ -1,8 +1,8 @@
 //! Whether enough of each source can be used: a step that is whole, and whose every row is accounted for, may still have left a
 //! source without an image.
 
-use crate::pipeline::check::{Pipeline, Step};
-use crate::pipeline::report::{SourceCount, Summary};
+use crate::pipeline::steps::{Pipeline, Step};
+use crate::pipeline::summary::{SourceCount, Summary};
 use crate::stages::StageKind;
 use crate::stages::catalog::{Catalog, Role};
 

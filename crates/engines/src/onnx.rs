@@ -143,7 +143,7 @@ pub fn providers() -> Result<Vec<String>> {
         unsafe {
             let status = (ort::api().GetAvailableProviders)(&raw mut names, &raw mut count);
             if !status.0.is_null() || names.is_null() {
-                return Err(Error::Native { library: "ONNX Runtime", message: "does not list its providers".into() });
+                return Err(Error::native("ONNX Runtime", "does not list its providers"));
             }
             let texts = std::slice::from_raw_parts(names, usize::try_from(count).unwrap_or(0));
             let texts = texts.iter().map(|&name| CStr::from_ptr(name).to_string_lossy().into_owned()).collect();
@@ -393,9 +393,9 @@ fn no_vectors(name: &str, outputs: &[Port]) -> Error {
 pub fn is_of_the_machine(error: &Error) -> bool {
     const SIGNS: [&str; 6] = ["allocat", "bad_alloc", "out of memory", "cuda", "cudnn", "cublas"];
     match error {
-        Error::Native { message, .. } => {
-            let message = message.to_lowercase();
-            SIGNS.iter().any(|sign| message.contains(sign))
+        Error::Native(fault) => {
+            let fact = fault.fact.to_lowercase();
+            SIGNS.iter().any(|sign| fact.contains(sign))
         }
         Error::Usage { .. } => false,
         _ => true,
@@ -407,5 +407,5 @@ fn list(ports: &[Port]) -> String {
 }
 
 fn native(error: &ort::Error) -> Error {
-    Error::Native { library: "ONNX Runtime", message: error.to_string().trim().to_owned() }
+    Error::native("ONNX Runtime", error.to_string().trim())
 }

@@ -3,6 +3,7 @@
 //! The kernel matters: an `OpenBLAS` that does not know the processor falls back to one several times slower, and chooses
 //! when it is loaded. [`ensure_fast_kernel`] mends that by starting the program again with the right environment.
 
+use lvd_base::error::Fault;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -30,15 +31,6 @@ unsafe extern "C" {
         ldc: *const c_int,
     );
     fn omp_set_num_threads(threads: c_int);
-}
-
-/// Something that works but not as it should, and what to do about it.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Warning {
-    /// What is the case.
-    pub fact: String,
-    /// What mends it.
-    pub cure: String,
 }
 
 /// The address of a symbol of the libraries that are loaded.
@@ -153,10 +145,12 @@ fn better_kernel() -> Option<(String, &'static str)> {
 
 /// Says when BLAS runs on a slower kernel than the processor allows.
 #[must_use]
-pub fn slow_kernel() -> Option<Warning> {
-    better_kernel().map(|(picked, wanted)| Warning {
-        fact: format!("OpenBLAS computes as on a {picked}: this processor can do matrix products several times faster"),
-        cure: format!("set OPENBLAS_CORETYPE={wanted} in the environment"),
+pub fn slow_kernel() -> Option<Fault> {
+    better_kernel().map(|(picked, wanted)| {
+        Fault::new(
+            format!("OpenBLAS computes as on a {picked}: this processor can do matrix products several times faster"),
+            format!("set OPENBLAS_CORETYPE={wanted} in the environment"),
+        )
     })
 }
 
@@ -184,7 +178,7 @@ fn has_threads() -> bool {
 /// second start takes them out of its environment again, since a child may run on another machine. Returns a warning when the
 /// kernel stays slow.
 #[must_use]
-pub fn ensure_fast_kernel() -> Option<Warning> {
+pub fn ensure_fast_kernel() -> Option<Fault> {
     if let Some(guard) = std::env::var_os(GUARD) {
         let chosen_by_the_user = guard == KEEP_CORETYPE;
         forget(chosen_by_the_user);

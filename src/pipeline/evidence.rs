@@ -2,12 +2,11 @@
 
 use std::any::Any;
 
+use indicatif::HumanCount;
 use serde_json::Value;
 
-use crate::cli::shown;
-use crate::cli::table::thousands;
-use crate::pipeline::check::Pipeline;
-use crate::pipeline::report::Summary;
+use crate::pipeline::steps::Pipeline;
+use crate::pipeline::summary::Summary;
 use crate::stages::dedup::Dedup;
 
 /// The share of images, one in so many, that a step may drop before it has to be backed.
@@ -25,9 +24,9 @@ pub fn missing(pipeline: &Pipeline, summary: &Summary) -> Option<String> {
     if dropped * DROPPED <= summary.rows_in {
         return None;
     }
-    let file = shown(&pipeline.path);
+    let file = pipeline.path.display();
     let threshold = dedup.threshold();
-    let fact = format!("{name}: {} of {} images were dropped", thousands(dropped), thousands(summary.rows_in));
+    let fact = format!("{name}: {} of {} images were dropped", HumanCount(dropped), HumanCount(summary.rows_in));
     match precision(pipeline, name, dedup) {
         Some(precision) if precision >= PRECISION => None,
         Some(precision) => Some(format!(
