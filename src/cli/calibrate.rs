@@ -20,7 +20,8 @@ use crate::stages::dedup::Dedup;
 use crate::stages::embed::Embed;
 use lvd_base::error::Error;
 
-/// The thresholds that are printed, in hundredths: those of cosines, and those of normalised scores.
+/// The thresholds that are printed, in hundredths: those of cosines, and those of normalised
+/// scores.
 const PRINTED: [std::ops::RangeInclusive<i32>; 2] = [30..=95, 0..=65];
 
 /// Calibrates a step, writes the tables and prints what they say.

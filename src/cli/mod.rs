@@ -1,8 +1,8 @@
 //! The command line: arguments, progress, printing. The only room that prints.
 //!
-//! stdout is data, stderr is progress and messages. Exit codes: 0 all went well; 1 a step or task failed; 2 the command line or
-//! the pipeline file is wrong; 3 a step is whole, but more of its rows failed than the file allows; 128 and a signal's number:
-//! it was told to stop.
+//! stdout is data, stderr is progress and messages. Exit codes: 0 all went well; 1 a step or task
+//! failed; 2 the command line or the pipeline file is wrong; 3 a step is whole, but more of its
+//! rows failed than the file allows; 128 and a signal's number: it was told to stop.
 
 mod args;
 mod bench;

@@ -8,7 +8,8 @@ use crate::pipeline::attempter::Attempter;
 use crate::pipeline::engine::slurm::cluster::{self, Answer};
 use lvd_base::error::Error;
 
-/// Asks Slurm to queue this job again, if it is one. Where it does not, the driver submits what is left.
+/// Asks Slurm to queue this job again, if it is one. Where it does not, the driver submits what is
+/// left.
 pub fn requeue(who: &Attempter) {
     let Some(job) = &who.job else { return };
     match cluster::requeue(job) {

@@ -44,7 +44,8 @@ pub fn run_steps(pipeline: &Pipeline, steps: &[usize], run: &RunArgs) -> Result<
         let fact = format!("--tasks-at-once {}: more than {MOST_THREADS}", run.tasks_at_once);
         return Err(Stop::usage(fact, "give fewer: they share the threads, and each takes memory"));
     }
-    // On Slurm models are for the nodes of the tasks: the driver's has neither their memory nor their GPUs.
+    // On Slurm models are for the nodes of the tasks: the driver's has neither their memory nor
+    // their GPUs.
     if matches!(engine, Engine::Local { .. }) {
         let faults = models::faults_of_run(pipeline, steps);
         if !faults.is_empty() {

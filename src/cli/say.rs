@@ -1,7 +1,8 @@
 //! Standard error: progress, warnings, errors. All of it goes through here.
 //!
-//! Whoever reads it may go away (`2>&1 | head`) and the disk of a log may be full. Work that takes days does not end for that,
-//! so what cannot be said is not said: `eprintln!`, which panics, is forbidden (`lib.rs`).
+//! Whoever reads it may go away (`2>&1 | head`) and the disk of a log may be full. Work that takes
+//! days does not end for that, so what cannot be said is not said: `eprintln!`, which panics, is
+//! forbidden (`lib.rs`).
 
 use std::fmt::Display;
 use std::io::Write as _;

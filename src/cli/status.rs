@@ -7,12 +7,13 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::cli::plan::as_value;
+use crate::cli::say;
 use crate::cli::stop::Stop;
 use crate::cli::table::{columns, duration, print, print_json, thousands};
 use crate::pipeline::attempt::again;
+use crate::pipeline::attempts::{Attempts, FailedTask};
 use crate::pipeline::engine::slurm::cluster::Element;
 use crate::pipeline::engine::slurm::jobs;
-use crate::pipeline::progress::{Failed, Progress};
 use crate::pipeline::standing::{OpenTasks, Standing, State, standings};
 use crate::pipeline::steps::Pipeline;
 
@@ -20,19 +21,16 @@ use crate::pipeline::steps::Pipeline;
 const SHOWN: usize = 5;
 
 /// A step and how its tasks fare.
-type Line = (Standing, Progress);
+type Line = (Standing, Attempts);
 
 /// Prints how far the steps are.
 pub fn status(pipeline: &Pipeline, as_json: bool) -> Result<(), Stop> {
-    let jobs = if jobs::was_used(&pipeline.store, &pipeline.slurm) {
-        jobs::jobs(&pipeline.store).ok().flatten()
-    } else {
-        None
-    };
-    let progress = |standing| Ok((Progress::of(pipeline, &standing, jobs.as_deref())?, standing));
-    let lines =
-        standings(pipeline)?.into_iter().map(|standing| progress(standing).map(|(of, standing)| (standing, of)));
-    let lines: Vec<Line> = lines.collect::<Result<_, Stop>>()?;
+    let jobs = seen_jobs(pipeline);
+    let mut lines: Vec<Line> = Vec::new();
+    for standing in standings(pipeline)? {
+        let attempts = Attempts::of(pipeline, &standing, jobs.as_deref())?;
+        lines.push((standing, attempts));
+    }
     if as_json {
         let values: Vec<Value> = lines.iter().map(|line| to_json(pipeline, line)).collect();
         return print_json("the status", &values);
@@ -41,12 +39,12 @@ pub fn status(pipeline: &Pipeline, as_json: bool) -> Result<(), Stop> {
     if let Some(jobs) = &jobs {
         text.push_str(&queue(jobs));
     }
-    for (standing, progress) in &lines {
+    for (standing, attempts) in &lines {
         let Some(open) = standing.state.open() else { continue };
-        for failed in progress.failed.iter().take(SHOWN) {
+        for failed in attempts.failed.iter().take(SHOWN) {
             text.push_str(&in_full(pipeline, &standing.step, open, failed));
         }
-        let more = progress.failed.len().saturating_sub(SHOWN);
+        let more = attempts.failed.len().saturating_sub(SHOWN);
         if more > 0 {
             let _ = writeln!(text, "\n... and {more} more failed tasks of {}: lvd status --json", standing.step);
         }
@@ -54,16 +52,27 @@ pub fn status(pipeline: &Pipeline, as_json: bool) -> Result<(), Stop> {
     Ok(print(&text)?)
 }
 
-fn to_json(pipeline: &Pipeline, (standing, progress): &Line) -> Value {
+/// The jobs of the work folder, where it ever had any. The steps are shown without them, too.
+fn seen_jobs(pipeline: &Pipeline) -> Option<Vec<Element>> {
+    if !jobs::was_used(&pipeline.store, &pipeline.slurm) {
+        return None;
+    }
+    jobs::jobs(&pipeline.store).unwrap_or_else(|error| {
+        say::fault("warning: ", &error, error.hint());
+        None
+    })
+}
+
+fn to_json(pipeline: &Pipeline, (standing, attempts): &Line) -> Value {
     let phase = standing.state.open().map_or("", |open| open.phase);
-    let failed = progress.failed.iter().map(|failed| {
+    let failed = attempts.failed.iter().map(|failed| {
         let (last, again) = (&failed.last, again(&pipeline.store, &standing.step, phase, failed.last.number));
         json!({"task": last.number, "tries": failed.tries, "error": failed.reason(), "host": last.who.host,
             "log": last.who.log, "again": again})
     });
     let mut value = as_value(standing);
-    value["running"] = progress.running.into();
-    value["eta_s"] = progress.eta_s.into();
+    value["running"] = attempts.running.into();
+    value["eta_s"] = attempts.eta_s.into();
     value["failed"] = failed.collect();
     value
 }
@@ -80,10 +89,10 @@ fn queue(jobs: &[Element]) -> String {
 
 /// A line a step.
 fn overview(lines: &[Line]) -> String {
-    let row = |(standing, progress): &Line| {
+    let row = |(standing, attempts): &Line| {
         let some = |n: usize| if n > 0 { thousands(n as u64) } else { "-".to_owned() };
         let to_run = standing.state.open().map_or(0, |open| open.to_run);
-        let (tasks, failed) = (standing.state.tasks(), progress.failed.len());
+        let (tasks, failed) = (standing.state.tasks(), attempts.failed.len());
         let done = match standing.state {
             State::Waiting | State::Stale => "-".into(),
             State::Done { .. } | State::Open(_) => {
@@ -95,10 +104,10 @@ fn overview(lines: &[Line]) -> String {
             standing.state.name().into(),
             standing.state.open().map_or("", |open| open.phase).into(),
             done,
-            some(progress.running),
-            some(to_run.saturating_sub(progress.running + failed)),
+            some(attempts.running),
+            some(to_run.saturating_sub(attempts.running + failed)),
             some(failed),
-            progress.eta_s.map_or("-".into(), duration),
+            attempts.eta_s.map_or("-".into(), duration),
             standing.why.clone(),
         ]
     };
@@ -107,8 +116,8 @@ fn overview(lines: &[Line]) -> String {
 }
 
 /// A failed task: why, what it printed last, and the command that runs it alone.
-fn in_full(pipeline: &Pipeline, step: &str, open: &OpenTasks, failed: &Failed) -> String {
-    let Failed { tries, last } = failed;
+fn in_full(pipeline: &Pipeline, step: &str, open: &OpenTasks, failed: &FailedTask) -> String {
+    let FailedTask { tries, last } = failed;
     let (phase, number, host, reason) = (open.phase, last.number, &last.who.host, failed.reason());
     let mut text = format!("\n{step}/{phase} {number} failed {tries} times, the last time on {host}: {reason}\n");
     if let Some(log) = &last.who.log {

@@ -25,7 +25,8 @@ pub fn print_json(what: &str, value: &impl Serialize) -> Result<(), Stop> {
     Ok(print(&text)?)
 }
 
-/// Lines of cells as columns two spaces apart; a column whose name starts with `>` is set flush right.
+/// Lines of cells as columns two spaces apart; a column whose name starts with `>` is set flush
+/// right.
 pub fn columns(header: &[&str], rows: &[Vec<String>]) -> String {
     let names: Vec<String> = header.iter().map(|name| name.trim_start_matches('>').to_owned()).collect();
     let width = |column: usize| {

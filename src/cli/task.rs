@@ -1,4 +1,5 @@
-//! `lvd task`: what a scheduler runs. It needs the work folder and nothing else, and leaves in order when it is told to.
+//! `lvd task`: what a scheduler runs. It needs the work folder and nothing else, and leaves in
+//! order when it is told to.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -66,7 +67,8 @@ pub fn task(args: &TaskArgs) -> Result<(), Stop> {
     }
 }
 
-/// The plan of the phase; `None` where the step is whole and the tasks are among those it is made of.
+/// The plan of the phase; `None` where the step is whole and the tasks are among those it is made
+/// of.
 fn planned(store: &Store, args: &TaskArgs) -> Result<Option<Planned>, Stop> {
     let (step, phase) = (&args.step, &args.phase);
     if let Some(planned) = store.planned(step, phase)? {
@@ -160,7 +162,8 @@ fn wait_for_the_task(shared: &Shared, most: Duration) {
     }
 }
 
-/// Takes back the task in hand and ends the process. An attempt that moved its checkpoint does not count as one that failed.
+/// Takes back the task in hand and ends the process. An attempt that moved its checkpoint does not
+/// count as one that failed.
 fn leave(work: &Work, shared: &Shared, reason: Option<&str>, code: i32) {
     let current = *shared.current.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if let Some((number, begun)) = current {

@@ -1,4 +1,5 @@
-//! The threads of this process, asked for once: what the system does not give is said before work starts.
+//! The threads of this process, asked for once: what the system does not give is said before work
+//! starts.
 
 use lvd_base::error::Error;
 use lvd_kernels::blas;

@@ -12,7 +12,8 @@ use crate::pipeline::verify::{self, Verified};
 use crate::stages::known::Part;
 use lvd_base::error::Error;
 
-/// Reads all parts of `step`, or of every step; with `set_aside` the bad ones are put where the next run makes them again.
+/// Reads all parts of `step`, or of every step; with `set_aside` the bad ones are put where the
+/// next run makes them again.
 pub fn verify(
     pipeline: &Pipeline,
     step: Option<&str>,

@@ -1,7 +1,8 @@
 //! One attempt at one task: begun, computed, published, or told of why not.
 //!
-//! An attempt leaves a *try* for as long as it has not succeeded, so that anyone can see what runs, what failed, and where. Two
-//! attempts at a task may overlap (a node that was given up lives on): the first to publish its marker stands.
+//! An attempt leaves a *try* for as long as it has not succeeded, so that anyone can see what runs,
+//! what failed, and where. Two attempts at a task may overlap (a node that was given up lives on):
+//! the first to publish its marker stands.
 
 use std::io::ErrorKind;
 use std::panic::AssertUnwindSafe;
@@ -74,7 +75,8 @@ impl Work<'_> {
             Err(error) => {
                 attempt.ended = Some(now());
                 attempt.error = Some(error.to_string());
-                // What matters is the error itself, which the caller gets; a full disk takes no notes.
+                // What matters is the error itself, which the caller gets; a full disk takes no
+                // notes.
                 let _ = self.store.write_try(self.step, self.phase, key, &attempt);
             }
         }
@@ -97,7 +99,8 @@ impl Work<'_> {
         self.store.temporaries(self.step).join(format!("{}-{number}.tmp-{}_", self.phase, who.name()))
     }
 
-    /// Takes back what this process has not finished: it was told to stop, and ends. No attempt of it begins or ends any more.
+    /// Takes back what this process has not finished: it was told to stop, and ends. No attempt of
+    /// it begins or ends any more.
     pub fn give_up(&self, number: usize, reason: Option<&str>) -> Result<()> {
         std::mem::forget(notes());
         self.take_back(number, reason)
@@ -143,7 +146,8 @@ impl Work<'_> {
         let begin = Instant::now();
         if let Err(error) = caught(|| run_stage(planned.kind, self.phase, order, &mut task)) {
             sweep_attempt(&aside)?;
-            // Its step makes it again; nobody is to read it meanwhile. Where it cannot be moved, the error says what matters.
+            // Its step makes it again; nobody is to read it meanwhile. Where it cannot be moved,
+            // the error says what matters.
             if let Error::Damaged { part: Some(part), .. } = &error {
                 let _ = store.work.set_aside(part);
             }
@@ -199,8 +203,8 @@ fn caught(run: impl FnOnce() -> Result<()>) -> Result<()> {
     })
 }
 
-/// Takes back all that this process has not finished in phases of steps: it was told to stop, and ends. No attempt of it begins or
-/// ends any more.
+/// Takes back all that this process has not finished in phases of steps: it was told to stop, and
+/// ends. No attempt of it begins or ends any more.
 pub fn give_up_all<'a>(store: &Store, phases: impl Iterator<Item = (&'a str, &'a str)>) -> Result<()> {
     std::mem::forget(notes());
     let me = Attempter::me();

@@ -33,7 +33,8 @@ impl Try {
 /// A process that runs tasks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempter {
-    /// The scheduler's name for it, `ARRAYJOB_ELEMENT` on Slurm; none for a process that no scheduler started.
+    /// The scheduler's name for it, `ARRAYJOB_ELEMENT` on Slurm; none for a process that no
+    /// scheduler started.
     pub job: Option<String>,
     /// How often the scheduler has started that job again.
     pub restart: u32,

@@ -1,4 +1,5 @@
-//! What a data set will be made of, by the arithmetic of its settings alone: no image has to be there.
+//! What a data set will be made of, by the arithmetic of its settings alone: no image has to be
+//! there.
 
 use std::any::Any;
 

@@ -1,5 +1,5 @@
-//! What a pipeline would cost at another size: every stage's own arithmetic, on a machine that is described, with the rates that earlier
-//! runs of the same phases measured.
+//! What a pipeline would cost at another size: every stage's own arithmetic, on a machine that is
+//! described, with the rates that earlier runs of the same phases measured.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -22,8 +22,9 @@ use lvd_io::row;
 const ENOUGH: f64 = 60.0;
 /// Bytes of an image, where no report tells.
 const IMAGE_BYTES: f64 = 100_000.0;
-/// What stays of a pool, where no report tells: of 1.2 billion images 1.1 were left without copies of one another, and 744 million of
-/// these without copies of the evaluation sets' (`DINOv2`, section 3).
+/// What stays of a pool, where no report tells: of 1.2 billion images 1.1 were left without copies
+/// of one another, and 744 million of these without copies of the evaluation sets' (`DINOv2`,
+/// section 3).
 const UNIQUE: f64 = 0.92;
 const UNKNOWN: f64 = 0.68;
 
@@ -38,7 +39,8 @@ pub struct Machine {
     pub gflops: f64,
     /// Bytes a second that a node reads or writes in the work folder.
     pub disk: f64,
-    /// What a node's accelerators do in the models, 10^12 operations a second; `None`: the cores do it.
+    /// What a node's accelerators do in the models, 10^12 operations a second; `None`: the cores do
+    /// it.
     pub model_tflops: Option<f64>,
 }
 

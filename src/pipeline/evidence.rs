@@ -14,7 +14,8 @@ const DROPPED: u64 = 20;
 /// The precision of a threshold that is backed.
 const PRECISION: f64 = 0.9;
 
-/// What is missing, with the cure; none where little was dropped or a calibration of the same vectors says that the threshold is precise.
+/// What is missing, with the cure; none where little was dropped or a calibration of the same
+/// vectors says that the threshold is precise.
 #[must_use]
 pub fn missing(pipeline: &Pipeline, summary: &Summary) -> Option<String> {
     let name = &summary.step;
@@ -39,7 +40,8 @@ pub fn missing(pipeline: &Pipeline, summary: &Summary) -> Option<String> {
     }
 }
 
-/// The precision that the step's calibration measured at its threshold, if it is one of such vectors.
+/// The precision that the step's calibration measured at its threshold, if it is one of such
+/// vectors.
 fn precision(pipeline: &Pipeline, step: &str, dedup: &Dedup) -> Option<f64> {
     let path = pipeline.store.work.root().join("_calibrate").join(step).join("summary.json");
     let found: Value = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;

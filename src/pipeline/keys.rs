@@ -8,7 +8,8 @@ use crate::stages::known::fingerprint;
 use crate::stages::{Phase, PhasePlan, StageKind};
 use lvd_base::error::{Error, Result};
 
-/// Raised when the meaning of a stage's specs or the layout of its parts changes: old work of that stage is then stale.
+/// Raised when the meaning of a stage's specs or the layout of its parts changes: old work of that
+/// stage is then stale.
 #[must_use]
 pub fn format(kind: StageKind) -> u32 {
     match kind {

@@ -1,10 +1,11 @@
 //! The pipeline file and what happens to it: read, checked, planned, run, reported.
 //!
-//! Everything that all stages need exactly once is here: markers, manifests, resume, timing, reports.
-//! Nothing here knows what a particular stage does.
+//! Everything that all stages need exactly once is here: markers, manifests, resume, timing,
+//! reports. Nothing here knows what a particular stage does.
 
 pub mod attempt;
 pub mod attempter;
+pub mod attempts;
 pub mod check;
 pub mod composition;
 pub mod engine;
@@ -15,7 +16,6 @@ pub mod file;
 pub mod keys;
 pub mod models;
 pub mod preset;
-pub mod progress;
 pub mod records;
 pub mod reference;
 pub mod report;

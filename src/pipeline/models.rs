@@ -1,6 +1,8 @@
-//! The models of a pipeline, opened before work starts: `lvd check` looks at all, a run at those that it will use.
+//! The models of a pipeline, opened before work starts: `lvd check` looks at all, a run at those
+//! that it will use.
 //!
-//! Each is run on pictures of ours, so that what does not fit is said with its line, and not by the first task hours later.
+//! Each is run on pictures of ours, so that what does not fit is said with its line, and not by the
+//! first task hours later.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -19,7 +21,8 @@ use lvd_io::download;
 /// Embedders by name, and how many images a batch they get at most.
 type Batches = BTreeMap<String, usize>;
 
-/// What is wrong with any model of a file that is there; one that a run is to download is looked at once it is.
+/// What is wrong with any model of a file that is there; one that a run is to download is looked at
+/// once it is.
 #[must_use]
 pub fn faults(catalog: &Catalog, steps: &[Step], store: &Store, source: &Source) -> Vec<Error> {
     let mut batches: Batches = catalog.embedders.keys().map(|name| (name.clone(), 1)).collect();
@@ -29,7 +32,8 @@ pub fn faults(catalog: &Catalog, steps: &[Step], store: &Store, source: &Source)
     look(catalog, &batches, store, source, false)
 }
 
-/// What is wrong with the models of the embed steps among `steps` that have work to do; models are downloaded for it.
+/// What is wrong with the models of the embed steps among `steps` that have work to do; models are
+/// downloaded for it.
 #[must_use]
 pub fn faults_of_run(pipeline: &Pipeline, steps: &[usize]) -> Vec<Error> {
     let mut batches = Batches::new();

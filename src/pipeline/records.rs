@@ -37,7 +37,8 @@ fn one() -> u32 {
     1
 }
 
-/// A phase as planned: the specs, the key of each task, and whatever else a task needs to run from the work folder alone.
+/// A phase as planned: the specs, the key of each task, and whatever else a task needs to run from
+/// the work folder alone.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Planned {
     /// Hash of the keys.

@@ -1,4 +1,5 @@
-//! What a step did: `report.parquet` (a row a task, and one a drop reason of a task), `histogram.parquet` and `summary.json`.
+//! What a step did: `report.parquet` (a row a task, and one a drop reason of a task),
+//! `histogram.parquet` and `summary.json`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,11 +19,13 @@ use lvd_io::{download, publish, row, sealed};
 use lvd_ops::histogram::Histogram;
 
 table! {
-    /// What tasks did. A row with a null `reason` is a task; the rows with a reason that follow it are its drops.
+    /// What tasks did. A row with a null `reason` is a task; the rows with a reason that follow it
+    /// are its drops.
     pub struct TaskReport {
         /// Phase of the step.
         pub phase: String,
-        /// Whether this phase decides about the step's rows; the others prepare, and their rows are not the step's.
+        /// Whether this phase decides about the step's rows; the others prepare, and their rows are
+        /// not the step's.
         pub counts: bool,
         /// Number of the task in its phase.
         pub task: u32,

@@ -57,7 +57,8 @@ pub fn survey(pipeline: &Pipeline, step: &Step) -> Result<Survey> {
         Ok(inputs) => inputs,
         Err(table) => return Ok(Survey::Waiting { table }),
     };
-    // Scratch parts go when the step is whole, and are only missed by the next phase that is no scratch itself.
+    // Scratch parts go when the step is whole, and are only missed by the next phase that is no
+    // scratch itself.
     let all = step.stage.phases();
     match walk(pipeline, step, &inputs, all.len())? {
         Survey::Open { phase, .. } => {
@@ -69,7 +70,8 @@ pub fn survey(pipeline: &Pipeline, step: &Step) -> Result<Survey> {
     }
 }
 
-/// Plans phase after phase, up to the first with a task to do. The scratch parts of the phases from `needed_from` on have to be there.
+/// Plans phase after phase, up to the first with a task to do. The scratch parts of the phases from
+/// `needed_from` on have to be there.
 fn walk(pipeline: &Pipeline, step: &Step, inputs: &BTreeMap<String, Table>, needed_from: usize) -> Result<Survey> {
     let mut earlier: BTreeMap<&'static str, Vec<Outcome>> = BTreeMap::new();
     let mut phases = Vec::new();

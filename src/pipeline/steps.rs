@@ -34,7 +34,8 @@ pub struct Pipeline {
     pub catalog: Catalog,
     /// Steps in the order they run.
     pub steps: Vec<Step>,
-    /// Sources whose size the file declares, and models, that are not there: enough to plan by, not to run.
+    /// Sources whose size the file declares, and models, that are not there: enough to plan by, not
+    /// to run.
     pub missing: Vec<Error>,
     /// Images of each source: counted, or as declared.
     pub sizes: IndexMap<String, u64>,

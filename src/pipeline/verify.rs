@@ -21,7 +21,8 @@ pub struct Verified {
     pub wrong: Vec<(Part, String)>,
 }
 
-/// Compares a step's parts: those of its manifest, and those of an open step's markers that are there.
+/// Compares a step's parts: those of its manifest, and those of an open step's markers that are
+/// there.
 pub fn verify(store: &Store, step: &str) -> Result<Verified> {
     let manifest = store.manifest(step)?;
     let tables = manifest.iter().flat_map(|manifest| manifest.tables.values());

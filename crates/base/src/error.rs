@@ -82,8 +82,8 @@ pub enum Error {
     /// Another driver holds the work folder.
     #[error("{0}")]
     Locked(Fault),
-    /// A step is whole, but more of its rows failed than the file allows, or all of a set that others
-    /// depend on.
+    /// A step is whole, but more of its rows failed than the file allows, or all of a set that
+    /// others depend on.
     #[error("{0}")]
     TooManyFailed(Fault),
     /// FAISS, BLAS or ONNX Runtime failed.
@@ -130,7 +130,8 @@ impl Error {
         Self::Data(Fault::new(fact.to_string(), "").at(path.as_ref().display()))
     }
 
-    /// A published file that is gone, or not as it was written; `part` is its name in the work folder.
+    /// A published file that is gone, or not as it was written; `part` is its name in the work
+    /// folder.
     pub fn damaged(path: impl AsRef<Path>, part: Option<String>, fact: impl Into<String>) -> Self {
         let cure = "lvd verify FILE finds all that is damaged; lvd run FILE makes it again";
         Self::Damaged { part, fault: Fault::new(fact, cure).at(path.as_ref().display()) }
@@ -152,7 +153,8 @@ impl Error {
     }
 }
 
-/// A hint at the names there are, after `list` ("sources are: a, b"): the one that was meant first, where one is near `wrong`.
+/// A hint at the names there are, after `list` ("sources are: a, b"): the one that was meant first,
+/// where one is near `wrong`.
 #[must_use]
 pub fn choices<'a>(wrong: &str, list: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     match nearest(wrong, known) {
@@ -161,7 +163,8 @@ pub fn choices<'a>(wrong: &str, list: &str, known: impl IntoIterator<Item = &'a 
     }
 }
 
-/// The first of the names that are as near to `wrong` as a slip of the fingers makes them: a third of its letters wrong at most.
+/// The first of the names that are as near to `wrong` as a slip of the fingers makes them: a third
+/// of its letters wrong at most.
 #[must_use]
 pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let letters = |name: &str| name.to_lowercase().chars().filter(|c| c.is_alphanumeric()).collect::<String>();

@@ -25,18 +25,20 @@ type Checked = std::result::Result<Pipeline, Vec<Error>>;
 /// The cure for a work folder that cannot be used.
 const OTHER_WORK: &str = "name another folder by `work` or --work, or make this one writable";
 
-/// Reads and checks a pipeline file, and counts its sources: what has to be known to plan and to run.
+/// Reads and checks a pipeline file, and counts its sources: what has to be known to plan and to
+/// run.
 pub fn load(path: &Path, overrides: &[String], work: Option<&str>) -> Checked {
     read(path, overrides, work, Depth::Named)
 }
 
-/// The same, and everything that the file names is opened and tried: its models and its work folder.
+/// The same, and everything that the file names is opened and tried: its models and its work
+/// folder.
 pub fn examine(path: &Path, overrides: &[String], work: Option<&str>) -> Checked {
     read(path, overrides, work, Depth::Tried)
 }
 
-/// The file alone, for commands that only look at the work folder: sources are not counted, and may be
-/// gone, as may models.
+/// The file alone, for commands that only look at the work folder: sources are not counted, and may
+/// be gone, as may models.
 pub fn glance(path: &Path, overrides: &[String], work: Option<&str>) -> Checked {
     read(path, overrides, work, Depth::File)
 }

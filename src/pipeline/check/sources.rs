@@ -16,8 +16,9 @@ use lvd_io::sources::Source as ImageSource;
 /// More images than ids can number in a source: shards and rows have 24 bits each.
 const UNCOUNTED: u64 = 1 << 48;
 
-/// Adds the sources of the file to the catalog. The answer is the number of images of each, counted or
-/// as declared. `ours` are the work folder and the pipeline file, which hold no images of the user's.
+/// Adds the sources of the file to the catalog. The answer is the number of images of each, counted
+/// or as declared. `ours` are the work folder and the pipeline file, which hold no images of the
+/// user's.
 pub fn sources(
     file: &File,
     base: &Path,
@@ -81,7 +82,8 @@ fn nothing_in(images: &ImageSource) -> Fault {
     Fault::new(fact, "put images there, or take the source out of this file")
 }
 
-/// The source of `settings`; `ours` are the work folder and the pipeline file, which hold no images of the user's.
+/// The source of `settings`; `ours` are the work folder and the pipeline file, which hold no images
+/// of the user's.
 fn image_source(settings: &SourceSettings, base: &Path, ours: &[&Path]) -> Result<ImageSource, Fault> {
     let all = |paths: &[PathBuf]| paths.iter().map(|path| base.join(path)).collect::<Vec<_>>();
     let only_for = |set: bool, key: &str, kind: &str| {

@@ -1,7 +1,7 @@
 //! Where tasks run: on threads of this process, or on a Slurm cluster.
 //!
-//! An engine is given the numbers of tasks and brings them to an end; what a task computes, and whether
-//! it is done, it learns from the work folder.
+//! An engine is given the numbers of tasks and brings them to an end; what a task computes, and
+//! whether it is done, it learns from the work folder.
 
 pub mod failure;
 pub mod local;

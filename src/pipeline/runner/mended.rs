@@ -24,7 +24,8 @@ impl Mended {
         Ok(Self { seen, parts: HashSet::new() })
     }
 
-    /// The place in `steps` from which to go on after `error`; `error` itself where no damage explains it.
+    /// The place in `steps` from which to go on after `error`; `error` itself where no damage
+    /// explains it.
     pub fn first_to_run_again(
         &mut self,
         pipeline: &Pipeline,

@@ -1,7 +1,8 @@
-//! Bringing steps up to date: plan a phase, run the tasks that are not done, go on with the next, report.
+//! Bringing steps up to date: plan a phase, run the tasks that are not done, go on with the next,
+//! report.
 //!
-//! Killed at any point, the same call goes on: what is done is known by its marker alone, and a task's
-//! key is the hash of all that decides its bytes.
+//! Killed at any point, the same call goes on: what is done is known by its marker alone, and a
+//! task's key is the hash of all that decides its bytes.
 
 mod finish;
 mod mended;
@@ -52,8 +53,8 @@ pub struct OpenPhase<'a> {
     pub planned: Planned,
 }
 
-/// Closes every step that is whole and opens every phase that can run, for a scheduler that runs the tasks itself. When nothing is
-/// open, everything is up to date.
+/// Closes every step that is whole and opens every phase that can run, for a scheduler that runs
+/// the tasks itself. When nothing is open, everything is up to date.
 pub fn advance<'a>(pipeline: &'a Pipeline, steps: &[usize], options: &Options) -> Result<Vec<OpenPhase<'a>>> {
     let _lock = lock(&pipeline.store, options)?;
     pipeline.store.record_datasets(pipeline.catalog.sources.keys())?;
@@ -84,7 +85,8 @@ pub fn advance<'a>(pipeline: &'a Pipeline, steps: &[usize], options: &Options) -
     Ok(open)
 }
 
-/// A driver that was started again elsewhere waits until its predecessor, whose machine was given up, has gone.
+/// A driver that was started again elsewhere waits until its predecessor, whose machine was given
+/// up, has gone.
 fn lock(store: &Store, options: &Options) -> Result<Lock> {
     let mut told = false;
     loop {

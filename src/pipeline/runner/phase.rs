@@ -74,8 +74,8 @@ fn verdict(work: &Work, tried: usize, failed: Vec<Failure>) -> Result<()> {
     Err(Error::usage(format!("{tasks} of {tried} tasks of {step}/{phase} failed; task {number}: {error}"), hint))
 }
 
-/// Attempts that failed or died are no news to whoever starts anew; what another process has in hand
-/// stays.
+/// Attempts that failed or died are no news to whoever starts anew; what another process has in
+/// hand stays.
 fn forget_ended(work: &Work) -> Result<()> {
     for attempt in work.store.tries(work.step, work.phase)? {
         if (attempt.error.is_some() || attempt.who.is_dead_here())

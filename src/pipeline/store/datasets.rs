@@ -37,8 +37,8 @@ impl Store {
         self.work.replace_json(DATASETS, &numbers)
     }
 
-    /// Takes the sources for what was last seen of them, so that nobody looks at them. The tasks of one
-    /// that nobody has seen are not done.
+    /// Takes the sources for what was last seen of them, so that nobody looks at them. The tasks of
+    /// one that nobody has seen are not done.
     pub fn trust_seen(&self, catalog: &Catalog) -> Result<()> {
         let mut seen = self.seen()?;
         for (name, entry) in &catalog.sources {

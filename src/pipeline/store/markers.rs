@@ -45,7 +45,8 @@ impl std::fmt::Display for WrongSize {
 /// What is known of a phase's tasks.
 #[derive(Debug, Default)]
 pub struct Done {
-    /// The markers of those that are done, in task order; `None` for a task that is not, or whose parts are gone.
+    /// The markers of those that are done, in task order; `None` for a task that is not, or whose
+    /// parts are gone.
     pub markers: Vec<Option<Marker>>,
     /// What was there and is not whole any more, so that its task counts as not done.
     pub damaged: Vec<String>,
@@ -64,7 +65,8 @@ impl Store {
         Ok(names.into_iter().filter_map(|name| name.strip_suffix(".json").map(str::to_owned)).collect())
     }
 
-    /// The markers of a phase's tasks. A task whose parts are needed and not there with their sizes is not done.
+    /// The markers of a phase's tasks. A task whose parts are needed and not there with their sizes
+    /// is not done.
     pub fn markers(&self, step: &str, phase: &str, keys: &[String], parts: Parts) -> Result<Done> {
         let there = self.done_keys(step, phase)?;
         let read = |key: &String| -> Result<(Option<Marker>, Vec<String>)> {
@@ -111,7 +113,8 @@ impl Store {
         Ok(parts)
     }
 
-    /// Publishes a marker. The marker that stands is returned: this one, or that of another attempt that was first.
+    /// Publishes a marker. The marker that stands is returned: this one, or that of another attempt
+    /// that was first.
     pub fn mark(&self, step: &str, phase: &str, mine: Marker, aside: &Path) -> Result<Marker> {
         let path = marker(step, phase, &mine.key);
         let bytes = sealed::seal(&mine).map_err(|e| Error::data(self.work.named(&path), e))?;
@@ -123,8 +126,8 @@ impl Store {
         stands.ok_or_else(|| Error::data(self.work.named(&path), "was there a moment ago"))
     }
 
-    /// Removes the parts of an attempt that came second and that nobody reads: other than those that stand, or scratch of a step
-    /// that is whole.
+    /// Removes the parts of an attempt that came second and that nobody reads: other than those
+    /// that stand, or scratch of a step that is whole.
     pub fn withdraw(&self, step: &str, phase: &str, parts: &[Part], stands: &Marker) -> Result<()> {
         let open = self.is_open(step, phase)?;
         let manifest = if open { None } else { self.manifest(step)? };

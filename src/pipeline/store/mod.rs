@@ -13,7 +13,8 @@
 //! sources.json                                     fingerprints of the sources, as last seen
 //! ```
 //!
-//! Bookkeeping tells by itself whether it is whole (`io::sealed`), and parts are checked by whoever reads them (`io::checked`).
+//! Bookkeeping tells by itself whether it is whole (`io::sealed`), and parts are checked by whoever
+//! reads them (`io::checked`).
 
 mod datasets;
 pub mod markers;
@@ -103,7 +104,8 @@ impl Store {
         Ok(self.work.size(&plan(step, phase))?.is_some())
     }
 
-    /// Opens a phase: records its plan, and forgets the markers of its `missing` tasks, whose parts are gone.
+    /// Opens a phase: records its plan, and forgets the markers of its `missing` tasks, whose parts
+    /// are gone.
     pub fn open_phase(&self, step: &str, phase: &str, planned: &Planned, missing: &[usize]) -> Result<()> {
         let known = self.done_keys(step, phase)?;
         for key in missing.iter().map(|&number| &planned.keys[number]).filter(|key| known.contains(*key)) {
@@ -117,7 +119,8 @@ impl Store {
         if secret && !self.work.is_bucket() { owner_only(&self.work.named(&path)) } else { Ok(()) }
     }
 
-    /// Where all attempts at the task with this key keep what they have reached. For a bucket, those of one process.
+    /// Where all attempts at the task with this key keep what they have reached. For a bucket,
+    /// those of one process.
     #[must_use]
     pub fn checkpoint(&self, step: &str, phase: &str, key: &str) -> PathBuf {
         self.work.root().join(step).join(CHECKPOINTS).join(format!("{phase}-{key}"))

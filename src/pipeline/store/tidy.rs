@@ -10,7 +10,8 @@ use lvd_io::publish;
 use lvd_io::work_folder::DAMAGED;
 
 impl Store {
-    /// Removes from a step's folder what its manifest does not name: earlier generations, scratch parts, attempts, temporaries.
+    /// Removes from a step's folder what its manifest does not name: earlier generations, scratch
+    /// parts, attempts, temporaries.
     pub fn collect(&self, step: &str, manifest: &Manifest) -> Result<()> {
         let mut keep: HashSet<String> =
             manifest.tables.values().flat_map(|table| &table.parts).map(|part| part.path.clone()).collect();

@@ -90,7 +90,8 @@ const GONE_ON: [&str; 8] = [
     "current state",
 ];
 
-/// What a command of Slurm's that ran said on standard output, or on standard error where it failed.
+/// What a command of Slurm's that ran said on standard output, or on standard error where it
+/// failed.
 fn said(program: &str, args: &[&str]) -> Result<std::result::Result<String, String>> {
     let output = Command::new(program).args(args).output().map_err(|error| {
         let hint = "run where Slurm's commands are installed and in PATH, or with --engine local";

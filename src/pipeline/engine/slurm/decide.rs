@@ -1,4 +1,5 @@
-//! What to do next about the tasks of a phase: decided from what is seen, and from nothing that a driver would have to remember.
+//! What to do next about the tasks of a phase: decided from what is seen, and from nothing that a
+//! driver would have to remember.
 
 use std::collections::{BTreeMap, BTreeSet};
 

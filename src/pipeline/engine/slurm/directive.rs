@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-/// A value as `sbatch` reads it back from a directive. It knows quotes and the backslash; the line's end ends it, so values hold none
-/// ([`directive_fault`]).
+/// A value as `sbatch` reads it back from a directive. It knows quotes and the backslash; the
+/// line's end ends it, so values hold none ([`directive_fault`]).
 #[must_use]
 pub fn directive(value: &str) -> String {
     if is_plain(value) { value.to_owned() } else { format!("\"{}\"", value.replace('\\', r"\\").replace('"', "\\\"")) }

@@ -24,11 +24,11 @@ use lvd_io::publish;
 const QUIET: Duration = Duration::from_secs(60);
 
 /// Takes the marker of a task that is done.
-type Done<'a> = dyn Fn(Marker) + Sync + 'a;
+type OnDone<'a> = dyn Fn(Marker) + Sync + 'a;
 
 impl Slurm {
     /// Brings the tasks of a phase to an end. What could not be brought to one is returned.
-    pub fn run(&self, work: &Work, numbers: &[usize], done: &Done, observer: &Observer) -> Result<Vec<Failure>> {
+    pub fn run(&self, work: &Work, numbers: &[usize], done: &OnDone, observer: &Observer) -> Result<Vec<Failure>> {
         let settings = self.settings.of(work.planned.kind.name(), work.step, work.phase)?;
         let place = work.store.work.absolute()?;
         let submissions = self.settings.submissions(work.store)?;
@@ -78,7 +78,7 @@ struct Driver<'a> {
     /// What the comments of this phase's jobs start with.
     prefix: String,
     /// Takes the markers of new tasks.
-    done: &'a Done<'a>,
+    done: &'a OnDone<'a>,
     observer: &'a Observer<'a>,
     /// `STEP/PHASE`.
     phase: String,
@@ -109,7 +109,8 @@ impl Driver<'_> {
         self.patience.with(|| cluster::queue(&self.prefix))
     }
 
-    /// Attempts of jobs that are no more are forgotten: whoever starts a driver has mended what was wrong, or wants to know.
+    /// Attempts of jobs that are no more are forgotten: whoever starts a driver has mended what was
+    /// wrong, or wants to know.
     fn forget_ended(&self) -> Result<()> {
         let queue: BTreeSet<String> = self.queue()?.into_iter().map(|element| element.id).collect();
         for attempt in self.work.store.tries(self.work.step, self.work.phase)? {
@@ -187,7 +188,8 @@ impl Driver<'_> {
         half.then(|| self.seconds[self.seconds.len() / 2])
     }
 
-    /// An element of the queue with its tasks; the lists of submissions by earlier drivers are read.
+    /// An element of the queue with its tasks; the lists of submissions by earlier drivers are
+    /// read.
     fn live(&mut self, element: Element) -> Option<Live> {
         if !self.arrays.contains_key(&element.comment) {
             let submission = element.comment.rsplit(':').next().unwrap_or_default();
@@ -200,8 +202,8 @@ impl Driver<'_> {
         Some(Live { id: element.id, running, elapsed: element.elapsed, tasks })
     }
 
-    /// What Slurm could not launch and holds since may start elsewhere: it is released, as often as a task is tried. What else is held waits
-    /// for a person.
+    /// What Slurm could not launch and holds since may start elsewhere: it is released, as often as
+    /// a task is tried. What else is held waits for a person.
     fn look_for_held(&mut self, queue: &[Element]) -> Result<()> {
         let mut free = Vec::new();
         for element in queue {

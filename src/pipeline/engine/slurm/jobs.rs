@@ -20,7 +20,8 @@ pub fn mark(place: &str) -> String {
     format!("lvd:{}:", &sha256(place.as_bytes())[..12])
 }
 
-/// The jobs of a work folder in the queue, the driver's own among them; `None` while Slurm does not answer.
+/// The jobs of a work folder in the queue, the driver's own among them; `None` while Slurm does not
+/// answer.
 pub fn jobs(store: &Store) -> Result<Option<Vec<Element>>> {
     Ok(match cluster::queue(&mark(&store.work.absolute()?))? {
         Answer::Yes(found) => Some(found),
@@ -34,7 +35,8 @@ pub fn was_used(store: &Store, settings: &AllSettings) -> bool {
     settings.submissions(store).is_ok_and(|folder| folder.is_dir())
 }
 
-/// Ends all jobs of a work folder, the driver's first; the answer is how many. `observer` is told when Slurm does not answer.
+/// Ends all jobs of a work folder, the driver's first; the answer is how many. `observer` is told
+/// when Slurm does not answer.
 pub fn cancel(store: &Store, settings: &AllSettings, observer: &Observer) -> Result<usize> {
     let patience = Patience::new(&settings.of_all()?, observer);
     let prefix = mark(&store.work.absolute()?);
@@ -53,7 +55,8 @@ pub fn cancel(store: &Store, settings: &AllSettings, observer: &Observer) -> Res
     Ok(found.len())
 }
 
-/// Submits the driver itself; the answer is its job and its log. `observer` is told when Slurm does not answer.
+/// Submits the driver itself; the answer is its job and its log. `observer` is told when Slurm does
+/// not answer.
 pub fn submit_driver(
     store: &Store,
     settings: &AllSettings,

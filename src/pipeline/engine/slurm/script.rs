@@ -1,4 +1,5 @@
-//! The scripts that are submitted: plain `sbatch` scripts, kept beside their logs, to be read and edited.
+//! The scripts that are submitted: plain `sbatch` scripts, kept beside their logs, to be read and
+//! edited.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

@@ -11,8 +11,9 @@ use crate::pipeline::engine::slurm::directive::{directive_fault, folder_fault};
 use crate::pipeline::store::Store;
 use lvd_base::error::{Error, Fault, Result};
 
-/// How tasks run on Slurm. `[engine.slurm.overrides.NAME]` holds the same keys for a stage, a step or a `"step/phase"`, the more
-/// particular before the more general, and for the `driver` that `lvd submit` sends; lists and texts replace, they are not joined.
+/// How tasks run on Slurm. `[engine.slurm.overrides.NAME]` holds the same keys for a stage, a step
+/// or a `"step/phase"`, the more particular before the more general, and for the `driver` that `lvd
+/// submit` sends; lists and texts replace, they are not joined.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
@@ -40,22 +41,24 @@ pub struct Settings {
     pub prefix: Option<Vec<String>>,
     /// Elements of one array at once, at most. Left out: as many as the cluster lets run.
     pub at_once: Option<u32>,
-    /// Tasks of an element, one after the other. Left out: as few as make an array that the cluster takes, of 1,000 elements at most.
+    /// Tasks of an element, one after the other. Left out: as few as make an array that the cluster
+    /// takes, of 1,000 elements at most.
     pub tasks_per_element: Option<u32>,
-    /// How often a task is tried before it is given up and named. An attempt that is lost with its node counts, one that was told
-    /// to stop does not. Default: 3.
+    /// How often a task is tried before it is given up and named. An attempt that is lost with its
+    /// node counts, one that was told to stop does not. Default: 3.
     pub tries: Option<u32>,
     /// Seconds before a failed task is tried again, doubled each time. Default: 30.
     pub retry_s: Option<f64>,
-    /// A task that runs this many times longer than the median of its phase (and `retry_s` longer) is started a second time elsewhere; the first to end counts. 0:
-    /// never. Default: 4.
+    /// A task that runs this many times longer than the median of its phase (and `retry_s` longer)
+    /// is started a second time elsewhere; the first to end counts. 0: never. Default: 4.
     pub straggler: Option<f64>,
     /// Seconds from one look at the queue and the work folder to the next. Default: 10.
     pub poll_s: Option<f64>,
-    /// Where scripts and logs go, on a file system that all nodes share; not for overrides. Left out: `_slurm` in the work folder, which has to be
-    /// a folder then.
+    /// Where scripts and logs go, on a file system that all nodes share; not for overrides. Left
+    /// out: `_slurm` in the work folder, which has to be a folder then.
     pub folder: Option<PathBuf>,
-    /// Seconds before its time limit that an element is told to end its task and be queued again. Default: 60.
+    /// Seconds before its time limit that an element is told to end its task and be queued again.
+    /// Default: 60.
     pub lead_s: Option<u32>,
 }
 
@@ -86,8 +89,8 @@ impl AllSettings {
         settings(table)
     }
 
-    /// The settings of the driver's job: what the others ask for in processors, memory and GPUs is not
-    /// for it.
+    /// The settings of the driver's job: what the others ask for in processors, memory and GPUs is
+    /// not for it.
     pub fn driver(&self) -> Result<Settings> {
         let mut table = self.base.clone();
         table.retain(|key, _| !NOT_THE_DRIVERS.contains(&key));

@@ -11,24 +11,24 @@ use lvd_base::error::Result;
 
 /// The attempts at the tasks of an open phase.
 #[derive(Default)]
-pub struct Progress {
+pub struct Attempts {
     /// Tasks that run.
     pub running: usize,
     /// Tasks whose attempts all ended badly so far.
-    pub failed: Vec<Failed>,
+    pub failed: Vec<FailedTask>,
     /// Seconds until the phase is done, if it goes on as it went.
     pub eta_s: Option<f64>,
 }
 
 /// A task whose attempts all ended badly so far.
-pub struct Failed {
+pub struct FailedTask {
     /// How many they were.
     pub tries: usize,
     /// The last one.
     pub last: Try,
 }
 
-impl Failed {
+impl FailedTask {
     /// Why the last attempt ended.
     #[must_use]
     pub fn reason(&self) -> &str {
@@ -36,27 +36,27 @@ impl Failed {
     }
 }
 
-impl Progress {
+impl Attempts {
     /// How the tasks of a step fare; `jobs` are those in the queue of its cluster.
     pub fn of(pipeline: &Pipeline, standing: &Standing, jobs: Option<&[Element]>) -> Result<Self> {
         let Some(open) = standing.state.open() else { return Ok(Self::default()) };
-        let mut progress = Self::default();
-        for attempts in attempts(pipeline, &standing.step, open.phase)?.into_values() {
+        let mut found = Self::default();
+        for attempts in by_task(pipeline, &standing.step, open.phase)?.into_values() {
             if attempts.iter().any(|attempt| runs(attempt, jobs)) {
-                progress.running += 1;
+                found.running += 1;
             } else {
                 let tries = attempts.len();
                 let last = attempts.into_iter().max_by(|a, b| a.ended().total_cmp(&b.ended()));
-                progress.failed.extend(last.map(|last| Failed { tries, last }));
+                found.failed.extend(last.map(|last| FailedTask { tries, last }));
             }
         }
-        progress.eta_s = eta(open, progress.running);
-        Ok(progress)
+        found.eta_s = eta(open, found.running);
+        Ok(found)
     }
 }
 
 /// The attempts at the tasks of a phase that are planned and not done.
-fn attempts(pipeline: &Pipeline, step: &str, phase: &str) -> Result<BTreeMap<usize, Vec<Try>>> {
+fn by_task(pipeline: &Pipeline, step: &str, phase: &str) -> Result<BTreeMap<usize, Vec<Try>>> {
     let keys = pipeline.store.planned(step, phase)?.map_or(Vec::new(), |planned| planned.keys);
     let done = pipeline.store.done_keys(step, phase)?;
     let mut by_task: BTreeMap<usize, Vec<Try>> = BTreeMap::new();
