@@ -42,6 +42,8 @@ demo: build ## make a small data set, curate it, and score the result
 	$(LVD) run demo/quickstart.toml
 	$(LVD) example demo --score
 
+# A snapshot that differs fails and is left alone; INSTA_UPDATE=always writes it anew.
+test: export INSTA_UPDATE ?= no
 test: build ## run all tests; those on a Slurm cluster need root
 	@./setup.sh --tests
 	@rm -f $(SKIPPED)

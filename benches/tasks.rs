@@ -3,8 +3,10 @@
 
 use std::time::Instant;
 
-use lvd::pipeline::runner::with_keys;
-use lvd::pipeline::store::{Marker, Parts, Store};
+use lvd::pipeline::keys::with_keys;
+use lvd::pipeline::records::Marker;
+use lvd::pipeline::store::Store;
+use lvd::pipeline::store::markers::Parts;
 use lvd::stages::catalog::Catalog;
 use lvd::stages::task::Outcome;
 use lvd::stages::{Phase, PhasePlan, StageKind};

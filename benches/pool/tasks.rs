@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::Instant;
 
-use lvd::pipeline::engine::local;
+use lvd::pipeline::engine::local::local;
 use lvd::stages::catalog::Catalog;
 use lvd::stages::cluster::{Assigned, Cluster, Node};
 use lvd::stages::context::PlanContext;

@@ -62,16 +62,18 @@ pub enum Command {
         /// Print JSON
         #[arg(long)]
         json: bool,
-        /// For other schedulers: close the steps that are whole, open the phases that can run, and print their tasks
+        /// For other schedulers: close the steps that are whole, open the phases that can run, and
+        /// print their tasks
         #[arg(long, value_enum, value_name = "FORMAT", conflicts_with = "json")]
         tasks: Option<TaskFormat>,
         #[command(flatten)]
         estimate: EstimateArgs,
-        /// With --tasks: let ingested images and vectors be replaced, where the file no longer describes them
+        /// With --tasks: let ingested images and vectors be replaced, where the file no longer
+        /// describes them
         #[arg(long, requires = "tasks")]
         replace: bool,
     },
-    /// Show how far each step is
+    /// Show how far each step is, by the work folder alone; `plan` looks at the sources as well
     Status {
         #[command(flatten)]
         file: FileArgs,
@@ -79,7 +81,8 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Show what the steps did: rows in, out, dropped by reason, time; for one step its counters and histograms too
+    /// Show what the steps did: rows in, out, dropped by reason, time; for one step its counters
+    /// and histograms too
     Report {
         #[command(flatten)]
         file: FileArgs,
@@ -101,9 +104,11 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Find a threshold for a dedup step: edit a sample of its images, and see which copies the encoder recognises
+    /// Find a threshold for a dedup step: edit a sample of its images, and see which copies the
+    /// encoder recognises
     Calibrate(CalibrateArgs),
-    /// Write a table of vectors as plain numbers, for numpy (.npy), or for pandas and `DuckDB` (.parquet with lists)
+    /// Write a table of vectors as plain numbers, for numpy (.npy), or for pandas and `DuckDB`
+    /// (.parquet with lists)
     Vectors {
         #[command(flatten)]
         file: FileArgs,
@@ -142,7 +147,8 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Make the built-in example: a crawl of small pictures with planted copies, its ground truth, models and a pipeline file
+    /// Make the built-in example: a crawl of small pictures with planted copies, its ground truth,
+    /// models and a pipeline file
     Example {
         /// Where to
         folder: PathBuf,
@@ -160,6 +166,11 @@ pub enum Command {
     Config,
     /// Print the reference of the Parquet tables
     Tables,
+    /// Print the manual page, or write those of all commands into a folder
+    Man {
+        /// Where to: a page for lvd and one for each command, lvd-run.1 and so on
+        folder: Option<PathBuf>,
+    },
     /// Print completions for a shell
     Completions {
         /// Which shell
@@ -190,7 +201,8 @@ pub struct RunArgs {
     /// Let ingested images and vectors be replaced, where the file no longer describes them
     #[arg(long)]
     pub replace: bool,
-    /// Take the steps before as they are, though the file no longer describes them or too much of them failed
+    /// Take the steps before as they are, though the file no longer describes them or too much of
+    /// them failed
     #[arg(long)]
     pub as_is: bool,
     /// Print errors only
@@ -242,7 +254,8 @@ pub struct EstimateArgs {
     /// With --estimate: what a node reads and writes in the work folder, in GB/s [default: 1]
     #[arg(long, value_name = "GB/S", requires = "estimate")]
     pub disk: Option<f64>,
-    /// With --estimate: what the accelerators of a node reach in the models, in TFLOP/s [default: none, the cores do it]
+    /// With --estimate: what the accelerators of a node reach in the models, in TFLOP/s [default:
+    /// none, the cores do it]
     #[arg(long, value_name = "TFLOPS", requires = "estimate")]
     pub model_tflops: Option<f64>,
 }
@@ -289,7 +302,8 @@ pub struct CalibrateArgs {
     /// Images to draw from the pool; each is edited in 30 ways and embedded 31 times
     #[arg(long, value_name = "N", default_value_t = 1000)]
     pub images: usize,
-    /// Subtract the mean of the three highest cosines to half of the pool, which is then not compared with
+    /// Subtract the mean of the three highest cosines to half of the pool, which is then not
+    /// compared with
     #[arg(long)]
     pub normalise: bool,
     /// Print JSON

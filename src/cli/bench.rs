@@ -4,24 +4,36 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use crate::cli::args::EmbedArgs;
+use crate::cli::choice::{load, shown, steps_of};
 use crate::cli::say::say;
-use crate::cli::table::{columns, print};
-use crate::cli::{Stop, shown};
-use crate::pipeline::check::{Pipeline, Step};
+use crate::cli::stop::Stop;
+use crate::cli::table::{columns, print, print_json};
+use crate::cli::threads::compute_on;
 use crate::pipeline::status;
+use crate::pipeline::steps::{Pipeline, Step};
+use crate::stages::StageKind;
 use crate::stages::context::PlanContext;
-use crate::stages::embed::bench::{self, Bench};
+use crate::stages::embed::bench::{self as measured, Bench};
 use crate::stages::task::{Place, Task};
 use lvd_base::error::Error;
 
+/// Measures the embed steps that the command names.
+pub fn bench(args: &EmbedArgs, seconds: f64) -> Result<(), Stop> {
+    if !(0.0..=3600.0).contains(&seconds) {
+        let message = format!("--bench={seconds}: no time to measure for");
+        return Err(Stop::usage(message, "give seconds, for instance --bench=3"));
+    }
+    let pipeline = load(&args.stage.file, args.stage.run.threads)?;
+    let threads = compute_on(args.stage.run.threads)?;
+    for index in steps_of(StageKind::Embed, &pipeline, &args.stage)? {
+        embed(&pipeline, &pipeline.steps[index], seconds, threads, args.json)?;
+    }
+    Ok(())
+}
+
 /// Measures an embed step, each part for `seconds`, and prints what was found.
-pub fn embed(
-    pipeline: &Pipeline,
-    step: &Step,
-    seconds: f64,
-    threads: usize,
-    json: bool,
-) -> std::result::Result<(), Stop> {
+fn embed(pipeline: &Pipeline, step: &Step, seconds: f64, threads: usize, json: bool) -> std::result::Result<(), Stop> {
     let inputs = status::inputs(pipeline, step)?.map_err(|table| {
         let hint = format!(
             "run its step first: lvd run {} --to {}",
@@ -30,8 +42,8 @@ pub fn embed(
         );
         Error::usage(format!("step {:?} reads {table:?}, which is not there yet", step.name), hint)
     })?;
-    let context = PlanContext { catalog: &pipeline.catalog, inputs: &inputs, earlier: &BTreeMap::new() };
-    let plan = step.stage.plan("embed", &context)?;
+    let known = PlanContext { catalog: &pipeline.catalog, inputs: &inputs, earlier: &BTreeMap::new() };
+    let plan = step.stage.plan("embed", &known)?;
     let store = &pipeline.store;
     let place = Place {
         copies: store.work.root().to_path_buf(),
@@ -43,10 +55,9 @@ pub fn embed(
     };
     let task = Task::new(&pipeline.catalog, place, threads, &|_| ());
     let tell = |part: &str| say!("measuring {}: {part}", step.name);
-    let found = bench::run(&plan, &task, Duration::from_secs_f64(seconds), &tell)?;
+    let found = measured::run(&plan, &task, Duration::from_secs_f64(seconds), &tell)?;
     if json {
-        let text = serde_json::to_string_pretty(&found).map_err(|e| Error::data("the measurements", e))?;
-        return Ok(print(&text)?);
+        return print_json("the measurements", &found);
     }
     Ok(print(&text(&found))?)
 }

@@ -7,18 +7,21 @@ use std::any::Any;
 
 use crate::calibrate::{self, Calibration, Event, Inputs, Settings, Suggestion, ThresholdRow};
 use crate::cli::args::CalibrateArgs;
+use crate::cli::choice::{position, shown};
 use crate::cli::progress::Progress;
 use crate::cli::say;
-use crate::cli::table::{columns, print, thousands};
-use crate::cli::{Stop, compute_on, position, shown};
-use crate::pipeline::check::{Pipeline, Step};
-use crate::pipeline::{runner, status};
+use crate::cli::stop::Stop;
+use crate::cli::table::{columns, print, print_json, thousands};
+use crate::cli::threads::compute_on;
+use crate::pipeline::steps::{Pipeline, Step};
+use crate::pipeline::{event, status};
 use crate::stages::StageKind;
 use crate::stages::dedup::Dedup;
 use crate::stages::embed::Embed;
 use lvd_base::error::Error;
 
-/// The thresholds that are printed, in hundredths: those of cosines, and those of normalised scores.
+/// The thresholds that are printed, in hundredths: those of cosines, and those of normalised
+/// scores.
 const PRINTED: [std::ops::RangeInclusive<i32>; 2] = [30..=95, 0..=65];
 
 /// Images of which a calibration says little.
@@ -40,7 +43,7 @@ pub fn calibrate(pipeline: &Pipeline, args: &CalibrateArgs) -> std::result::Resu
     let folder = args.out.clone().unwrap_or_else(|| pipeline.store.work.root().join("_calibrate").join(&step.name));
     if args.out.is_none() && pipeline.store.work.is_bucket() {
         let hint = "say where its tables go: --out FOLDER";
-        return Err(Stop::Usage(vec![Error::usage("the work folder is a bucket", hint)]));
+        return Err(Stop::usage("the work folder is a bucket", hint));
     }
     lvd_io::publish::make_folder(&folder)?;
     let inputs = Inputs {
@@ -56,10 +59,10 @@ pub fn calibrate(pipeline: &Pipeline, args: &CalibrateArgs) -> std::result::Resu
     let tell = |event| {
         progress.tell(&match event {
             Event::Begins(phase, pieces) => {
-                runner::Event::PhaseBegins { step: &step.name, phase, tasks: pieces, to_run: pieces }
+                event::Event::PhaseBegins { step: &step.name, phase, tasks: pieces, to_run: pieces }
             }
-            Event::Done => runner::Event::TaskDone,
-            Event::Ends => runner::Event::PhaseEnds,
+            Event::Done => event::Event::TaskDone,
+            Event::Ends => event::Event::PhaseEnds,
         });
     };
     let found = calibrate::run(&inputs, &settings, &tell);
@@ -67,8 +70,7 @@ pub fn calibrate(pipeline: &Pipeline, args: &CalibrateArgs) -> std::result::Resu
     let found = found?;
     found.write(&folder)?;
     if args.json {
-        let text = serde_json::to_string_pretty(&found.to_json()).map_err(|e| Error::data("the numbers", e))?;
-        return Ok(print(&text)?);
+        return print_json("the numbers", &found.to_json());
     }
     print(&text(&found))?;
     if !args.quiet {
@@ -89,7 +91,7 @@ fn step<'a>(pipeline: &'a Pipeline, name: Option<&str>) -> std::result::Result<(
     let all: Vec<&Step> = pipeline.steps.iter().filter(|step| step.stage.kind() == StageKind::Dedup).collect();
     let names = all.iter().map(|step| step.name.as_str()).collect::<Vec<_>>().join(", ");
     let file = shown(&pipeline.path);
-    let wrong = |message: String, hint: String| Stop::Usage(vec![Error::usage(message, hint)]);
+    let wrong = |message: String, hint: String| Stop::usage(message, hint);
     let step = match (name, all.as_slice()) {
         (Some(name), _) => &pipeline.steps[position(pipeline, name)?],
         (None, [only]) => only,

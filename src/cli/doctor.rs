@@ -1,17 +1,15 @@
 //! `lvd doctor`: what this machine is and whether the libraries make use of it.
 
-use crate::cli::Stop;
-use crate::cli::say::say;
-use crate::cli::table::print;
-use lvd_base::error::Error;
+use crate::cli::say;
+use crate::cli::stop::Stop;
+use crate::cli::table::{print, print_json};
 use lvd_engines::doctor::Doctor;
 
 /// Prints what was found, and warnings with their cures to stderr.
 pub fn doctor(as_json: bool) -> Result<(), Stop> {
     let found = Doctor::examine();
     if as_json {
-        let text = serde_json::to_string_pretty(&found).map_err(|e| Error::data("the findings", e))?;
-        return Ok(print(&text)?);
+        return print_json("the findings", &found);
     }
     let runtime = found.onnxruntime.as_ref().map_or_else(
         || "missing".to_owned(),
@@ -30,7 +28,7 @@ pub fn doctor(as_json: bool) -> Result<(), Stop> {
         if found.faiss { "built in" } else { "left out: retrieve searches exactly" },
     ))?;
     for warning in &found.warnings {
-        say!("warning: {}\n  hint: {}", warning.fact, warning.cure);
+        say::fault("warning: ", warning, warning.hint());
     }
     Ok(())
 }

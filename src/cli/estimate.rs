@@ -2,14 +2,12 @@
 
 use std::fmt::Write as _;
 
-use crate::cli::Stop;
 use crate::cli::args::EstimateArgs;
-use crate::cli::plan::json_text;
-use crate::cli::table::{bytes, columns, duration, print};
-use crate::pipeline::check::Pipeline;
+use crate::cli::stop::Stop;
+use crate::cli::table::{bytes, columns, duration, print, print_json};
 use crate::pipeline::estimate::{Line, Machine, estimate};
+use crate::pipeline::steps::Pipeline;
 use crate::stages::cost::{number, short};
-use lvd_base::error::Error;
 use lvd_kernels::blas;
 
 /// Prints the estimate.
@@ -18,7 +16,7 @@ pub fn print_estimate(pipeline: &Pipeline, args: &EstimateArgs, as_json: bool) -
     let threads = number(here as u64);
     let positive = |name: &str, value: Option<f64>| match value {
         Some(value) if !(value > 0.0 && value.is_finite()) => {
-            Err(Stop::Usage(vec![Error::usage(format!("--{name} {value}"), "use a positive number")]))
+            Err(Stop::usage(format!("--{name} {value}"), "use a positive number"))
         }
         value => Ok(value),
     };
@@ -32,8 +30,7 @@ pub fn print_estimate(pipeline: &Pipeline, args: &EstimateArgs, as_json: bool) -
     };
     let found = estimate(pipeline, positive("images", args.images)?, machine)?;
     if as_json {
-        let value = serde_json::to_value(&found).map_err(|e| Error::data("the estimate", e))?;
-        return json_text(&value);
+        return print_json("the estimate", &found);
     }
     let total = |of: fn(&Line) -> f64| found.lines.iter().map(of).sum::<f64>();
     let (hours, core_hours) = (total(|line| line.hours), total(|line| line.core_hours));

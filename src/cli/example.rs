@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::path::Path;
 
-use crate::cli::Stop;
 use crate::cli::say::{self, say};
+use crate::cli::stop::Stop;
 use crate::cli::table::{columns, print, thousands};
 use crate::pipeline::store::Store;
 use crate::stages::dedup::Group;
@@ -73,22 +73,31 @@ fn scored(folder: &Path) -> Result<String> {
     let truth = truth::read(folder)?;
     let tables = Tables { store: Store::open(&folder.join("work").to_string_lossy())? };
     let path_of = paths(&truth, &tables.all("ingest", "")?);
-    let named = |id: &ImageId| path_of.get(id).cloned().unwrap_or_default();
+    let named = |id: &ImageId| {
+        path_of.get(id).cloned().ok_or_else(|| {
+            let fact = format!("image {id:?} is no file of the example in {}", folder.display());
+            Error::usage(fact, "make the example anew in another folder, and run its pipeline there")
+        })
+    };
 
     let components: HashMap<ImageId, u64> =
         tables.all::<Group>("dedup", "")?.into_iter().map(|row| (row.id, row.component.0)).collect();
     let exact: Vec<Kept> = tables.all::<Kept>("ingest", "kept")?.into_iter().filter(|row| !row.kept).collect();
     let mut component_of: BTreeMap<String, u64> =
-        components.iter().map(|(id, component)| (named(id), *component)).collect();
+        components.iter().map(|(id, component)| Ok((named(id)?, *component))).collect::<Result<_>>()?;
     for copy in &exact {
         // An exact copy is where the image is that stands for it.
         if let Some(component) = copy.duplicate_of.and_then(|of| components.get(&of)) {
-            component_of.insert(named(&copy.id), *component);
+            component_of.insert(named(&copy.id)?, *component);
         }
     }
     let copies = score::copies(&truth, &component_of);
-    let kept: BTreeSet<String> =
-        tables.all::<Group>("clean", "")?.iter().filter(|row| row.kept).map(|row| named(&row.id)).collect();
+    let kept: BTreeSet<String> = tables
+        .all::<Group>("clean", "")?
+        .iter()
+        .filter(|row| row.kept)
+        .map(|row| named(&row.id))
+        .collect::<Result<_>>()?;
     let contamination = score::contamination(&truth, &kept);
     let planted_exact = truth.iter().filter(|row| row.kind == "exact_copy").count();
 
@@ -137,7 +146,7 @@ fn paths(truth: &[TruthRow], origins: &[Origin]) -> HashMap<ImageId, String> {
 }
 
 /// How even the pool and the data set are over concepts.
-fn evenness(truth: &[TruthRow], tables: &Tables, named: &impl Fn(&ImageId) -> String) -> Result<String> {
+fn evenness(truth: &[TruthRow], tables: &Tables, named: &impl Fn(&ImageId) -> Result<String>) -> Result<String> {
     let concept: HashMap<&str, &str> = truth.iter().map(|row| (row.path.as_str(), row.concept.as_str())).collect();
     let count = |paths: &mut dyn Iterator<Item = String>| {
         // A concept that is lost still counts as one.
@@ -151,8 +160,10 @@ fn evenness(truth: &[TruthRow], tables: &Tables, named: &impl Fn(&ImageId) -> St
     };
     let pool = count(&mut truth.iter().filter(|row| row.role == "pool").map(|row| row.path.clone()));
     let sampled = tables.all::<Sampled>("sample", "")?;
-    let chosen = count(&mut sampled.iter().map(|row| named(&row.id)));
-    let balanced = count(&mut sampled.iter().filter(|row| row.why == "balanced").map(|row| named(&row.id)));
+    let all: Vec<String> = sampled.iter().map(|row| named(&row.id)).collect::<Result<_>>()?;
+    let chosen = count(&mut all.iter().cloned());
+    let of_balance = all.iter().zip(&sampled).filter(|(_, row)| row.why == "balanced");
+    let balanced = count(&mut of_balance.map(|(path, _)| path.clone()));
     let line = |name: &str, counts: &BTreeMap<String, u64>| {
         let balance = score::balance(counts);
         vec![

@@ -2,20 +2,19 @@
 
 use serde_json::{Value, json};
 
-use crate::cli::Stop;
-use crate::cli::forecast::{Portion, composition};
 use crate::cli::say::say;
-use crate::cli::standing::{Standing, standings};
-use crate::cli::table::{columns, print, thousands};
-use crate::pipeline::check::Pipeline;
-use lvd_base::error::Error;
+use crate::cli::stop::Stop;
+use crate::cli::table::{columns, print, print_json, thousands};
+use crate::pipeline::composition::{Portion, composition};
+use crate::pipeline::standing::{Standing, State, standings};
+use crate::pipeline::steps::Pipeline;
 
 /// Prints what `run` would do, and what the data set would be made of.
 pub fn plan(pipeline: &Pipeline, as_json: bool) -> std::result::Result<(), Stop> {
     let standings = standings(pipeline)?;
-    let portions = composition(pipeline);
+    let portions = composition(pipeline)?;
     if as_json {
-        return json_text(&json!({"steps": as_values(&standings), "composition": portions}));
+        return print_json("the plan", &json!({"steps": as_values(&standings), "composition": portions}));
     }
     for missing in &pipeline.missing {
         say!("not there yet: {missing}");
@@ -23,18 +22,16 @@ pub fn plan(pipeline: &Pipeline, as_json: bool) -> std::result::Result<(), Stop>
     let rows: Vec<Vec<String>> = standings
         .iter()
         .map(|standing| {
-            let what = match standing.state {
-                "open" => format!(
-                    "run {} of {} tasks of {}",
-                    thousands(standing.to_run as u64),
-                    thousands(standing.tasks as u64),
-                    standing.phase
-                ),
-                "waiting" => "run, once its inputs are there".to_owned(),
-                "stale" => "run, once its inputs are new".to_owned(),
-                _ => "skip: up to date".to_owned(),
+            let what = match &standing.state {
+                State::Open(open) => {
+                    let (to_run, tasks) = (thousands(open.to_run as u64), thousands(open.tasks as u64));
+                    format!("run {to_run} of {tasks} tasks of {}", open.phase)
+                }
+                State::Waiting => "run, once its inputs are there".to_owned(),
+                State::Stale => "run, once its inputs are new".to_owned(),
+                State::Done { .. } => "skip: up to date".to_owned(),
             };
-            vec![standing.step.clone(), standing.stage.into(), what, standing.why.clone()]
+            vec![standing.step.clone(), standing.stage.name().into(), what, standing.why.clone()]
         })
         .collect();
     let mut text = columns(&["step", "stage", "what", "why"], &rows);
@@ -60,12 +57,13 @@ fn composed(portions: &[Portion]) -> String {
 }
 
 fn as_values(standings: &[Standing]) -> Vec<Value> {
-    let value = |s: &Standing| json!({"step": s.step, "stage": s.stage, "state": s.state, "phase": s.phase, "tasks": s.tasks, "to_run": s.to_run, "why": s.why});
-    standings.iter().map(value).collect()
+    standings.iter().map(as_value).collect()
 }
 
-/// Prints JSON.
-pub fn json_text(value: &Value) -> std::result::Result<(), Stop> {
-    let text = serde_json::to_string_pretty(value).map_err(|e| Error::data("the plan", e))?;
-    Ok(print(&text)?)
+/// Where a step stands, in JSON.
+pub fn as_value(standing: &Standing) -> Value {
+    let Standing { step, stage, state, why } = standing;
+    let open = state.open();
+    json!({"step": step, "stage": stage.name(), "state": state.name(), "phase": open.map_or("", |open| open.phase),
+        "tasks": state.tasks(), "to_run": open.map_or(0, |open| open.to_run), "why": why})
 }

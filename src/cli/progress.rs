@@ -8,8 +8,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::say::say;
 use crate::cli::table::thousands;
-use crate::pipeline::report::Summary;
-use crate::pipeline::runner::Event;
+use crate::pipeline::event::{Event, SlurmEvent};
+use crate::pipeline::summary::Summary;
 
 /// Shows what the runner tells.
 pub struct Progress {
@@ -33,13 +33,15 @@ impl Progress {
                 self.done.lock().unwrap_or_else(PoisonError::into_inner).push(((*summary).clone(), *fresh));
             }
             Event::PhaseBegins { step, phase, tasks, to_run } => self.begin(step, phase, *tasks, *to_run),
-            Event::Rows(rows) => {
-                self.with_bar(|bar| bar.set_message(format!("{} rows", thousands(bar_rows(bar, *rows)))));
-            }
+            Event::Rows(rows) => self.with_bar(|bar| bar.set_message(format!("{} rows", thousands(*rows)))),
             Event::TaskDone => self.with_bar(|bar| bar.inc(1)),
             Event::PhaseEnds => self.clear(),
             Event::Warning(text) => self.warn(text),
             Event::Note(text) => self.with_or_without_bar(text),
+            Event::Slurm(event) => match event {
+                SlurmEvent::Silent { .. } | SlurmEvent::Held { .. } => self.warn(&of_slurm(event)),
+                _ => self.with_or_without_bar(&of_slurm(event)),
+            },
             Event::StepBegins(_) => {}
         }
     }
@@ -115,10 +117,28 @@ impl Progress {
     }
 }
 
-/// Rows shown so far and these: the message carries the number from call to call.
-fn bar_rows(bar: &ProgressBar, rows: u64) -> u64 {
-    let shown: String = bar.message().chars().filter(char::is_ascii_digit).collect();
-    shown.parse::<u64>().unwrap_or(0) + rows
+/// What the driver of a cluster does and sees, in words.
+fn of_slurm(event: &SlurmEvent) -> String {
+    match event {
+        SlurmEvent::Silent { why, pause_s } => format!("Slurm says: {why}; asking again every {pause_s:.0} s"),
+        SlurmEvent::Submitted { phase, job, tasks, elements, log } => {
+            format!("{phase}: job {job}, {tasks} tasks in {elements} elements; tail -F {}", log.display())
+        }
+        SlurmEvent::Progress { phase, done, tasks, running } => {
+            format!("{phase}: {done} of {tasks} done, {running} running")
+        }
+        SlurmEvent::StartedAgain { phase, tasks } => {
+            let tasks: Vec<String> = tasks.iter().map(usize::to_string).collect();
+            format!("{phase}: started a second time, they run too long: {}", tasks.join(", "))
+        }
+        SlurmEvent::Released { phase, element, reason } => {
+            format!("{phase}: element {element} could not be launched, and is released: {reason}")
+        }
+        SlurmEvent::Held { phase, element, reason } => format!(
+            "{phase}: element {element} waits and will not start: {reason}; release it (scontrol release {element}), \
+             or lvd cancel"
+        ),
+    }
 }
 
 fn ended(summary: &Summary) -> String {

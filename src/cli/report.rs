@@ -5,12 +5,14 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use crate::cli::args::{Format, ReportFormat};
+use crate::cli::choice::{position, shown};
 use crate::cli::say::say;
-use crate::cli::standing::changed;
+use crate::cli::stop::Stop;
 use crate::cli::table::{bytes, columns, print, thousands};
-use crate::cli::{Stop, position, shown};
-use crate::pipeline::check::Pipeline;
-use crate::pipeline::report::{HistogramBin, Summary, TaskReport};
+use crate::pipeline::report::{HistogramBin, TaskReport};
+use crate::pipeline::standing::changed;
+use crate::pipeline::steps::Pipeline;
+use crate::pipeline::summary::Summary;
 use crate::stages::sample::Balance;
 use lvd_base::error::{Error, Result};
 use lvd_io::row;

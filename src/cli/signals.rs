@@ -1,7 +1,8 @@
 //! Signals that ask a command to stop, heard on a thread of its own while the command works.
 //!
-//! A task may be deep in native code, so nobody waits for it: whoever hears the signal takes back what is in hand and ends the
-//! process. What was published stands, and the same command goes on from there.
+//! A task may be deep in native code, so nobody waits for it: whoever hears the signal takes back
+//! what is in hand and ends the process. What was published stands, and the same command goes on
+//! from there.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -17,8 +18,9 @@ pub fn stops(signal: i32) -> bool {
     [SIGINT, SIGTERM, SIGHUP].contains(&signal)
 }
 
-/// Calls `hear` with each signal that comes while `work` runs: those that ask to stop, and `others`. The second one that asks to
-/// stop ends the process at once. What whoever started this process lets it ignore (`nohup`) stays ignored.
+/// Calls `hear` with each signal that comes while `work` runs: those that ask to stop, and
+/// `others`. The second one that asks to stop ends the process at once. What whoever started this
+/// process lets it ignore (`nohup`) stays ignored.
 pub fn heard<T>(others: &[i32], mut hear: impl FnMut(i32) + Send, work: impl FnOnce() -> T) -> Result<T> {
     let (asked, ignored) = (Arc::new(AtomicBool::new(false)), ignored());
     let mut wanted = others.to_vec();
@@ -48,8 +50,8 @@ impl Drop for Closing {
     }
 }
 
-/// Ends the process as one that a signal has stopped. Threads in native code are left where they are: nothing that the libraries
-/// would do at exit is safe beside them.
+/// Ends the process as one that a signal has stopped. Threads in native code are left where they
+/// are: nothing that the libraries would do at exit is safe beside them.
 pub fn end(code: i32) -> ! {
     signal_hook::low_level::exit(code)
 }

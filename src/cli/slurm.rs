@@ -1,13 +1,17 @@
 //! `lvd submit`, `lvd cancel`, and `--dry-run`: the parts of a cluster run that do not wait for it.
 
 use crate::cli::args::FileArgs;
+use crate::cli::choice::{glance, load, steps_between};
+use crate::cli::progress::Progress;
 use crate::cli::say::{self, say};
+use crate::cli::stop::Stop;
 use crate::cli::table::print;
-use crate::cli::{Stop, load, steps_between};
 use crate::pipeline::attempt::Work;
-use crate::pipeline::check::Pipeline;
-use crate::pipeline::engine::slurm::{self, Slurm};
+use crate::pipeline::engine::slurm::jobs;
+use crate::pipeline::engine::slurm::submission::Slurm;
+use crate::pipeline::event::Event;
 use crate::pipeline::status::{Survey, survey};
+use crate::pipeline::steps::Pipeline;
 use lvd_base::error::Error;
 
 /// Submits the driver as a job.
@@ -29,7 +33,9 @@ pub fn submit(file: &FileArgs, from: Option<&str>, to: Option<&str>, replace: bo
         command.push("--replace".into());
     }
     command.push(file.pipeline.to_string_lossy().into_owned());
-    let (job, log) = slurm::submit_driver(&pipeline.store, &pipeline.slurm, &command, dry_run, &|why| say::line(&why))?;
+    let progress = Progress::new(false);
+    let observer = |event: Event| progress.tell(&event);
+    let (job, log) = jobs::submit_driver(&pipeline.store, &pipeline.slurm, &command, dry_run, &observer)?;
     print(&format!("{}\n", job.trim_end()))?;
     if !dry_run {
         say!("job {job} drives the pipeline; tail -F {}", log.display());
@@ -40,8 +46,9 @@ pub fn submit(file: &FileArgs, from: Option<&str>, to: Option<&str>, replace: bo
 
 /// Ends all jobs of a work folder.
 pub fn cancel(file: &FileArgs) -> Result<(), Stop> {
-    let pipeline = load(file, None)?;
-    let ended = slurm::cancel(&pipeline.store, &pipeline.slurm.base, &|why| say::line(&why))?;
+    let pipeline = glance(file)?;
+    let progress = Progress::new(false);
+    let ended = jobs::cancel(&pipeline.store, &pipeline.slurm, &|event| progress.tell(&event))?;
     say!("{ended} elements were queued or ran, and are cancelled; what is done stays done");
     Ok(())
 }

@@ -1,73 +1,50 @@
 //! `lvd status`: how far every step is, what runs, what failed and how to try it alone.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::cli::Stop;
-use crate::cli::plan::json_text;
-use crate::cli::standing::{Standing, standings};
-use crate::cli::table::{columns, duration, print, thousands};
-use crate::cli::task::last_lines;
-use crate::pipeline::attempt::Try;
-use crate::pipeline::check::Pipeline;
-use crate::pipeline::engine::slurm::{self, cluster::Element, script::quoted};
-use crate::stages::cost::number;
+use crate::cli::plan::as_value;
+use crate::cli::say;
+use crate::cli::stop::Stop;
+use crate::cli::table::{columns, duration, print, print_json, thousands};
+use crate::pipeline::attempt::again;
+use crate::pipeline::attempts::{Attempts, FailedTask};
+use crate::pipeline::engine::slurm::cluster::Element;
+use crate::pipeline::engine::slurm::jobs;
+use crate::pipeline::standing::{OpenTasks, Standing, State, standings};
+use crate::pipeline::steps::Pipeline;
 
 /// The most failed tasks that are shown in full.
 const SHOWN: usize = 5;
 
-/// The attempts at the tasks of an open phase.
-#[derive(Default)]
-struct Tries {
-    running: usize,
-    failed: Vec<Failed>,
-}
-
-/// A task whose attempts all ended badly so far.
-struct Failed {
-    tries: usize,
-    last: Try,
-}
+/// A step and how its tasks fare.
+type Line = (Standing, Attempts);
 
 /// Prints how far the steps are.
 pub fn status(pipeline: &Pipeline, as_json: bool) -> Result<(), Stop> {
-    let standings = standings(pipeline)?;
-    let jobs = if slurm::was_used(&pipeline.store, &pipeline.slurm) {
-        slurm::jobs(&pipeline.store).ok().flatten()
-    } else {
-        None
-    };
-    let tries: Vec<Tries> =
-        standings.iter().map(|standing| tries(pipeline, standing, jobs.as_deref())).collect::<Result<_, _>>()?;
-    let all: Vec<(&Standing, &Tries)> = standings.iter().zip(&tries).collect();
+    let jobs = seen_jobs(pipeline);
+    let mut lines: Vec<Line> = Vec::new();
+    for standing in standings(pipeline)? {
+        let attempts = Attempts::of(pipeline, &standing, jobs.as_deref())?;
+        lines.push((standing, attempts));
+    }
     if as_json {
-        let value = |(standing, tries): &(&Standing, &Tries)| {
-            let failed = tries.failed.iter().map(|failed| {
-                json!({"task": failed.last.number, "tries": failed.tries, "error": reason(&failed.last), "host": failed.last.who.host,
-                    "log": failed.last.who.log, "again": again(pipeline, standing, failed.last.number)})
-            });
-            json!({"step": standing.step, "stage": standing.stage, "state": standing.state, "phase": standing.phase,
-                "tasks": standing.tasks, "to_run": standing.to_run, "why": standing.why, "running": tries.running,
-                "eta_s": eta(standing, tries), "failed": failed.collect::<Vec<_>>()})
-        };
-        return json_text(&json!(all.iter().map(value).collect::<Vec<_>>()));
+        let values: Vec<Value> = lines.iter().map(|line| to_json(pipeline, line)).collect();
+        return print_json("the status", &values);
     }
-    let mut text = overview(&all);
+    let mut text = overview(&lines);
     if let Some(jobs) = &jobs {
-        let running = jobs.iter().filter(|job| job.state == "RUNNING").count();
-        let _ = write!(text, "\nSlurm: {running} jobs run, {} wait", jobs.len() - running);
-        if let Some(driver) = jobs.iter().find(|job| job.comment.ends_with(":driver")) {
-            let _ = write!(text, "; the driver is job {}, {}", driver.id, driver.state.to_lowercase());
-        }
-        text.push('\n');
+        text.push_str(&queue(jobs));
     }
-    for (standing, tries) in all {
-        for failed in tries.failed.iter().take(SHOWN) {
-            text.push_str(&in_full(pipeline, standing, failed));
+    for (standing, attempts) in &lines {
+        let Some(open) = standing.state.open() else { continue };
+        for failed in attempts.failed.iter().take(SHOWN) {
+            text.push_str(&in_full(pipeline, &standing.step, open, failed));
         }
-        let more = tries.failed.len().saturating_sub(SHOWN);
+        let more = attempts.failed.len().saturating_sub(SHOWN);
         if more > 0 {
             let _ = writeln!(text, "\n... and {more} more failed tasks of {}: lvd status --json", standing.step);
         }
@@ -75,96 +52,92 @@ pub fn status(pipeline: &Pipeline, as_json: bool) -> Result<(), Stop> {
     Ok(print(&text)?)
 }
 
+/// The jobs of the work folder, where it ever had any. The steps are shown without them, too.
+fn seen_jobs(pipeline: &Pipeline) -> Option<Vec<Element>> {
+    if !jobs::was_used(&pipeline.store, &pipeline.slurm) {
+        return None;
+    }
+    jobs::jobs(&pipeline.store).unwrap_or_else(|error| {
+        say::fault("warning: ", &error, error.hint());
+        None
+    })
+}
+
+fn to_json(pipeline: &Pipeline, (standing, attempts): &Line) -> Value {
+    let phase = standing.state.open().map_or("", |open| open.phase);
+    let failed = attempts.failed.iter().map(|failed| {
+        let (last, again) = (&failed.last, again(&pipeline.store, &standing.step, phase, failed.last.number));
+        json!({"task": last.number, "tries": failed.tries, "error": failed.reason(), "host": last.who.host,
+            "log": last.who.log, "again": again})
+    });
+    let mut value = as_value(standing);
+    value["running"] = attempts.running.into();
+    value["eta_s"] = attempts.eta_s.into();
+    value["failed"] = failed.collect();
+    value
+}
+
+/// A line about the jobs in the queue.
+fn queue(jobs: &[Element]) -> String {
+    let running = jobs.iter().filter(|job| job.state == "RUNNING").count();
+    let mut text = format!("\nSlurm: {running} jobs run, {} wait", jobs.len() - running);
+    if let Some(driver) = jobs.iter().find(|job| job.comment.ends_with(":driver")) {
+        let _ = write!(text, "; the driver is job {}, {}", driver.id, driver.state.to_lowercase());
+    }
+    text + "\n"
+}
+
 /// A line a step.
-fn overview(all: &[(&Standing, &Tries)]) -> String {
-    let row = |(standing, tries): &(&Standing, &Tries)| {
+fn overview(lines: &[Line]) -> String {
+    let row = |(standing, attempts): &Line| {
         let some = |n: usize| if n > 0 { thousands(n as u64) } else { "-".to_owned() };
-        let waiting = standing.to_run.saturating_sub(tries.running + tries.failed.len());
-        let done = || thousands((standing.tasks - standing.to_run) as u64);
+        let to_run = standing.state.open().map_or(0, |open| open.to_run);
+        let (tasks, failed) = (standing.state.tasks(), attempts.failed.len());
+        let done = match standing.state {
+            State::Waiting | State::Stale => "-".into(),
+            State::Done { .. } | State::Open(_) => {
+                format!("{}/{}", thousands((tasks - to_run) as u64), thousands(tasks as u64))
+            }
+        };
         vec![
             standing.step.clone(),
-            standing.state.into(),
-            standing.phase.clone(),
-            match standing.state {
-                "waiting" | "stale" => "-".into(),
-                _ => format!("{}/{}", done(), thousands(standing.tasks as u64)),
-            },
-            some(tries.running),
-            some(waiting),
-            some(tries.failed.len()),
-            eta(standing, tries).map_or("-".into(), duration),
+            standing.state.name().into(),
+            standing.state.open().map_or("", |open| open.phase).into(),
+            done,
+            some(attempts.running),
+            some(to_run.saturating_sub(attempts.running + failed)),
+            some(failed),
+            attempts.eta_s.map_or("-".into(), duration),
             standing.why.clone(),
         ]
     };
     let head = ["step", "state", "phase", ">tasks done", ">running", ">waiting", ">failed", ">left", ""];
-    columns(&head, &all.iter().map(row).collect::<Vec<_>>())
+    columns(&head, &lines.iter().map(row).collect::<Vec<_>>())
 }
 
 /// A failed task: why, what it printed last, and the command that runs it alone.
-fn in_full(pipeline: &Pipeline, standing: &Standing, failed: &Failed) -> String {
-    let Failed { tries, last } = failed;
-    let (step, phase, number) = (&standing.step, &standing.phase, last.number);
-    let host = &last.who.host;
-    let mut text =
-        format!("\n{step}/{phase} {number} failed {tries} times, the last time on {host}: {}\n", reason(last));
+fn in_full(pipeline: &Pipeline, step: &str, open: &OpenTasks, failed: &FailedTask) -> String {
+    let FailedTask { tries, last } = failed;
+    let (phase, number, host, reason) = (open.phase, last.number, &last.who.host, failed.reason());
+    let mut text = format!("\n{step}/{phase} {number} failed {tries} times, the last time on {host}: {reason}\n");
     if let Some(log) = &last.who.log {
         let _ = writeln!(text, "  log: {}", log.display());
         for line in last_lines(log, 3) {
             let _ = writeln!(text, "    {line}");
         }
     }
-    let _ = writeln!(text, "  alone, here: {}", again(pipeline, standing, number));
+    let _ = writeln!(text, "  alone, here: {}", again(&pipeline.store, step, phase, number));
     text
 }
 
-fn reason(last: &Try) -> String {
-    last.error.clone().unwrap_or_else(|| "it was killed".into())
-}
-
-fn again(pipeline: &Pipeline, standing: &Standing, task: usize) -> String {
-    let work = quoted(&pipeline.store.work.location());
-    format!("lvd task {work} {} {} {task}", standing.step, standing.phase)
-}
-
-/// Seconds until the phase is done, if it goes on as it went: by the mean of its tasks, and as many at once as run now.
-fn eta(standing: &Standing, tries: &Tries) -> Option<f64> {
-    if standing.seconds.is_empty() || tries.running == 0 {
-        return None;
-    }
-    let mean = standing.seconds.iter().sum::<f64>() / number(standing.seconds.len() as u64);
-    Some(mean * number(standing.to_run as u64) / number(tries.running as u64))
-}
-
-fn tries(pipeline: &Pipeline, standing: &Standing, jobs: Option<&[Element]>) -> Result<Tries, Stop> {
-    if standing.state != "open" {
-        return Ok(Tries::default());
-    }
-    let (step, phase) = (&standing.step, &standing.phase);
-    let keys = pipeline.store.planned(step, phase)?.map_or(Vec::new(), |planned| planned.keys);
-    let done = pipeline.store.done_keys(step, phase)?;
-    let runs = |attempt: &Try| {
-        attempt.error.is_none()
-            && match (&attempt.who.job, jobs) {
-                (Some(job), Some(jobs)) => jobs.iter().any(|element| element.id == *job && element.state == "RUNNING"),
-                (Some(_), None) => true,
-                (None, _) => !attempt.who.is_dead_here(),
-            }
-    };
-    let mut by_task: BTreeMap<usize, Vec<Try>> = BTreeMap::new();
-    for attempt in pipeline.store.tries(step, phase)? {
-        if keys.get(attempt.number).is_some_and(|key| !done.contains(key)) {
-            by_task.entry(attempt.number).or_default().push(attempt);
-        }
-    }
-    let mut found = Tries::default();
-    for attempts in by_task.into_values() {
-        if attempts.iter().any(runs) {
-            found.running += 1;
-        } else {
-            let tries = attempts.len();
-            let last = attempts.into_iter().max_by(|a, b| a.ended().total_cmp(&b.ended()));
-            found.failed.extend(last.map(|last| Failed { tries, last }));
-        }
-    }
-    Ok(found)
+/// The last lines of a file, of a few kilobytes at most.
+fn last_lines(path: &Path, lines: usize) -> Vec<String> {
+    let Ok(mut file) = std::fs::File::open(path) else { return Vec::new() };
+    let length = file.metadata().map_or(0, |metadata| metadata.len());
+    let mut text = Vec::new();
+    let _ = file.seek(SeekFrom::Start(length.saturating_sub(4096)));
+    let _ = file.read_to_end(&mut text);
+    let text = String::from_utf8_lossy(&text);
+    let all: Vec<&str> = text.lines().collect();
+    all.iter().skip(all.len().saturating_sub(lines)).map(|&line| line.to_owned()).collect()
 }

@@ -3,6 +3,12 @@
 use std::fmt::Write as _;
 use std::io::Write;
 
+use indicatif::HumanCount;
+use serde::Serialize;
+
+use crate::cli::stop::Stop;
+use lvd_base::error::Error;
+
 /// Prints text to standard output.
 pub fn print(text: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
@@ -13,7 +19,14 @@ pub fn print(text: &str) -> std::io::Result<()> {
     out.flush()
 }
 
-/// Lines of cells as columns two spaces apart; a column whose name starts with `>` is set flush right.
+/// Prints JSON; `what` names it where it cannot be written.
+pub fn print_json(what: &str, value: &impl Serialize) -> Result<(), Stop> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| Error::data(what, error))?;
+    Ok(print(&text)?)
+}
+
+/// Lines of cells as columns two spaces apart; a column whose name starts with `>` is set flush
+/// right.
 pub fn columns(header: &[&str], rows: &[Vec<String>]) -> String {
     let names: Vec<String> = header.iter().map(|name| name.trim_start_matches('>').to_owned()).collect();
     let width = |column: usize| {
@@ -38,15 +51,7 @@ pub fn columns(header: &[&str], rows: &[Vec<String>]) -> String {
 
 /// 1234567 as `1,234,567`.
 pub fn thousands(n: u64) -> String {
-    let digits = n.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    HumanCount(n).to_string()
 }
 
 /// Bytes with a unit: `1.5 GiB`.

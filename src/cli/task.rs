@@ -1,20 +1,23 @@
-//! `lvd task`: what a scheduler runs. It needs the work folder and nothing else, and leaves in order when it is told to.
+//! `lvd task`: what a scheduler runs. It needs the work folder and nothing else, and leaves in
+//! order when it is told to.
 
-use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use signal_hook::consts::SIGUSR1;
-use signal_hook::iterator::Signals;
 
 use crate::cli::args::TaskArgs;
+use crate::cli::requeue::requeue;
 use crate::cli::say::{self, say};
-use crate::cli::{Stop, compute_on, signals};
-use crate::pipeline::attempt::{Ended, Who, Work};
-use crate::pipeline::engine::slurm::cluster::{self, Answer};
-use crate::pipeline::runner::check_key;
-use crate::pipeline::store::{Planned, Store};
+use crate::cli::signals;
+use crate::cli::stop::Stop;
+use crate::cli::threads::compute_on;
+use crate::pipeline::attempt::{Ended, Work};
+use crate::pipeline::attempter::Attempter;
+use crate::pipeline::keys::check_key;
+use crate::pipeline::records::Planned;
+use crate::pipeline::store::Store;
 use lvd_base::error::Error;
 
 /// What the thread that waits for signals shares with the one that works.
@@ -35,7 +38,7 @@ pub fn task(args: &TaskArgs) -> Result<(), Stop> {
     };
     let work = Work { store: &store, step: &args.step, phase: &args.phase, planned: &planned };
     for &number in &args.numbers {
-        check_key(&work, number)?;
+        check_key(&planned, &args.step, &args.phase, number)?;
     }
     let name = format!("{}/{}", args.step, args.phase);
     let shared = Shared { current: Mutex::new(None), stopping: AtomicBool::new(false) };
@@ -64,7 +67,8 @@ pub fn task(args: &TaskArgs) -> Result<(), Stop> {
     }
 }
 
-/// The plan of the phase; `None` where the step is whole and the tasks are among those it is made of.
+/// The plan of the phase; `None` where the step is whole and the tasks are among those it is made
+/// of.
 fn planned(store: &Store, args: &TaskArgs) -> Result<Option<Planned>, Stop> {
     let (step, phase) = (&args.step, &args.phase);
     if let Some(planned) = store.planned(step, phase)? {
@@ -74,10 +78,10 @@ fn planned(store: &Store, args: &TaskArgs) -> Result<Option<Planned>, Stop> {
     if tasks.is_some_and(|tasks| args.numbers.iter().all(|&number| number < tasks)) {
         return Ok(None);
     }
-    Err(Stop::Usage(vec![Error::usage(
+    Err(Stop::usage(
         format!("{step}/{phase} is not open in {}: no driver has planned it", store.work.location()),
         "lvd status shows what is open; lvd run, or lvd plan --tasks, opens phases and closes steps",
-    )]))
+    ))
 }
 
 fn run_all(
@@ -88,7 +92,7 @@ fn run_all(
     shared: &Shared,
     failed: &mut Vec<usize>,
 ) -> Result<(), Stop> {
-    let who = Who::me();
+    let who = Attempter::me();
     for (place, &number) in args.numbers.iter().enumerate() {
         if shared.stopping.load(Ordering::SeqCst) {
             say!("{name}: {} tasks left", args.numbers.len() - place);
@@ -139,7 +143,7 @@ fn set(shared: &Shared, current: Option<(usize, SystemTime)>) {
 }
 
 /// Attempts at a task that are over: they failed, or this very job was started again since.
-fn ended_tries(work: &Work, number: usize, me: &Who) -> Result<u32, Stop> {
+fn ended_tries(work: &Work, number: usize, me: &Attempter) -> Result<u32, Stop> {
     let tries = work.store.tries(work.step, work.phase)?;
     let over = tries.iter().filter(|attempt| {
         let earlier = attempt.who.job.is_some() && attempt.who.job == me.job && attempt.who.restart < me.restart;
@@ -158,7 +162,8 @@ fn wait_for_the_task(shared: &Shared, most: Duration) {
     }
 }
 
-/// Takes back the task in hand and ends the process. An attempt that moved its checkpoint does not count as one that failed.
+/// Takes back the task in hand and ends the process. An attempt that moved its checkpoint does not
+/// count as one that failed.
 fn leave(work: &Work, shared: &Shared, reason: Option<&str>, code: i32) {
     let current = *shared.current.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if let Some((number, begun)) = current {
@@ -169,7 +174,7 @@ fn leave(work: &Work, shared: &Shared, reason: Option<&str>, code: i32) {
         say!("{}/{} {number}: given up", work.step, work.phase);
     }
     if code == 0 {
-        requeue(&Who::me());
+        requeue(&Attempter::me());
     }
     signals::end(code);
 }
@@ -185,40 +190,4 @@ fn checkpoint_moved(work: &Work, number: usize, begun: SystemTime) -> bool {
         })
     };
     std::fs::read_dir(folder).is_ok_and(|mut entries| entries.any(moved))
-}
-
-/// Asks Slurm to queue this job again, if it is one. Where it does not, the driver submits what is left.
-fn requeue(who: &Who) {
-    let Some(job) = &who.job else { return };
-    match cluster::requeue(job) {
-        Ok(Answer::Yes(())) => say!("queued again"),
-        Ok(Answer::Later(why)) => say!("not queued again: {why}"),
-        Err(error) => say!("not queued again: {error}"),
-    }
-}
-
-/// Asks for this driver to be queued again when its own time is up, if it is a job.
-pub fn requeue_driver_in_time() -> Result<(), Error> {
-    let Ok(job) = std::env::var("SLURM_JOB_ID") else { return Ok(()) };
-    let mut signals = Signals::new([SIGUSR1]).map_err(Error::io("signals"))?;
-    let listen = move || {
-        for _ in &mut signals {
-            say!("told that time is short: the driver is queued again, and goes on then");
-            requeue(&Who { job: Some(job.clone()), ..Who::me() });
-        }
-    };
-    std::thread::Builder::new().spawn(listen).map(drop).map_err(Error::thread)
-}
-
-/// The last lines of a file, of a few kilobytes at most.
-pub fn last_lines(path: &Path, lines: usize) -> Vec<String> {
-    use std::io::{Read as _, Seek as _, SeekFrom};
-    let Ok(mut file) = std::fs::File::open(path) else { return Vec::new() };
-    let length = file.metadata().map_or(0, |metadata| metadata.len());
-    let mut text = Vec::new();
-    let _ = file.seek(SeekFrom::Start(length.saturating_sub(4096)));
-    let _ = file.read_to_end(&mut text);
-    let text = String::from_utf8_lossy(&text);
-    let all: Vec<&str> = text.lines().collect();
-    all.iter().skip(all.len().saturating_sub(lines)).map(|&line| line.to_owned()).collect()
 }

@@ -5,25 +5,27 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use crate::cli::args::TaskFormat;
-use crate::cli::plan::json_text;
+use crate::cli::choice::steps_between;
 use crate::cli::say::say;
-use crate::cli::table::print;
-use crate::cli::{Stop, steps_between};
-use crate::pipeline::check::Pipeline;
+use crate::cli::stop::Stop;
+use crate::cli::table::{print, print_json};
 use crate::pipeline::engine::Engine;
-use crate::pipeline::engine::slurm::script::quoted;
-use crate::pipeline::runner::{Event, OpenPhase, Options, advance};
+use crate::pipeline::event::Event;
+use crate::pipeline::runner::options::Options;
+use crate::pipeline::runner::{OpenPhase, advance};
+use crate::pipeline::shell::quoted;
+use crate::pipeline::steps::Pipeline;
 use lvd_base::error::Error;
 
 /// Closes what is whole, opens what can run, and prints its tasks.
 pub fn tasks(pipeline: &Pipeline, format: TaskFormat, replace: bool) -> Result<(), Stop> {
-    let tell = |event: Event| {
+    let observer = |event: Event| {
         if let Event::Warning(text) = event {
             say!("warning: {text}");
         }
     };
     let engine = Engine::Local { threads: 1, at_once: 1 };
-    let options = Options { engine, wait: false, replace, tell: &tell };
+    let options = Options { engine, wait: false, replace, observer: &observer };
     let open = advance(pipeline, &steps_between(pipeline, None, None)?, &options)?;
     let work = pipeline.store.work.absolute()?;
     let program = std::env::current_exe().map_err(Error::io("this program"))?;
@@ -51,7 +53,10 @@ pub fn tasks(pipeline: &Pipeline, format: TaskFormat, replace: bool) -> Result<(
                         "number": number, "key": open.planned.keys[number], "command": command(open, number)})
                 })
                 .collect();
-            json_text(&json!({"done": tasks.is_empty(), "tasks": tasks, "phases": phases(pipeline, &open)}))
+            print_json(
+                "the tasks",
+                &json!({"done": tasks.is_empty(), "tasks": tasks, "phases": phases(pipeline, &open)}),
+            )
         }
     }
 }

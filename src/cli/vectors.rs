@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
+use crate::cli::choice::{position, shown};
 use crate::cli::say::say;
+use crate::cli::stop::Stop;
 use crate::cli::table::thousands;
-use crate::cli::{Stop, position, shown};
-use crate::pipeline::check::Pipeline;
+use crate::pipeline::steps::Pipeline;
 use lvd_base::error::{Error, Result, choices};
 use lvd_io::checked::Stored;
 use lvd_io::plain::Plain;
@@ -20,14 +21,14 @@ pub fn vectors(pipeline: &Pipeline, table: &str, out: &Path) -> std::result::Res
     })?;
     let parts = manifest.tables.get(name).map(|table| table.parts.clone()).ok_or_else(|| {
         let known: Vec<String> = manifest.tables.keys().map(|name| format!("{}/{name}", step.name)).collect();
-        Stop::Usage(vec![Error::usage(
+        Stop::usage(
             format!("there is no table {table:?}"),
             choices(table, &format!("there is {}", known.join(", ")), known.iter().map(String::as_str)),
-        )])
+        )
     })?;
     if out.exists() {
         let hint = "remove it, or choose another name";
-        return Err(Stop::Usage(vec![Error::usage(format!("{} exists", out.display()), hint)]));
+        return Err(Stop::usage(format!("{} exists", out.display()), hint));
     }
     let opened: Vec<Stored> = parts.iter().map(|part| pipeline.store.part(part)).collect::<Result<_>>()?;
     let rows = parts.iter().map(|part| part.rows).sum();

@@ -1,35 +1,19 @@
 //! `lvd verify`: every part and report of a work folder against its SHA-256.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use rayon::prelude::*;
 use serde_json::json;
 
-use crate::cli::plan::json_text;
-use crate::cli::table::{bytes, columns, print, thousands};
-use crate::cli::{Stop, position, shown};
-use crate::pipeline::check::Pipeline;
-use crate::pipeline::store::Store;
+use crate::cli::choice::{position, shown};
+use crate::cli::stop::Stop;
+use crate::cli::table::{bytes, columns, print, print_json, thousands};
+use crate::pipeline::steps::Pipeline;
+use crate::pipeline::verify::{self, Verified};
 use crate::stages::table::Part;
-use lvd_base::error::{Error, Result};
-use lvd_io::digest;
-use lvd_io::part::sha256;
+use lvd_base::error::Error;
 
-/// What was found in a step's folder.
-struct Found {
-    step: String,
-    parts: usize,
-    bytes: u64,
-    /// The parts that are gone or other than they were written, each with what is wrong.
-    wrong: Vec<(Part, String)>,
-    /// The reports that are gone or other than they were written.
-    reports: Vec<String>,
-    /// Whether its tasks have run and nothing says that it is whole.
-    open: bool,
-}
-
-/// Reads all parts of `step`, or of every step; with `set_aside` the bad ones are put where the next run makes them again.
+/// Reads all parts of `step`, or of every step; with `set_aside` the bad ones are put where the
+/// next run makes them again.
 pub fn verify(
     pipeline: &Pipeline,
     step: Option<&str>,
@@ -43,10 +27,10 @@ pub fn verify(
     let _lock = if set_aside { Some(pipeline.store.lock()?) } else { None };
     let mut all = Vec::new();
     for index in steps {
-        all.push(look(&pipeline.store, &pipeline.steps[index].name)?);
+        all.push(verify::verify(&pipeline.store, &pipeline.steps[index].name)?);
     }
     if as_json {
-        json_text(&all.iter().map(to_json).collect::<Vec<_>>().into())?;
+        print_json("what was found", &all.iter().map(to_json).collect::<Vec<_>>())?;
     } else {
         print(&table(&all))?;
     }
@@ -73,51 +57,8 @@ pub fn verify(
     Err(Error::usage(format!("{} parts are damaged or gone", thousands(wrong.len() as u64)), hint).into())
 }
 
-/// Compares a step's parts: those of its manifest, and those of an open step's markers that are there.
-fn look(store: &Store, step: &str) -> Result<Found> {
-    let manifest = store.manifest(step)?;
-    let tables = manifest.iter().flat_map(|manifest| manifest.tables.values());
-    let needed = tables.flat_map(|table| &table.parts).map(|part| (part.path.clone(), (part.clone(), true)));
-    let mut parts: BTreeMap<String, (Part, bool)> = needed.collect();
-    for part in store.marked_parts(step)? {
-        parts.entry(part.path.clone()).or_insert((part, false));
-    }
-    let parts: Vec<(Part, bool)> = parts.into_values().collect();
-    let wrong = |(part, needed): &(Part, bool)| Ok(fault(store, part, *needed)?.map(|fault| (part.clone(), fault)));
-    let wrong: Vec<Option<(Part, String)>> = parts.par_iter().map(wrong).collect::<Result<_>>()?;
-    let bytes = parts.iter().map(|(part, _)| part.bytes).sum();
-    let wrong = wrong.into_iter().flatten().collect();
-    let mut reports = Vec::new();
-    for (name, expected) in manifest.iter().flat_map(|manifest| &manifest.reports) {
-        let path = format!("{step}/{name}");
-        if store.work.read(&path)?.is_none_or(|bytes| sha256(&bytes) != *expected) {
-            reports.push(path);
-        }
-    }
-    let open = manifest.is_none() && !parts.is_empty();
-    Ok(Found { step: step.to_owned(), parts: parts.len(), bytes, wrong, reports, open })
-}
-
-/// What is wrong with a part. One that is not `needed` may be gone: it was scratch.
-fn fault(store: &Store, part: &Part, needed: bool) -> Result<Option<String>> {
-    Ok(match store.work.size(&part.path)? {
-        None if needed => Some("is gone".into()),
-        None => None,
-        Some(bytes) if bytes != part.bytes => Some(format!("has {bytes} bytes, and {} were written", part.bytes)),
-        Some(_) => {
-            let copy = store.part(part)?.path;
-            let same = digest::sha256_of(&copy)? == part.sha256;
-            // Of a bucket, no more is kept here than is being read.
-            if store.work.is_bucket() {
-                std::fs::remove_file(&copy).map_err(Error::io(&copy))?;
-            }
-            (!same).then(|| "is not as it was written".into())
-        }
-    })
-}
-
-fn table(all: &[Found]) -> String {
-    let row = |found: &Found| {
+fn table(all: &[Verified]) -> String {
+    let row = |found: &Verified| {
         let wrong = thousands(found.wrong.len() as u64);
         vec![found.step.clone(), thousands(found.parts as u64), bytes(found.bytes), wrong]
     };
@@ -130,17 +71,14 @@ fn table(all: &[Found]) -> String {
             let _ = writeln!(text, "{report} is not as it was written");
         }
         if found.open {
-            let _ = writeln!(
-                text,
-                "{} is not whole, or its _manifest.json is gone: the next run goes on with it",
-                found.step
-            );
+            let step = &found.step;
+            let _ = writeln!(text, "{step} is not whole, or its _manifest.json is gone: the next run goes on with it");
         }
     }
     text
 }
 
-fn to_json(found: &Found) -> serde_json::Value {
+fn to_json(found: &Verified) -> serde_json::Value {
     let wrong: Vec<_> = found.wrong.iter().map(|(part, fault)| json!({"part": part.path, "fault": fault})).collect();
     json!({
         "step": found.step,

@@ -1,92 +1,23 @@
 //! One attempt at one task: begun, computed, published, or told of why not.
 //!
-//! An attempt leaves a *try* for as long as it has not succeeded, so that anyone can see what runs, what failed, and where. Two
-//! attempts at a task may overlap (a node that was given up lives on): the first to publish its marker stands.
+//! An attempt leaves a *try* for as long as it has not succeeded, so that anyone can see what runs,
+//! what failed, and where. Two attempts at a task may overlap (a node that was given up lives on):
+//! the first to publish its marker stands.
 
 use std::io::ErrorKind;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
-use serde::{Deserialize, Serialize};
-
-use crate::pipeline::store::{Marker, Planned, Store};
+use crate::pipeline::attempter::{Attempter, Try, now};
+use crate::pipeline::records::{Marker, Planned};
+use crate::pipeline::shell;
+use crate::pipeline::store::Store;
 use crate::stages::task::{Place, Task};
 use crate::stages::{PhasePlan, TaskInput, run as run_stage};
 use lvd_base::error::{Error, Result};
 use lvd_io::publish;
-use lvd_io::publish::host;
-
-/// An attempt that has not succeeded: it runs, was killed, or failed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Try {
-    /// Number of the task in its phase.
-    pub number: usize,
-    /// Who tries.
-    pub who: Who,
-    /// When it began, in seconds since 1970 by the clock of its machine.
-    pub begun: f64,
-    /// When it failed.
-    pub ended: Option<f64>,
-    /// Why it failed; none while it runs, or where it had no time to say.
-    pub error: Option<String>,
-}
-
-impl Try {
-    /// When it ended; for one that could not say, when it began.
-    #[must_use]
-    pub fn ended(&self) -> f64 {
-        self.ended.unwrap_or(self.begun)
-    }
-}
-
-/// A process that runs tasks.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Who {
-    /// The scheduler's name for it, `ARRAYJOB_ELEMENT` on Slurm; none for a process that no scheduler started.
-    pub job: Option<String>,
-    /// How often the scheduler has started that job again.
-    pub restart: u32,
-    /// The machine.
-    pub host: String,
-    /// The process on it.
-    pub process: u32,
-    /// Where what it prints goes, if it was told.
-    pub log: Option<PathBuf>,
-}
-
-impl Who {
-    /// This process.
-    #[must_use]
-    pub fn me() -> Self {
-        let var = |name: &str| std::env::var(name).ok();
-        let job =
-            var("SLURM_ARRAY_JOB_ID").zip(var("SLURM_ARRAY_TASK_ID")).map(|(job, element)| format!("{job}_{element}"));
-        let restart = var("SLURM_RESTART_COUNT").and_then(|count| count.parse().ok()).unwrap_or(0);
-        let log = var("LVD_LOG").map(PathBuf::from);
-        Self { job, restart, host: host(), process: std::process::id(), log }
-    }
-
-    /// A name that no other attempt has.
-    #[must_use]
-    pub fn name(&self) -> String {
-        let job = self.job.as_ref().map_or(String::new(), |job| format!("{job}.{}-", self.restart));
-        format!("{job}{}-{}", self.host, self.process)
-    }
-
-    /// Whether it is a process of this machine that is there no more.
-    #[must_use]
-    pub fn is_dead_here(&self) -> bool {
-        publish::is_dead_here(&self.host, self.process)
-    }
-}
-
-/// Seconds since 1970.
-#[must_use]
-pub fn now() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
-}
 
 /// What came of an attempt.
 pub enum Ended {
@@ -125,7 +56,7 @@ impl Work<'_> {
     /// Attempts a task and publishes its marker. A failed attempt leaves its try, with the reason.
     pub fn attempt(&self, number: usize, threads: usize, progress: &(dyn Fn(u64) + Sync)) -> Result<Ended> {
         let key = self.key(number)?;
-        let who = Who::me();
+        let who = Attempter::me();
         if let Some(marker) = self.store.done(self.step, self.phase, key)? {
             return Ok(Ended::Before(marker));
         }
@@ -144,7 +75,8 @@ impl Work<'_> {
             Err(error) => {
                 attempt.ended = Some(now());
                 attempt.error = Some(error.to_string());
-                // What matters is the error itself, which the caller gets; a full disk takes no notes.
+                // What matters is the error itself, which the caller gets; a full disk takes no
+                // notes.
                 let _ = self.store.write_try(self.step, self.phase, key, &attempt);
             }
         }
@@ -153,26 +85,29 @@ impl Work<'_> {
 
     /// The key of a task.
     pub fn key(&self, number: usize) -> Result<&str> {
-        self.planned.keys.get(number).map(String::as_str).ok_or_else(|| {
-            let tasks = self.planned.keys.len();
-            let message = format!("{}/{} has {tasks} tasks, and no task {number}", self.step, self.phase);
-            Error::usage(message, "tasks are numbered from 0")
-        })
+        self.planned.task(self.step, self.phase, number)
+    }
+
+    /// The command that runs a task alone, on this machine.
+    #[must_use]
+    pub fn again(&self, number: usize) -> String {
+        again(self.store, self.step, self.phase, number)
     }
 
     /// Where this process's temporaries for a task go.
-    fn aside(&self, number: usize, who: &Who) -> PathBuf {
+    fn aside(&self, number: usize, who: &Attempter) -> PathBuf {
         self.store.temporaries(self.step).join(format!("{}-{number}.tmp-{}_", self.phase, who.name()))
     }
 
-    /// Takes back what this process has not finished: it was told to stop, and ends. No attempt of it begins or ends any more.
+    /// Takes back what this process has not finished: it was told to stop, and ends. No attempt of
+    /// it begins or ends any more.
     pub fn give_up(&self, number: usize, reason: Option<&str>) -> Result<()> {
         std::mem::forget(notes());
         self.take_back(number, reason)
     }
 
     fn take_back(&self, number: usize, reason: Option<&str>) -> Result<()> {
-        let (key, who) = (self.key(number)?, Who::me());
+        let (key, who) = (self.key(number)?, Attempter::me());
         let told = match reason {
             Some(reason) if self.store.is_open(self.step, self.phase)? => {
                 let attempt = Try { number, who, begun: now(), ended: Some(now()), error: Some(reason.to_owned()) };
@@ -180,7 +115,7 @@ impl Work<'_> {
             }
             _ => self.store.end_try(self.step, self.phase, key, &who),
         };
-        sweep_attempt(&self.aside(number, &Who::me()))?;
+        sweep_attempt(&self.aside(number, &Attempter::me()))?;
         told
     }
 
@@ -188,7 +123,7 @@ impl Work<'_> {
         &self,
         number: usize,
         key: &str,
-        who: &Who,
+        who: &Attempter,
         threads: usize,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Ended> {
@@ -211,7 +146,8 @@ impl Work<'_> {
         let begin = Instant::now();
         if let Err(error) = caught(|| run_stage(planned.kind, self.phase, input, &mut task)) {
             sweep_attempt(&aside)?;
-            // Its step makes it again; nobody is to read it meanwhile. Where it cannot be moved, the error says what matters.
+            // Its step makes it again; nobody is to read it meanwhile. Where it cannot be moved,
+            // the error says what matters.
             if let Error::Damaged { part: Some(part), .. } = &error {
                 let _ = store.work.set_aside(part);
             }
@@ -252,6 +188,12 @@ impl Work<'_> {
     }
 }
 
+/// The command that runs a task of a phase alone.
+#[must_use]
+pub fn again(store: &Store, step: &str, phase: &str, number: usize) -> String {
+    format!("lvd task {} {step} {phase} {number}", shell::quoted(&store.work.location()))
+}
+
 /// A task that panics has failed, and the others go on.
 fn caught(run: impl FnOnce() -> Result<()>) -> Result<()> {
     std::panic::catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
@@ -261,11 +203,11 @@ fn caught(run: impl FnOnce() -> Result<()>) -> Result<()> {
     })
 }
 
-/// Takes back all that this process has not finished in phases of steps: it was told to stop, and ends. No attempt of it begins or
-/// ends any more.
+/// Takes back all that this process has not finished in phases of steps: it was told to stop, and
+/// ends. No attempt of it begins or ends any more.
 pub fn give_up_all<'a>(store: &Store, phases: impl Iterator<Item = (&'a str, &'a str)>) -> Result<()> {
     std::mem::forget(notes());
-    let me = Who::me();
+    let me = Attempter::me();
     for (step, phase) in phases {
         let tries = store.tries(step, phase)?;
         let mine = tries.iter().filter(|attempt| attempt.who == me && attempt.error.is_none());

@@ -1,13 +1,14 @@
-//! What a pipeline would cost at another size: every stage's own arithmetic, on a machine that is described, with the rates that earlier
-//! runs of the same phases measured.
+//! What a pipeline would cost at another size: every stage's own arithmetic, on a machine that is
+//! described, with the rates that earlier runs of the same phases measured.
 
 use std::any::Any;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::pipeline::check::Pipeline;
-use crate::pipeline::report::{Summary, TaskReport};
+use crate::pipeline::report::TaskReport;
+use crate::pipeline::steps::Pipeline;
+use crate::pipeline::summary::Summary;
 use crate::stages::StageKind;
 use crate::stages::catalog::{Embedder, Model as ModelFile, Role};
 use crate::stages::cost::{Cost, Model, Scale, number};
@@ -21,8 +22,9 @@ use lvd_io::row;
 const ENOUGH: f64 = 60.0;
 /// Bytes of an image, where no report tells.
 const IMAGE_BYTES: f64 = 100_000.0;
-/// What stays of a pool, where no report tells: of 1.2 billion images 1.1 were left without copies of one another, and 744 million of
-/// these without copies of the evaluation sets' (`DINOv2`, section 3).
+/// What stays of a pool, where no report tells: of 1.2 billion images 1.1 were left without copies
+/// of one another, and 744 million of these without copies of the evaluation sets' (`DINOv2`,
+/// section 3).
 const UNIQUE: f64 = 0.92;
 const UNKNOWN: f64 = 0.68;
 
@@ -37,7 +39,8 @@ pub struct Machine {
     pub gflops: f64,
     /// Bytes a second that a node reads or writes in the work folder.
     pub disk: f64,
-    /// What a node's accelerators do in the models, 10^12 operations a second; `None`: the cores do it.
+    /// What a node's accelerators do in the models, 10^12 operations a second; `None`: the cores do
+    /// it.
     pub model_tflops: Option<f64>,
 }
 
@@ -91,9 +94,8 @@ pub fn estimate(pipeline: &Pipeline, images: Option<f64>, machine: Machine) -> R
     let there = Scale { pool: images.unwrap_or(here.pool), ..here.clone() };
     let computed = walk(pipeline, &summaries, &there);
     let mut lines: Vec<Line> = Vec::new();
-    let mut before = walk(pipeline, &summaries, &here).into_iter();
-    for (step, costs) in computed {
-        let costs_here = before.next().map(|(_, costs)| costs).unwrap_or_default();
+    let before = walk(pipeline, &summaries, &here);
+    for ((step, costs), (_, costs_here)) in computed.into_iter().zip(before) {
         let measured = measured(pipeline, &step)?;
         let phases: Vec<&str> = costs.iter().map(|cost| cost.phase).collect();
         for (place, phase) in phases.iter().enumerate().filter(|(place, phase)| !phases[..*place].contains(phase)) {
@@ -195,7 +197,7 @@ fn measured(pipeline: &Pipeline, step: &str) -> Result<BTreeMap<String, f64>> {
 fn scale(pipeline: &Pipeline, summaries: &BTreeMap<String, Summary>, guesses: &mut Vec<String>) -> Result<Scale> {
     let of_role = |role: Role| {
         let sources = pipeline.catalog.sources.iter().filter(move |(_, entry)| entry.role == role);
-        sources.map(|(name, _)| (name.clone(), number(pipeline.sizes.get(name).copied().unwrap_or(0))))
+        sources.map(|(name, _)| Ok((name.clone(), number(pipeline.size(name)?)))).collect::<Result<Vec<_>>>()
     };
     let ingested = pipeline.steps.iter().filter(|step| step.stage.kind() == StageKind::Ingest);
     let ingested = ingested.filter_map(|step| summaries.get(&step.name)).find(|summary| summary.rows_out > 0);
@@ -208,9 +210,9 @@ fn scale(pipeline: &Pipeline, summaries: &BTreeMap<String, Summary>, guesses: &m
         models.insert(name.clone(), model(name, embedder, guesses)?);
     }
     Ok(Scale {
-        pool: of_role(Role::Pool).map(|(_, images)| images).sum(),
-        seeds: of_role(Role::Seed).collect(),
-        references: of_role(Role::Reference).collect(),
+        pool: of_role(Role::Pool)?.into_iter().map(|(_, images)| images).sum(),
+        seeds: of_role(Role::Seed)?.into_iter().collect(),
+        references: of_role(Role::Reference)?.into_iter().collect(),
         image_bytes: image_bytes.unwrap_or(IMAGE_BYTES),
         models,
     })

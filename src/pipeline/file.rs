@@ -1,4 +1,5 @@
-//! The pipeline file as text: TOML tables, overrides from the command line, and where in the file each key stands.
+//! The pipeline file as text: TOML tables, overrides from the command line, and where in the file
+//! each key stands.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +11,7 @@ use toml::{Table, Value};
 
 use crate::pipeline::preset::Preset;
 use crate::stages::catalog::Role;
-use lvd_base::error::{Error, Result, choices, nearest};
+use lvd_base::error::{Error, Fault, Result, choices, nearest};
 use lvd_io::sources::UrlFormat;
 use lvd_ops::preprocess::Interpolation;
 
@@ -24,9 +25,10 @@ pub struct File {
     /// The work folder, relative to this file; or `s3://BUCKET/PREFIX` (docs/cluster.md).
     #[serde(default = "work")]
     pub work: String,
-    /// What every absolute number of images or clusters in the steps is multiplied by, to try a big recipe on a few images: `clusters` and
-    /// `splits` of cluster (levels that would not have fewer clusters than the one before are left out); `per_cluster` and `cap` of
-    /// retrieve; `target`, `per_cluster` and `quotas` of sample. Each stays 1 at least.
+    /// What every absolute number of images or clusters in the steps is multiplied by, to try a big
+    /// recipe on a few images: `clusters` and `splits` of cluster (levels that would not have fewer
+    /// clusters than the one before are left out); `per_cluster` and `cap` of retrieve; `target`,
+    /// `per_cluster` and `quotas` of sample. Each stays 1 at least.
     #[serde(default = "one")]
     pub scale: f64,
     /// Sources of images by name.
@@ -61,50 +63,57 @@ fn work() -> String {
     "work".into()
 }
 
-/// A source of images: exactly one of `folder`, `urls`, `parquet` and `tars`. Paths are relative to the pipeline file.
-///
-/// A list of files takes patterns: `shards/{00000..00099}.tar` and `{train,val}.parquet` name files that must
-/// be there, `data/*.parquet` those in a folder, `lists/**/*.parquet` those below it. `?` is one letter, `[a-z]`
-/// one of some. A file or folder that is called so is taken as it is. The files of a pattern are sorted by bytes;
-/// a pattern that finds none is an error.
+/// A source of images: exactly one of `folder`, `urls`, `parquet` and `tars`. Paths are relative to
+/// the pipeline file.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SourceSettings {
-    /// `pool` (uncurated), `seed` (curated; goes in as it is) or `reference` (held out; what is near it must go).
+    /// `pool` (uncurated), `seed` (curated; goes in as it is) or `reference` (held out; what is
+    /// near it must go).
     #[serde(default)]
     pub role: Role,
-    /// A folder with images, searched with all folders below it. The work folder and this file are left out where they lie in it.
+    /// A folder with images, searched with all folders below it. The work folder and this file are
+    /// left out where they lie in it.
     pub folder: Option<PathBuf>,
-    /// Files with URLs: `txt` (a URL a line), `csv`, `tsv`, `jsonl` or `parquet`. A folder means every such file in it. Text is UTF-8. In
-    /// `csv` and `tsv` fields may be quoted, and a quote in them is doubled; one that is never closed is an error that names its line. A row
-    /// whose URL is longer than 64 KiB, or that cannot be read, is dropped as `bad_url`.
+    /// Files with URLs: `txt` (a URL a line), `csv`, `tsv`, `jsonl` or `parquet`. A folder means
+    /// every such file in it. Text is UTF-8. In `csv` and `tsv` fields may be quoted, and a quote
+    /// in them is doubled; one that is never closed is an error that names its line. A row whose
+    /// URL is longer than 64 KiB, or that cannot be read, is dropped as `bad_url`.
     pub urls: Option<Vec<PathBuf>>,
-    /// The format of `urls`. Left out: by the file's ending. A `tsv` whose quotes are ordinary characters is `tsv_unquoted`.
+    /// The format of `urls`. Left out: by the file's ending. A `tsv` whose quotes are ordinary
+    /// characters is `tsv_unquoted`.
     pub format: Option<UrlFormat>,
     /// The column with the URL, in tables of URLs. Default: `url`.
     pub url_column: Option<String>,
     /// Parquet files with the images in them. A folder means every Parquet file in it.
     pub parquet: Option<Vec<PathBuf>>,
-    /// The column with the image, in `parquet`: bytes, or `struct<bytes, path>` as Hugging Face writes it. Default: `image`.
+    /// The column with the image, in `parquet`: bytes, or `struct<bytes, path>` as Hugging Face
+    /// writes it. Default: `image`.
     pub image_column: Option<String>,
-    /// Uncompressed tars with the images in them, plain or of `WebDataset`. A folder means every tar in it. Members are images by their
-    /// names (`jpg`, `jpeg`, `png`, `webp`, `gif`, `bmp`, `tif`, `tiff`); others, and those
-    /// whose names begin with a dot, count as no rows. Every command looks at all headers.
+    /// Uncompressed tars with the images in them, plain or of `WebDataset`. A folder means every
+    /// tar in it. Members are images by their names (`jpg`, `jpeg`, `png`, `webp`, `gif`, `bmp`,
+    /// `tif`, `tiff`); others, and those whose names begin with a dot, count as no rows. Every
+    /// command looks at all headers.
     pub tars: Option<Vec<PathBuf>>,
-    /// The column with the caption. Default: `caption`, if there is one. In `tars`: the key in a sample's `.json`. Default: the sample's `.txt`, or
-    /// else `caption` in its `.json` (a sample is what is named alike up to the first dot). Captions are kept up to 64 KiB; the report counts
-    /// those that were cut (`captions_cut`), and `.json` beside images that cannot be read (`captions_lost`).
+    /// The column with the caption. Default: `caption`, if there is one. In `tars`: the key in a
+    /// sample's `.json`. Default: the sample's `.txt`, or else `caption` in its `.json` (a sample
+    /// is what is named alike up to the first dot). Captions are kept up to 64 KiB; the report
+    /// counts those that were cut (`captions_cut`), and `.json` beside images that cannot be read
+    /// (`captions_lost`).
     pub caption_column: Option<String>,
-    /// How many images it is known to have: `lvd plan` goes by it while the source is not there yet.
+    /// How many images it is known to have: `lvd plan` goes by it while the source is not there
+    /// yet.
     pub images: Option<u64>,
 }
 
-/// An ONNX model and what its input must look like. The answer is always scaled to unit norm and stored as fp16.
+/// An ONNX model and what its input must look like. The answer is always scaled to unit norm and
+/// stored as fp16.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EmbedderSettings {
-    /// The ONNX file, relative to the pipeline file. Its input is RGB pictures, N x 3 x H x W or N x H x W x 3, in fp32, fp16 or
-    /// bytes (docs/models.md). Files of weights beside it belong to the model: when one changes, the step embeds again.
+    /// The ONNX file, relative to the pipeline file. Its input is RGB pictures, N x 3 x H x W or N
+    /// x H x W x 3, in fp32, fp16 or bytes (docs/models.md). Files of weights beside it belong to
+    /// the model: when one changes, the step embeds again.
     pub model: Option<PathBuf>,
     /// Where to download the file, instead of `model`; needs `sha256`.
     pub url: Option<String>,
@@ -118,17 +127,19 @@ pub struct EmbedderSettings {
     pub squash: Option<bool>,
     /// Side in pixels of the square cut from the middle: the model's input. Left out: `resize`.
     pub crop: Option<u32>,
-    /// `bicubic` or `bilinear`, both with antialiasing as in Pillow and torchvision. Default: `bicubic`.
+    /// `bicubic` or `bilinear`, both with antialiasing as in Pillow and torchvision. Default:
+    /// `bicubic`.
     pub interpolation: Option<Interpolation>,
-    /// Mean of R, G and B, of values from 0 to 1. Default: `ImageNet`'s. A model that takes bytes gets the levels from 0 to 255 as they
-    /// are, and goes without mean and deviation.
+    /// Mean of R, G and B, of values from 0 to 1. Default: `ImageNet`'s. A model that takes bytes
+    /// gets the levels from 0 to 255 as they are, and goes without mean and deviation.
     pub mean: Option<[f32; 3]>,
     /// Standard deviation of R, G and B. Default: `ImageNet`'s.
     pub std: Option<[f32; 3]>,
-    /// The model's output to take, in fp32, fp16 or fp64: N x D, N x D x 1 x 1, or N x T x D for its first token. D is 2 or more. Left
-    /// out: the first output.
+    /// The model's output to take, in fp32, fp16 or fp64: N x D, N x D x 1 x 1, or N x T x D for
+    /// its first token. D is 2 or more. Left out: the first output.
     pub output: Option<String>,
-    /// Values of a vector, 2 or more: a model that gives another number is an error. Left out: the preset's, or any.
+    /// Values of a vector, 2 or more: a model that gives another number is an error. Left out: the
+    /// preset's, or any.
     pub dims: Option<u32>,
 }
 
@@ -148,10 +159,9 @@ impl Source {
     /// Reads `path` and applies `overrides` of the form `step.key=value`.
     pub fn read(path: &Path, overrides: &[String]) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
-        let table = text.parse::<Table>().map_err(|error| Error::Setting {
-            place: place_in(path, &text, error.span().map(|span| span.start)),
-            message: error.message().to_owned(),
-            hint: "the file is TOML: https://toml.io".into(),
+        let table = text.parse::<Table>().map_err(|error| {
+            let fault = Fault::new(error.message(), "the file is TOML: https://toml.io");
+            Error::Setting(fault.at(place_in(path, &text, error.span().map(|span| span.start))))
         })?;
         let mut source = Self { path: path.to_path_buf(), text, table, overridden: Vec::new() };
         overrides.iter().try_for_each(|text| source.set(text))?;
@@ -159,8 +169,7 @@ impl Source {
     }
 
     fn set(&mut self, text: &str) -> Result<()> {
-        let bad =
-            |message: String, hint: &str| Error::Setting { place: format!("--set {text}"), message, hint: hint.into() };
+        let bad = |fact: String, cure: &str| Error::Setting(Fault::new(fact, cure).at(format!("--set {text}")));
         let (key, value) = text.split_once('=').ok_or_else(|| {
             bad("has no `=`".into(), "write --set step.key=value, for instance --set dedup.threshold=0.7")
         })?;
@@ -200,15 +209,18 @@ impl Source {
             path.extend(error.path().to_string().split('.').filter(|key| *key != ".").map(str::to_owned));
             let message = error.inner().message().trim().to_owned();
             let hint = meant(&message).map_or_else(String::new, |name| format!("did you mean `{name}`? "));
-            self.fault(&path, message, hint + "lvd config prints every setting; docs/config.md is the same")
+            let cure = hint + "lvd config prints every setting; docs/config.md is the same";
+            self.fault(&path, Fault::new(message, cure))
         })
     }
 
     /// An error at a key of the file.
     #[must_use]
-    pub fn fault(&self, keys: &[String], message: String, hint: String) -> Error {
-        let message = if keys.is_empty() { message } else { format!("{}: {message}", keys.join(".")) };
-        Error::Setting { place: self.place(keys), message, hint }
+    pub fn fault(&self, keys: &[String], mut fault: Fault) -> Error {
+        if !keys.is_empty() {
+            fault.fact = format!("{}: {}", keys.join("."), fault.fact);
+        }
+        Error::Setting(fault.at(self.place(keys)))
     }
 
     /// `file:line` of a key, or of the nearest key above it that is in the file.
@@ -232,7 +244,8 @@ impl Source {
     }
 }
 
-/// What was meant by the first name that a message of serde quotes, among the others: "unknown field `a`, expected `b` or `c`".
+/// What was meant by the first name that a message of serde quotes, among the others: "unknown
+/// field `a`, expected `b` or `c`".
 fn meant(message: &str) -> Option<&str> {
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
     let (wrong, known) = quoted.split_first().filter(|_| message.starts_with("unknown "))?;

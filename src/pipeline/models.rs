@@ -1,25 +1,28 @@
-//! The models of a pipeline, opened before work starts: `lvd check` looks at all, a run at those that it will use.
+//! The models of a pipeline, opened before work starts: `lvd check` looks at all, a run at those
+//! that it will use.
 //!
-//! Each is run on pictures of ours, so that what does not fit is said with its line, and not by the first task hours later.
+//! Each is run on pictures of ours, so that what does not fit is said with its line, and not by the
+//! first task hours later.
 
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use crate::pipeline::check::{Pipeline, Step};
 use crate::pipeline::file::Source;
 use crate::pipeline::status::{Survey, survey};
+use crate::pipeline::steps::{Pipeline, Step};
 use crate::pipeline::store::Store;
 use crate::stages::catalog::{Catalog, Model};
 use crate::stages::embed::fit::try_model;
 use crate::stages::embed::{Embed, MODELS, downloaded};
-use lvd_base::error::{Error, Result};
+use lvd_base::error::{Error, Fault, Result};
 use lvd_io::download;
 
 /// Embedders by name, and how many images a batch they get at most.
 type Batches = BTreeMap<String, usize>;
 
-/// What is wrong with any model of a file that is there; one that a run is to download is looked at once it is.
+/// What is wrong with any model of a file that is there; one that a run is to download is looked at
+/// once it is.
 #[must_use]
 pub fn faults(catalog: &Catalog, steps: &[Step], store: &Store, source: &Source) -> Vec<Error> {
     let mut batches: Batches = catalog.embedders.keys().map(|name| (name.clone(), 1)).collect();
@@ -29,7 +32,8 @@ pub fn faults(catalog: &Catalog, steps: &[Step], store: &Store, source: &Source)
     look(catalog, &batches, store, source, false)
 }
 
-/// What is wrong with the models of the embed steps among `steps` that have work to do; models are downloaded for it.
+/// What is wrong with the models of the embed steps among `steps` that have work to do; models are
+/// downloaded for it.
 #[must_use]
 pub fn faults_of_run(pipeline: &Pipeline, steps: &[usize]) -> Vec<Error> {
     let mut batches = Batches::new();
@@ -63,7 +67,7 @@ fn look(catalog: &Catalog, batches: &Batches, store: &Store, source: &Source, fe
         let fault = |key: &str, error: &Error| {
             let keys = ["embedders".to_owned(), name.clone(), key.to_owned()];
             let hint = error.hint().unwrap_or("docs/models.md says what a model has to be like, and how to get one");
-            source.fault(&keys, error.to_string(), hint.to_owned())
+            source.fault(&keys, Fault::new(error.to_string(), hint))
         };
         match file(&embedder.model, store, fetch) {
             Ok(None) => {}

@@ -34,7 +34,8 @@ pub enum Preset {
 /// A `ResNet-50` on 320 x 320: 4.09 G products on 224 x 224, in proportion to the pixels.
 const RESNET50: u64 = 16_700_000_000;
 
-/// Operations of a `ViT` on so many tokens: projections and MLP 24 n w^2, attention 4 n^2 w, a layer.
+/// Operations of a `ViT` on so many tokens: projections and MLP 24 n w^2, attention 4 n^2 w, a
+/// layer.
 const fn vit(tokens: u64, width: u64, layers: u64) -> u64 {
     layers * (24 * tokens * width * width + 4 * tokens * tokens * width)
 }
@@ -52,7 +53,8 @@ pub struct Constants {
     pub norm: ([f32; 3], [f32; 3]),
     /// Values of a vector; `None` for a preset of several sizes.
     pub dims: Option<u32>,
-    /// Operations an image, a product and its sum counted as two; `None` for a preset of several sizes.
+    /// Operations an image, a product and its sum counted as two; `None` for a preset of several
+    /// sizes.
     pub operations: Option<u64>,
     /// Whether the published thresholds for copies were chosen for this model.
     pub thresholds_known: bool,

@@ -1,4 +1,5 @@
-//! The reference of the settings and of the tables, generated from the structs' own docs: docs/config.md and docs/tables.md.
+//! The reference of the settings and of the tables, generated from the structs' own docs:
+//! docs/config.md and docs/tables.md.
 
 use std::fmt::Write as _;
 

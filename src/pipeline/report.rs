@@ -1,16 +1,15 @@
-//! What a step did: `report.parquet` (a row a task, and one a drop reason of a task), `histogram.parquet` and `summary.json`.
+//! What a step did: `report.parquet` (a row a task, and one a drop reason of a task),
+//! `histogram.parquet` and `summary.json`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
-
-use crate::pipeline::check::{Pipeline, Step};
-use crate::pipeline::runner::format;
+use crate::pipeline::keys::format;
+use crate::pipeline::records::{Manifest, Marker, Planned};
 use crate::pipeline::status;
-use crate::pipeline::store::{Manifest, Marker, Planned, Store};
+use crate::pipeline::steps::{Pipeline, Step};
+use crate::pipeline::store::Store;
+use crate::pipeline::summary::{Summary, share};
 use crate::stages::plan::fingerprint;
-use crate::stages::task::Outcome;
 use crate::stages::{Phase, StageKind};
 use lvd_base::error::{Error, Result};
 use lvd_base::types::Reason;
@@ -20,11 +19,13 @@ use lvd_io::{digest, publish, row, sealed};
 use lvd_ops::histogram::Histogram;
 
 table! {
-    /// What tasks did. A row with a null `reason` is a task; the rows with a reason that follow it are its drops.
+    /// What tasks did. A row with a null `reason` is a task; the rows with a reason that follow it
+    /// are its drops.
     pub struct TaskReport {
         /// Phase of the step.
         pub phase: String,
-        /// Whether this phase decides about the step's rows; the others prepare, and their rows are not the step's.
+        /// Whether this phase decides about the step's rows; the others prepare, and their rows are
+        /// not the step's.
         pub counts: bool,
         /// Number of the task in its phase.
         pub task: u32,
@@ -61,81 +62,6 @@ table! {
         /// Values in the bin.
         pub count: u64,
     }
-}
-
-/// A step in numbers.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Summary {
-    /// Its name.
-    pub step: String,
-    /// Its kind.
-    pub stage: String,
-    /// Rows its first counting phase was given.
-    pub rows_in: u64,
-    /// Rows its last counting phase gave on.
-    pub rows_out: u64,
-    /// Everything in between, by reason.
-    pub drops: BTreeMap<String, u64>,
-    /// Share of the rows that failed in phases that fetch or embed.
-    pub failed_share: Option<f64>,
-    /// The same phases by source.
-    #[serde(default)]
-    pub sources: BTreeMap<String, SourceCount>,
-    /// Other counts.
-    pub counters: BTreeMap<String, u64>,
-    /// Decisions taken on the way.
-    pub facts: BTreeMap<String, Value>,
-    /// What a user should look at.
-    #[serde(default)]
-    pub warnings: BTreeSet<String>,
-    /// Tasks of all phases.
-    pub tasks: u64,
-    /// Wall time of all tasks, added up.
-    pub seconds: f64,
-    /// Bytes of the parts that stay.
-    pub bytes: u64,
-    /// Highest resident memory of a process.
-    pub peak_memory_bytes: u64,
-    /// The settings as the file gave them.
-    pub settings: Value,
-    /// What the tables it read were, by content.
-    pub inputs: BTreeMap<String, String>,
-    /// The seed of the pipeline.
-    pub seed: u64,
-    /// What computed it: results are equal to the bit where these are.
-    pub made_by: BTreeMap<String, String>,
-}
-
-/// What became of the rows of a source.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct SourceCount {
-    /// Rows that there were.
-    pub rows_in: u64,
-    /// Rows that went on.
-    pub rows_out: u64,
-    /// The others, by reason.
-    pub drops: BTreeMap<Reason, u64>,
-}
-
-impl SourceCount {
-    fn add(&mut self, outcome: &Outcome) {
-        self.rows_in += outcome.rows_in;
-        self.rows_out += outcome.rows_out;
-        for (reason, rows) in &outcome.drops {
-            *self.drops.entry(*reason).or_default() += rows;
-        }
-    }
-
-    /// The share of the rows that failed.
-    #[must_use]
-    pub fn failed_share(&self) -> f64 {
-        share(self.rows_in - self.rows_out, self.rows_in)
-    }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a share needs no more")]
-fn share(some: u64, all: u64) -> f64 {
-    some as f64 / all as f64
 }
 
 /// Adds up a whole step, and checks that its phases hand on all rows.
@@ -226,7 +152,10 @@ fn does_not_add_up(pipeline: &Pipeline, step: &Step, phase: &Phase, fact: &str) 
 
 /// The content of the tables a step reads.
 pub fn content_of_inputs(pipeline: &Pipeline, step: &Step) -> Result<BTreeMap<String, String>> {
-    let tables = status::inputs(pipeline, step)?.unwrap_or_default();
+    let tables = status::inputs(pipeline, step)?.map_err(|table| {
+        let fact = format!("step {:?} reads {table:?}, which is not there any more", step.name);
+        Error::usage(fact, "run its step first: lvd run FILE")
+    })?;
     tables.into_iter().map(|(name, table)| Ok((name, fingerprint(&table)?))).collect()
 }
 

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::pipeline::check::{Pipeline, Step};
-use crate::pipeline::runner::with_keys;
-use crate::pipeline::store::{Done, Marker, Parts, Planned};
+use crate::pipeline::keys::with_keys;
+use crate::pipeline::records::{Marker, Planned};
+use crate::pipeline::steps::{Pipeline, Step};
+use crate::pipeline::store::markers::{Done, Parts};
 use crate::stages::Phase;
 use crate::stages::context::PlanContext;
 use crate::stages::table::Table;
@@ -57,19 +58,21 @@ pub fn survey(pipeline: &Pipeline, step: &Step) -> Result<Survey> {
         Ok(inputs) => inputs,
         Err(table) => return Ok(Survey::Waiting { table }),
     };
-    // Scratch parts go when the step is whole, and are only missed by the next phase that is no scratch itself.
+    // Scratch parts go when the step is whole, and are only missed by the next phase that is no
+    // scratch itself.
     let all = step.stage.phases();
     match walk(pipeline, step, &inputs, all.len())? {
         Survey::Open { phase, .. } => {
-            let open = all.iter().position(|known| known.name == phase.name).unwrap_or(0);
-            let lasting = all[..open].iter().rposition(|phase| !phase.scratch);
-            walk(pipeline, step, &inputs, lasting.map_or(0, |lasting| lasting + 1))
+            let before = all.iter().take_while(|known| known.name != phase.name);
+            let lasting = before.enumerate().filter(|(_, phase)| !phase.scratch).last();
+            walk(pipeline, step, &inputs, lasting.map_or(0, |(lasting, _)| lasting + 1))
         }
         survey => Ok(survey),
     }
 }
 
-/// Plans phase after phase, up to the first with a task to do. The scratch parts of the phases from `needed_from` on have to be there.
+/// Plans phase after phase, up to the first with a task to do. The scratch parts of the phases from
+/// `needed_from` on have to be there.
 fn walk(pipeline: &Pipeline, step: &Step, inputs: &BTreeMap<String, Table>, needed_from: usize) -> Result<Survey> {
     let mut earlier: BTreeMap<&'static str, Vec<Outcome>> = BTreeMap::new();
     let mut phases = Vec::new();

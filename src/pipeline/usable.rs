@@ -1,16 +1,18 @@
-//! Whether enough of each source can be used: a step that is whole, and whose every row is accounted for, may still have left a
-//! source without an image.
+//! Whether enough of each source can be used: a step that is whole, and whose every row is
+//! accounted for, may still have left a source without an image.
 
-use crate::pipeline::check::{Pipeline, Step};
-use crate::pipeline::report::{SourceCount, Summary};
+use crate::pipeline::steps::{Pipeline, Step};
+use crate::pipeline::summary::{SourceCount, Summary};
 use crate::stages::StageKind;
 use crate::stages::catalog::{Catalog, Role};
 use crate::stages::ingest::in_pool_counter;
 
-/// What is wrong with the share of rows that failed, if anything is: of a source, or of all sources together.
+/// What is wrong with the share of rows that failed, if anything is: of a source, or of all sources
+/// together.
 ///
-/// Nothing is compared with a reference set, and nothing retrieved for a seed set, of which no image is left: whatever share may
-/// fail, that is a fault. A pool may fail whole where `most` is 1.
+/// Nothing is compared with a reference set, and nothing retrieved for a seed set, of which no
+/// image is left: whatever share may fail, that is a fault. A pool may fail whole where `most` is
+/// 1.
 #[must_use]
 pub fn fault(summary: &Summary, catalog: &Catalog, most: Option<f64>) -> Option<String> {
     let most = most?;

@@ -58,6 +58,17 @@ impl SourceEntry {
         Self { number, role, source, fingerprint: OnceLock::new() }
     }
 
+    /// What its content is identified by, where that was looked up.
+    #[must_use]
+    pub fn known_fingerprint(&self) -> Option<&str> {
+        self.fingerprint.get().map(String::as_str)
+    }
+
+    /// Takes an earlier fingerprint for the source's, so that nobody looks it up.
+    pub fn trust(&self, fingerprint: String) {
+        self.fingerprint.get_or_init(|| fingerprint);
+    }
+
     /// What its content is identified by; looked up once a process, since a folder may be large.
     pub fn fingerprint(&self) -> Result<String> {
         if let Some(known) = self.fingerprint.get() {

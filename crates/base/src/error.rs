@@ -1,8 +1,52 @@
-//! The library's one error type: every I/O error with its path, every bad setting with its place and a cure.
+//! The library's one error type: every I/O error with its path, every
+//! other with the place, the fact and the cure.
 //!
 //! A bad image is never an error here: it is a counted drop ([`crate::types::Reason`]).
 
+use std::fmt::{Display, Formatter};
 use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+/// What is wrong, and what to type next: with settings, files, the machine or a command.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Fault {
+    /// Where: a file (with its line), a flag, a library. Empty where the fact says it.
+    #[serde(rename = "where", skip_serializing_if = "String::is_empty")]
+    pub place: String,
+    /// What is wrong, with the numbers.
+    pub fact: String,
+    /// What to do about it; empty where that is not known.
+    pub cure: String,
+}
+
+impl Fault {
+    /// A fault that says itself where it is.
+    pub fn new(fact: impl Into<String>, cure: impl Into<String>) -> Self {
+        Self { place: String::new(), fact: fact.into(), cure: cure.into() }
+    }
+
+    /// The same fault at `place`.
+    #[must_use]
+    pub fn at(self, place: impl Display) -> Self {
+        Self { place: place.to_string(), ..self }
+    }
+
+    /// The cure, where one is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<&str> {
+        Some(self.cure.as_str()).filter(|cure| !cure.is_empty())
+    }
+}
+
+impl Display for Fault {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        if !self.place.is_empty() {
+            write!(f, "{}: ", self.place)?;
+        }
+        f.write_str(&self.fact)
+    }
+}
 
 /// What stops a command. A message states the fact; [`Error::hint`] states the cure.
 #[derive(Debug, thiserror::Error)]
@@ -16,77 +60,35 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A file is there and does not hold what it should.
-    #[error("{}: {message}", path.display())]
-    Data {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        message: String,
-    },
+    #[error("{0}")]
+    Data(Fault),
     /// A published file is gone, or its bytes are not those that were written.
-    #[error("{}: {message}", path.display())]
+    #[error("{fault}")]
     Damaged {
-        /// The file.
-        path: PathBuf,
         /// Its name in the work folder, where it is a part of a table.
         part: Option<String>,
         /// What is wrong with it.
-        message: String,
+        fault: Fault,
     },
     /// Bookkeeping of the work folder cannot be read.
-    #[error("{}: {message}", path.display())]
-    Bookkeeping {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        message: String,
-        /// The cure.
-        hint: &'static str,
-    },
+    #[error("{0}")]
+    Bookkeeping(Fault),
     /// A setting of the user's is wrong.
-    #[error("{place}: {message}")]
-    Setting {
-        /// `file:line` or the flag it came from.
-        place: String,
-        /// What is wrong.
-        message: String,
-        /// The cure.
-        hint: String,
-    },
+    #[error("{0}")]
+    Setting(Fault),
     /// A command cannot go on, for a reason that a user can mend.
-    #[error("{message}")]
-    Usage {
-        /// What is wrong.
-        message: String,
-        /// The cure.
-        hint: String,
-    },
+    #[error("{0}")]
+    Usage(Fault),
     /// Another driver holds the work folder.
-    #[error("another lvd is running in {work}{owner}")]
-    Locked {
-        /// The work folder.
-        work: String,
-        /// Who holds it, as it said itself.
-        owner: String,
-    },
-    /// A step is whole, but more of its rows failed than the file allows, or all of a set that others depend on.
-    #[error("{step}: {failed}")]
-    TooManyFailed {
-        /// The step.
-        step: String,
-        /// How many of what failed, and how many may.
-        failed: String,
-        /// The command that shows why.
-        report: String,
-    },
+    #[error("{0}")]
+    Locked(Fault),
+    /// A step is whole, but more of its rows failed than the file allows, or all of a set that
+    /// others depend on.
+    #[error("{0}")]
+    TooManyFailed(Fault),
     /// FAISS, BLAS or ONNX Runtime failed.
-    #[error("{library}: {message}")]
-    Native {
-        /// Which library.
-        library: &'static str,
-        /// What it said.
-        message: String,
-    },
+    #[error("{0}")]
+    Native(Fault),
 }
 
 /// `Result` with the library's error.
@@ -97,12 +99,15 @@ impl Error {
     #[must_use]
     pub fn hint(&self) -> Option<&str> {
         match self {
-            Self::Setting { hint, .. } | Self::Usage { hint, .. } if !hint.is_empty() => Some(hint),
-            Self::TooManyFailed { report, .. } => Some(report),
-            Self::Damaged { .. } => Some("lvd verify FILE finds all that is damaged; lvd run FILE makes it again"),
-            Self::Bookkeeping { hint, .. } => Some(hint),
-            Self::Locked { .. } => Some("wait for it, stop it, or choose another folder with --work"),
-            _ => None,
+            Self::Io { .. } => None,
+            Self::Damaged { fault, .. }
+            | Self::Data(fault)
+            | Self::Bookkeeping(fault)
+            | Self::Setting(fault)
+            | Self::Usage(fault)
+            | Self::Locked(fault)
+            | Self::TooManyFailed(fault)
+            | Self::Native(fault) => fault.hint(),
         }
     }
 
@@ -112,25 +117,44 @@ impl Error {
     }
 
     /// A thread that could not be started: for `map_err`.
-    pub fn thread(error: impl std::fmt::Display) -> Self {
+    pub fn thread(error: impl Display) -> Self {
         Self::usage(
             format!("a thread cannot be started: {error}"),
-            "give fewer --threads, or raise the limits of processes and memory (ulimit -u, ulimit -v, those of the container or the job)",
+            "give fewer --threads, or raise the limits of processes and memory (ulimit -u, ulimit -v, those of the \
+             container or the job)",
         )
     }
 
     /// A fault in the content of `path`.
-    pub fn data(path: impl AsRef<Path>, message: impl std::fmt::Display) -> Self {
-        Self::Data { path: path.as_ref().to_path_buf(), message: format!("{message}") }
+    pub fn data(path: impl AsRef<Path>, fact: impl Display) -> Self {
+        Self::Data(Fault::new(fact.to_string(), "").at(path.as_ref().display()))
+    }
+
+    /// A published file that is gone, or not as it was written; `part` is its name in the work
+    /// folder.
+    pub fn damaged(path: impl AsRef<Path>, part: Option<String>, fact: impl Into<String>) -> Self {
+        let cure = "lvd verify FILE finds all that is damaged; lvd run FILE makes it again";
+        Self::Damaged { part, fault: Fault::new(fact, cure).at(path.as_ref().display()) }
+    }
+
+    /// Bookkeeping that cannot be read, with its cure.
+    pub fn bookkeeping(path: impl AsRef<Path>, fact: impl Into<String>, cure: &str) -> Self {
+        Self::Bookkeeping(Fault::new(fact, cure).at(path.as_ref().display()))
+    }
+
+    /// What a library said.
+    pub fn native(library: &str, fact: impl Into<String>) -> Self {
+        Self::Native(Fault::new(fact, "").at(library))
     }
 
     /// A fault that the user can mend, with its cure.
-    pub fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self::Usage { message: message.into(), hint: hint.into() }
+    pub fn usage(fact: impl Into<String>, cure: impl Into<String>) -> Self {
+        Self::Usage(Fault::new(fact, cure))
     }
 }
 
-/// A hint at the names there are, after `list` ("sources are: a, b"): the one that was meant first, where one is near `wrong`.
+/// A hint at the names there are, after `list` ("sources are: a, b"): the one that was meant first,
+/// where one is near `wrong`.
 #[must_use]
 pub fn choices<'a>(wrong: &str, list: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     match nearest(wrong, known) {
@@ -139,7 +163,8 @@ pub fn choices<'a>(wrong: &str, list: &str, known: impl IntoIterator<Item = &'a 
     }
 }
 
-/// The first of the names that are as near to `wrong` as a slip of the fingers makes them: a third of its letters wrong at most.
+/// The first of the names that are as near to `wrong` as a slip of the fingers makes them: a third
+/// of its letters wrong at most.
 #[must_use]
 pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let letters = |name: &str| name.to_lowercase().chars().filter(|c| c.is_alphanumeric()).collect::<String>();

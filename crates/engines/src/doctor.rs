@@ -5,7 +5,8 @@
 use serde::Serialize;
 
 use super::onnx;
-use lvd_kernels::blas::{self, Warning};
+use lvd_base::error::Fault;
+use lvd_kernels::blas;
 
 /// The instruction sets worth telling: those that choose a kernel.
 const INSTRUCTION_SETS: [&str; 8] = ["sse4.2", "avx", "avx2", "fma", "f16c", "avx512f", "avx512vnni", "avx512bf16"];
@@ -32,7 +33,7 @@ pub struct Doctor {
     /// Whether FAISS is built in.
     pub faiss: bool,
     /// What is not as it should be.
-    pub warnings: Vec<Warning>,
+    pub warnings: Vec<Fault>,
 }
 
 /// ONNX Runtime as it was loaded.
@@ -54,15 +55,11 @@ impl Doctor {
         let mut warnings: Vec<_> = blas::slow_kernel().into_iter().collect();
         let blas_kernel = blas::kernel();
         if blas_kernel.is_none() {
-            warnings.push(Warning {
-                fact: "the BLAS library is not OpenBLAS: its speed is unknown, and it may start threads of its own"
-                    .into(),
-                cure: "install libopenblas-dev".into(),
-            });
+            let fact = "the BLAS library is not OpenBLAS: its speed is unknown, and it may start threads of its own";
+            warnings.push(Fault::new(fact, "install libopenblas-dev"));
         }
         let onnxruntime = runtime().map_err(|error| {
-            let cure = error.hint().unwrap_or_default().to_string();
-            warnings.push(Warning { fact: error.to_string(), cure });
+            warnings.push(Fault::new(error.to_string(), error.hint().unwrap_or_default()));
         });
         Self {
             processor: processor(),

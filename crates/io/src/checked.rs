@@ -74,7 +74,7 @@ impl Stored {
     /// That the file is not what was published.
     pub fn damaged(&self, message: impl Into<String>) -> Error {
         let part = self.published.as_ref().map(|published| published.name.clone());
-        Error::Damaged { path: self.path.clone(), part, message: message.into() }
+        Error::damaged(&self.path, part, message)
     }
 
     /// Opens the file, and compares its size with what was published.

@@ -11,6 +11,8 @@ use std::process::Command;
 use std::sync::Once;
 use std::time::{Duration, Instant};
 
+use lvd_base::error::Fault;
+
 mod buffers;
 mod loaded;
 
@@ -39,15 +41,6 @@ unsafe extern "C" {
 #[link(name = "gomp")]
 unsafe extern "C" {
     fn omp_set_num_threads(threads: c_int);
-}
-
-/// Something that works but not as it should, and what to do about it.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Warning {
-    /// What is the case.
-    pub fact: String,
-    /// What mends it.
-    pub cure: String,
 }
 
 /// Makes the native libraries compute on the calling thread alone; called at the head of every
@@ -159,10 +152,12 @@ fn better_kernel() -> Option<(String, &'static str)> {
 
 /// Says when BLAS runs on a slower kernel than the processor allows.
 #[must_use]
-pub fn slow_kernel() -> Option<Warning> {
-    better_kernel().map(|(picked, wanted)| Warning {
-        fact: format!("OpenBLAS computes as on a {picked}: this processor can do matrix products several times faster"),
-        cure: format!("set OPENBLAS_CORETYPE={wanted} in the environment"),
+pub fn slow_kernel() -> Option<Fault> {
+    better_kernel().map(|(picked, wanted)| {
+        Fault::new(
+            format!("OpenBLAS computes as on a {picked}: this processor can do matrix products several times faster"),
+            format!("set OPENBLAS_CORETYPE={wanted} in the environment"),
+        )
     })
 }
 
@@ -193,7 +188,7 @@ fn has_threads() -> bool {
 /// its environment again, since a child may run on another machine. Returns a warning when the
 /// kernel stays slow.
 #[must_use]
-pub fn ensure_fast_kernel() -> Option<Warning> {
+pub fn ensure_fast_kernel() -> Option<Fault> {
     if let Some(guard) = std::env::var_os(GUARD) {
         let chosen_by_the_user = guard == KEEP_CORETYPE;
         forget(chosen_by_the_user);

@@ -6,8 +6,9 @@ use std::thread::Builder;
 
 use lvd_base::error::Error;
 
-/// Runs `task` for every number, at most `at_once` at a time, and returns what failed. The others go on. The calling thread works,
-/// too; where another one cannot be started, that is the failure of a task, and nothing new is begun.
+/// Runs `task` for every number, at most `at_once` at a time, and returns what failed. The others
+/// go on. The calling thread works, too; where another one cannot be started, that is the failure
+/// of a task, and nothing new is begun.
 pub fn local<E: Send + From<Error>>(
     numbers: &[usize],
     at_once: usize,

@@ -1,16 +1,13 @@
 //! Where tasks run: on threads of this process, or on a Slurm cluster.
 //!
-//! An engine is given the numbers of tasks and brings them to an end; what a task computes, and whether it is done, it learns from
-//! the work folder.
+//! An engine is given the numbers of tasks and brings them to an end; what a task computes, and
+//! whether it is done, it learns from the work folder.
 
-mod local;
+pub mod failure;
+pub mod local;
 pub mod slurm;
 
-pub use local::local;
-
-use std::path::PathBuf;
-
-use crate::pipeline::engine::slurm::Slurm;
+use crate::pipeline::engine::slurm::submission::Slurm;
 
 /// Where tasks run.
 pub enum Engine {
@@ -23,17 +20,4 @@ pub enum Engine {
     },
     /// As jobs of a Slurm cluster.
     Slurm(Box<Slurm>),
-}
-
-/// A task that failed.
-#[derive(Debug)]
-pub struct Failure {
-    /// Its number.
-    pub number: usize,
-    /// Why.
-    pub error: String,
-    /// The cure, where one is known.
-    pub hint: Option<String>,
-    /// What it printed.
-    pub log: Option<PathBuf>,
 }

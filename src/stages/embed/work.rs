@@ -198,7 +198,7 @@ fn judge(failure: Option<&str>, task: &mut Task) -> Result<()> {
 }
 
 fn stopped() -> Error {
-    Error::Native { library: "embed", message: "a worker stopped without an answer".into() }
+    Error::native("embed", "a worker stopped without an answer")
 }
 
 /// The files of the embedders' models, in their order.

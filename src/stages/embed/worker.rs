@@ -149,7 +149,7 @@ fn answer(
         Ok(vectors) if vectors.dimension == dimension => Ok(Ok(vectors.values)),
         Ok(vectors) => Ok(Err(format!("a vector of {} numbers instead of {dimension}", vectors.dimension))),
         Err(error) if is_of_the_machine(&error) => Err(error),
-        Err(Error::Native { message, .. }) => Ok(Err(message)),
+        Err(Error::Native(fault)) => Ok(Err(fault.fact)),
         Err(error) => Ok(Err(error.to_string())),
     }
 }

@@ -321,12 +321,12 @@ mod tests {
         let path = folder.path().join("index");
         assert!(matches!(Index::read(&path), Err(Error::Io { .. })));
         std::fs::write(&path, b"not an index at all").expect("written");
-        assert!(matches!(Index::read(&path), Err(Error::Data { .. })));
+        assert!(matches!(Index::read(&path), Err(Error::Data(_))));
         let (index, _) = filled(Storage::Half);
         index.write(&path).expect("written");
         let whole = std::fs::read(&path).expect("read");
         std::fs::write(&path, &whole[..whole.len() / 2]).expect("written");
-        assert!(matches!(Index::read(&path), Err(Error::Data { .. })));
+        assert!(matches!(Index::read(&path), Err(Error::Data(_))));
     }
 
     #[test]

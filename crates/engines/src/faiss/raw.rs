@@ -45,7 +45,7 @@ pub(super) fn check(code: c_int) -> Result<()> {
         let text = ffi::faiss_get_last_error();
         if text.is_null() { format!("error {code}") } else { CStr::from_ptr(text).to_string_lossy().into_owned() }
     };
-    Err(Error::Native { library: "FAISS", message })
+    Err(Error::native("FAISS", message))
 }
 
 /// An index of FAISS's, freed when dropped.
@@ -84,7 +84,7 @@ impl Drop for Object {
 }
 
 fn no_object() -> Error {
-    Error::Native { library: "FAISS", message: "returned no object and no error".into() }
+    Error::native("FAISS", "returned no object and no error")
 }
 
 pub(super) fn c_path(path: &Path) -> Result<CString> {

@@ -132,7 +132,7 @@ pub fn providers() -> Result<Vec<String>> {
             let status = (ort::api().GetAvailableProviders)(&raw mut names, &raw mut count);
             let length = usize::try_from(count).ok().filter(|_| status.0.is_null() && !names.is_null());
             let Some(length) = length else {
-                return Err(Error::Native { library: "ONNX Runtime", message: "does not list its providers".into() });
+                return Err(Error::native("ONNX Runtime", "does not list its providers"));
             };
             let texts = std::slice::from_raw_parts(names, length);
             let texts = texts.iter().map(|&name| CStr::from_ptr(name).to_string_lossy().into_owned()).collect();
@@ -144,5 +144,5 @@ pub fn providers() -> Result<Vec<String>> {
 
 /// An error of the library.
 pub(super) fn native(error: &ort::Error) -> Error {
-    Error::Native { library: "ONNX Runtime", message: error.to_string().trim().to_owned() }
+    Error::native("ONNX Runtime", error.to_string().trim())
 }

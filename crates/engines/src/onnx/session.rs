@@ -254,9 +254,9 @@ fn no_vectors(name: &str, outputs: &[Port]) -> Error {
 pub fn is_of_the_machine(error: &Error) -> bool {
     const SIGNS: [&str; 6] = ["allocat", "bad_alloc", "out of memory", "cuda", "cudnn", "cublas"];
     match error {
-        Error::Native { message, .. } => {
-            let message = message.to_lowercase();
-            SIGNS.iter().any(|sign| message.contains(sign))
+        Error::Native(fault) => {
+            let fact = fault.fact.to_lowercase();
+            SIGNS.iter().any(|sign| fact.contains(sign))
         }
         Error::Usage { .. } => false,
         _ => true,

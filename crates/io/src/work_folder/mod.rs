@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 use crate::part::Written;
 use crate::{digest, publish, sealed};
 use bucket::{Bucket, Lease};
-use lvd_base::error::{Error, Result};
+use lvd_base::error::{Error, Fault, Result};
 
 /// The folder of a step's damaged files.
 pub const DAMAGED: &str = "_damaged";
@@ -114,7 +114,7 @@ impl WorkFolder {
     /// The JSON in a file, which is whole; `None` where there is none. `hint` is the cure where it
     /// is not.
     pub fn read_json<T: DeserializeOwned>(&self, path: &str, hint: &'static str) -> Result<Option<T>> {
-        let fault = |message| Error::Bookkeeping { path: self.named(path), message, hint };
+        let fault = |fact: String| Error::bookkeeping(self.named(path), fact, hint);
         self.read(path)?.map(|bytes| sealed::open(&bytes).map_err(fault)).transpose()
     }
 
@@ -321,7 +321,8 @@ impl WorkFolder {
         let me = format!("process {} on {}", std::process::id(), publish::host());
         let locked = |owner: &str| {
             let owner = if owner.is_empty() { String::new() } else { format!(": {}", owner.trim()) };
-            Error::Locked { work: self.location(), owner }
+            let fact = format!("another lvd is running in {}{owner}", self.location());
+            Error::Locked(Fault::new(fact, "wait for it, stop it, or choose another folder with --work"))
         };
         if let Some(bucket) = &self.bucket {
             return match Bucket::lease(bucket, ".lock", &me)? {

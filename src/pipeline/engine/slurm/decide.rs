@@ -1,8 +1,9 @@
-//! What to do next about the tasks of a phase: decided from what is seen, and from nothing that a driver would have to remember.
+//! What to do next about the tasks of a phase: decided from what is seen, and from nothing that a
+//! driver would have to remember.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::pipeline::attempt::Try;
+use crate::pipeline::attempter::Try;
 
 /// An element in the queue, with the tasks it was given.
 #[derive(Clone, Debug)]
@@ -143,13 +144,13 @@ pub fn decide(seen: &Seen, rules: &Rules) -> Decision {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pipeline::attempt::Who;
+    use crate::pipeline::attempter::Attempter;
 
     const NONE: [usize; 0] = [];
     const RULES: Rules = Rules { tries: 3, retry_s: 10.0, straggler: 4.0 };
 
     fn attempt(number: usize, job: &str, restart: u32, begun: f64, error: Option<&str>) -> Try {
-        let who = Who { job: Some(job.into()), restart, host: "h".into(), process: 1, log: None };
+        let who = Attempter { job: Some(job.into()), restart, host: "h".into(), process: 1, log: None };
         Try { number, who, begun, ended: error.map(|_| begun), error: error.map(str::to_owned) }
     }
 

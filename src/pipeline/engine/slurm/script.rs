@@ -1,9 +1,12 @@
-//! The scripts that are submitted: plain `sbatch` scripts, kept beside their logs, to be read and edited.
+//! The scripts that are submitted: plain `sbatch` scripts, kept beside their logs, to be read and
+//! edited.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use crate::pipeline::engine::slurm::directive::{directive, pattern};
 use crate::pipeline::engine::slurm::settings::Settings;
+use crate::pipeline::shell::quoted;
 
 /// A job array over tasks of a phase.
 pub struct Array<'a> {
@@ -106,50 +109,11 @@ fn prefix(settings: &Settings) -> String {
     settings.prefix.iter().flatten().fold(String::new(), |text, word| text + &quoted(word) + " ")
 }
 
-/// A word as a shell reads it back.
+/// The tasks of each element, as [`Array::tasks`] wrote them; none where it did not.
 #[must_use]
-pub fn quoted(word: &str) -> String {
-    if is_plain(word) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
-}
-
-/// A value as `sbatch` reads it back from a directive. It knows quotes and the backslash; the line's end ends it, so values hold none
-/// ([`directive_fault`]).
-fn directive(value: &str) -> String {
-    if is_plain(value) { value.to_owned() } else { format!("\"{}\"", value.replace('\\', r"\\").replace('"', "\\\"")) }
-}
-
-fn is_plain(word: &str) -> bool {
-    !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c))
-}
-
-/// A path as `--output` takes it, which replaces what follows a `%`.
-fn pattern(path: &Path) -> String {
-    path.to_string_lossy().replace('%', "%%")
-}
-
-/// What keeps a value out of a directive, or none.
-#[must_use]
-pub fn directive_fault(value: &str) -> Option<&'static str> {
-    let control = value.chars().any(char::is_control);
-    control.then_some("holds a line break or another control character, which would end the #SBATCH line it stands in")
-}
-
-/// What keeps a folder from being where logs go, or none.
-#[must_use]
-pub fn folder_fault(folder: &Path) -> Option<&'static str> {
-    match folder.to_str() {
-        None => Some("is not UTF-8, which scripts and tables here are"),
-        Some(path) if path.contains('\\') => {
-            Some("holds a backslash, which turns off the %a in the names of Slurm's logs")
-        }
-        Some(path) => directive_fault(path),
-    }
-}
-
-/// The tasks of each element, as [`Array::tasks`] wrote them.
-#[must_use]
-pub fn read_tasks(text: &str) -> Vec<Vec<usize>> {
-    text.lines().map(|line| line.split_whitespace().filter_map(|number| number.parse().ok()).collect()).collect()
+pub fn read_tasks(text: &str) -> Option<Vec<Vec<usize>>> {
+    let tasks = |line: &str| line.split_whitespace().map(|number| number.parse().ok()).collect();
+    text.lines().map(tasks).collect()
 }
 
 /// Where a submission keeps its list of tasks.
@@ -183,7 +147,8 @@ mod tests {
             program: Path::new("/bin/lvd"),
             settings: &settings,
         };
-        assert_eq!(read_tasks(&array.tasks()), elements);
+        assert_eq!(read_tasks(&array.tasks()).as_deref(), Some(&elements[..]));
+        assert_eq!(read_tasks("1 2\n3 x\n"), None);
         let text = array.text();
         for line in [
             "#SBATCH --partition=gpu",
@@ -197,24 +162,5 @@ mod tests {
             assert!(text.lines().any(|known| known == line), "{line}\n{text}");
         }
         assert!(!text.contains("--mem") && !text.contains("--time"), "{text}");
-    }
-
-    #[test]
-    fn folders_of_any_name_stay_one_word_of_a_directive() {
-        assert_eq!(directive("a&b"), r#""a&b""#);
-        assert_eq!(directive(r#"it's "a\b""#), r#""it's \"a\\b\"""#);
-        assert_eq!(directive(&pattern(Path::new("/w/100%j of é"))), r#""/w/100%%j of é""#);
-        assert_eq!(directive_fault("a&b [c*2]"), None);
-        assert_eq!(folder_fault(Path::new("/w/it's 100% \"é\"")), None);
-        for bad in ["/w/a\nb", "/w/a\u{7f}b", r"/w/a\b"] {
-            assert!(folder_fault(Path::new(bad)).is_some(), "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn words_survive_the_shell() {
-        assert_eq!(quoted("a-b/c.d=1"), "a-b/c.d=1");
-        assert_eq!(quoted("it's"), r"'it'\''s'");
-        assert_eq!(quoted(""), "''");
     }
 }

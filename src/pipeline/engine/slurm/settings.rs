@@ -5,13 +5,15 @@ use std::path::PathBuf;
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
 
-use crate::pipeline::engine::slurm::script;
+use crate::pipeline::engine::slurm::directive::{directive_fault, folder_fault};
 use crate::pipeline::store::Store;
-use lvd_base::error::{Error, Result};
+use lvd_base::error::{Error, Fault, Result};
 
-/// How tasks run on Slurm. `[engine.slurm.overrides.NAME]` holds the same keys for a stage, a step or a `"step/phase"`, the more
-/// particular before the more general, and for the `driver` that `lvd submit` sends; lists and texts replace, they are not joined.
+/// How tasks run on Slurm. `[engine.slurm.overrides.NAME]` holds the same keys for a stage, a step
+/// or a `"step/phase"`, the more particular before the more general, and for the `driver` that `lvd
+/// submit` sends; lists and texts replace, they are not joined.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
@@ -39,49 +41,67 @@ pub struct Settings {
     pub prefix: Option<Vec<String>>,
     /// Elements of one array at once, at most. Left out: as many as the cluster lets run.
     pub at_once: Option<u32>,
-    /// Tasks of an element, one after the other. Left out: as few as make an array that the cluster takes, of 1,000 elements at most.
+    /// Tasks of an element, one after the other. Left out: as few as make an array that the cluster
+    /// takes, of 1,000 elements at most.
     pub tasks_per_element: Option<u32>,
-    /// How often a task is tried before it is given up and named. An attempt that is lost with its node counts, one that was told
-    /// to stop does not. Default: 3.
+    /// How often a task is tried before it is given up and named. An attempt that is lost with its
+    /// node counts, one that was told to stop does not. Default: 3.
     pub tries: Option<u32>,
     /// Seconds before a failed task is tried again, doubled each time. Default: 30.
     pub retry_s: Option<f64>,
-    /// A task that runs this many times longer than the median of its phase (and `retry_s` longer) is started a second time elsewhere; the first to end counts. 0:
-    /// never. Default: 4.
+    /// A task that runs this many times longer than the median of its phase (and `retry_s` longer)
+    /// is started a second time elsewhere; the first to end counts. 0: never. Default: 4.
     pub straggler: Option<f64>,
     /// Seconds from one look at the queue and the work folder to the next. Default: 10.
     pub poll_s: Option<f64>,
-    /// Where scripts and logs go, on a file system that all nodes share; not for overrides. Left out: `_slurm` in the work folder, which has to be
-    /// a folder then.
+    /// Where scripts and logs go, on a file system that all nodes share; not for overrides. Left
+    /// out: `_slurm` in the work folder, which has to be a folder then.
     pub folder: Option<PathBuf>,
-    /// Seconds before its time limit that an element is told to end its task and be queued again. Default: 60.
+    /// Seconds before its time limit that an element is told to end its task and be queued again.
+    /// Default: 60.
     pub lead_s: Option<u32>,
 }
 
-/// The settings of all kinds of jobs.
+/// The settings of all kinds of jobs, as the tables of the file, which have been looked at.
 #[derive(Clone, Debug, Default)]
 pub struct AllSettings {
     /// Of every job.
-    pub base: Settings,
+    pub base: Table,
     /// By stage, step, `step/phase` or `driver`.
-    pub overrides: IndexMap<String, Settings>,
+    pub overrides: IndexMap<String, Table>,
 }
 
+/// What jobs ask for that is not for the driver's.
+const NOT_THE_DRIVERS: [&str; 5] = ["cpus", "memory", "gpus", "constraint", "time"];
+
 impl AllSettings {
-    /// The settings of a phase's jobs.
-    #[must_use]
-    pub fn of(&self, stage: &str, step: &str, phase: &str) -> Settings {
-        let exact = format!("{step}/{phase}");
-        let names = [stage, step, exact.as_str()];
-        let mut names = names.to_vec();
-        names.dedup();
-        names.iter().filter_map(|name| self.overrides.get(*name)).fold(self.base.clone(), Settings::with)
+    /// The settings of every job.
+    pub fn of_all(&self) -> Result<Settings> {
+        settings(self.base.clone())
+    }
+
+    /// The settings of a phase's jobs: the more particular table goes before the more general.
+    pub fn of(&self, stage: &str, step: &str, phase: &str) -> Result<Settings> {
+        let mut table = self.base.clone();
+        for name in [stage, step, &format!("{step}/{phase}")] {
+            table.extend(self.overrides.get(name).cloned().unwrap_or_default());
+        }
+        settings(table)
+    }
+
+    /// The settings of the driver's job: what the others ask for in processors, memory and GPUs is
+    /// not for it.
+    pub fn driver(&self) -> Result<Settings> {
+        let mut table = self.base.clone();
+        table.retain(|key, _| !NOT_THE_DRIVERS.contains(&key));
+        table.extend(self.overrides.get("driver").cloned().unwrap_or_default());
+        settings(table)
     }
 
     /// Where submissions are kept.
     pub fn submissions(&self, store: &Store) -> Result<PathBuf> {
-        let folder = match &self.base.folder {
-            Some(folder) => folder.clone(),
+        let folder = match self.of_all()?.folder {
+            Some(folder) => folder,
             None if store.work.is_bucket() => {
                 return Err(Error::usage(
                     "scripts and logs of Slurm jobs have no place in a bucket",
@@ -91,7 +111,7 @@ impl AllSettings {
             None => PathBuf::from(store.work.absolute()?).join("_slurm"),
         };
         let folder = std::path::absolute(&folder).map_err(Error::io(&folder))?;
-        match script::folder_fault(&folder) {
+        match folder_fault(&folder) {
             None => Ok(folder),
             Some(fault) => Err(Error::usage(
                 format!("the folder of Slurm's scripts and logs, {:?}, {fault}", folder.to_string_lossy()),
@@ -99,41 +119,9 @@ impl AllSettings {
             )),
         }
     }
-
-    /// The settings of the driver's job: what the others ask for in processors, memory and GPUs is not for it.
-    #[must_use]
-    pub fn driver(&self) -> Settings {
-        let base = Settings { cpus: None, memory: None, gpus: None, constraint: None, time: None, ..self.base.clone() };
-        self.overrides.get("driver").map_or(base.clone(), |over| base.with(over))
-    }
 }
 
 impl Settings {
-    fn with(self, over: &Self) -> Self {
-        let over = over.clone();
-        Self {
-            partition: over.partition.or(self.partition),
-            qos: over.qos.or(self.qos),
-            account: over.account.or(self.account),
-            constraint: over.constraint.or(self.constraint),
-            time: over.time.or(self.time),
-            cpus: over.cpus.or(self.cpus),
-            memory: over.memory.or(self.memory),
-            gpus: over.gpus.or(self.gpus),
-            sbatch: over.sbatch.or(self.sbatch),
-            setup: over.setup.or(self.setup),
-            prefix: over.prefix.or(self.prefix),
-            at_once: over.at_once.or(self.at_once),
-            tasks_per_element: over.tasks_per_element.or(self.tasks_per_element),
-            tries: over.tries.or(self.tries),
-            retry_s: over.retry_s.or(self.retry_s),
-            straggler: over.straggler.or(self.straggler),
-            poll_s: over.poll_s.or(self.poll_s),
-            folder: over.folder.or(self.folder),
-            lead_s: over.lead_s.or(self.lead_s),
-        }
-    }
-
     /// How often a task is tried.
     #[must_use]
     pub fn tries(&self) -> u32 {
@@ -165,7 +153,7 @@ impl Settings {
     }
 
     /// What is wrong with the texts.
-    fn faults_of_texts(&self) -> Vec<(&'static str, String, &'static str)> {
+    fn faults_of_texts(&self) -> Vec<(&'static str, Fault)> {
         let mut faults = Vec::new();
         let texts = [
             ("partition", &self.partition),
@@ -177,40 +165,37 @@ impl Settings {
         ];
         let arguments = self.sbatch.iter().flatten().map(|argument| ("sbatch", argument));
         for (key, text) in texts.into_iter().filter_map(|(key, text)| Some((key, text.as_ref()?))).chain(arguments) {
-            if let Some(fault) = script::directive_fault(text) {
-                faults.push((key, format!("{key} = {text:?} {fault}"), "take it out; shell lines go into `setup`"));
+            if let Some(fault) = directive_fault(text) {
+                let fact = format!("{key} = {text:?} {fault}");
+                faults.push((key, Fault::new(fact, "take it out; shell lines go into `setup`")));
             }
         }
         for argument in self.sbatch.iter().flatten().filter(|argument| !argument.trim_start().starts_with('-')) {
-            let message = format!("sbatch = {argument:?} is no argument of sbatch");
-            faults.push(("sbatch", message, "write each as it would be typed, for instance \"--exclude=node7\""));
+            let fact = format!("sbatch = {argument:?} is no argument of sbatch");
+            let cure = "write each as it would be typed, for instance \"--exclude=node7\"";
+            faults.push(("sbatch", Fault::new(fact, cure)));
         }
         let nul = |text: &String| text.contains('\0');
         if self.setup.as_ref().is_some_and(nul) {
-            faults.push(("setup", "setup holds a NUL, which no shell reads".into(), "take it out"));
+            faults.push(("setup", Fault::new("setup holds a NUL, which no shell reads", "take it out")));
         }
         if self.prefix.iter().flatten().any(nul) {
-            faults.push(("prefix", "prefix holds a NUL, which no command line takes".into(), "take it out"));
+            faults.push(("prefix", Fault::new("prefix holds a NUL, which no command line takes", "take it out")));
         }
-        if let Some(folder) = &self.folder
-            && let Some(fault) = script::folder_fault(folder)
-        {
-            faults.push((
-                "folder",
-                format!("folder = {:?} {fault}", folder.to_string_lossy()),
-                "use a folder with another name",
-            ));
+        if let Some((folder, fault)) = self.folder.as_ref().and_then(|folder| Some((folder, folder_fault(folder)?))) {
+            let fact = format!("folder = {:?} {fault}", folder.to_string_lossy());
+            faults.push(("folder", Fault::new(fact, "use a folder with another name")));
         }
         faults
     }
 
-    /// What is wrong with the values: a key, a message and a hint.
+    /// What is wrong with the values, each with its key.
     #[must_use]
-    pub fn faults(&self) -> Vec<(&'static str, String, &'static str)> {
+    pub fn faults(&self) -> Vec<(&'static str, Fault)> {
         let mut faults = self.faults_of_texts();
         let mut at_least_one = |key, value: Option<u32>| {
             if value == Some(0) {
-                faults.push((key, format!("{key} = 0"), "use 1 or more, or leave it out"));
+                faults.push((key, Fault::new(format!("{key} = 0"), "use 1 or more, or leave it out")));
             }
         };
         at_least_one("cpus", self.cpus);
@@ -219,21 +204,27 @@ impl Settings {
         at_least_one("tries", self.tries);
         at_least_one("lead_s", self.lead_s);
         let mut in_range = |key, value: Option<f64>, low: f64| {
-            if let Some(value) = value
-                && !(low..=86_400.0).contains(&value)
-            {
-                faults.push((key, format!("{key} = {value}"), "use a number of seconds"));
+            if let Some(value) = value.filter(|value| !(low..=86_400.0).contains(value)) {
+                faults.push((key, Fault::new(format!("{key} = {value}"), "use a number of seconds")));
             }
         };
         in_range("retry_s", self.retry_s, 0.0);
         in_range("poll_s", self.poll_s, 0.1);
-        if let Some(straggler) = self.straggler
-            && !(straggler == 0.0 || (1.0..=1e6).contains(&straggler))
-        {
-            faults.push(("straggler", format!("straggler = {straggler}"), "use 1 or more, or 0 for never"));
+        let fine = |straggler: &f64| *straggler == 0.0 || (1.0..=1e6).contains(straggler);
+        if let Some(straggler) = self.straggler.filter(|straggler| !fine(straggler)) {
+            let fact = format!("straggler = {straggler}");
+            faults.push(("straggler", Fault::new(fact, "use 1 or more, or 0 for never")));
         }
         faults
     }
+}
+
+/// The settings of a table. Each was looked at when the file was checked.
+fn settings(table: Table) -> Result<Settings> {
+    let fault = |error: toml::de::Error| {
+        Error::usage(format!("[engine.slurm]: {}", error.message()), "lvd check FILE says where it is wrong")
+    };
+    Settings::deserialize(Value::Table(table)).map_err(fault)
 }
 
 #[cfg(test)]
@@ -260,17 +251,24 @@ mod tests {
     }
 
     #[test]
-    fn the_more_particular_wins() {
-        let cpus = |cpus| Settings { cpus: Some(cpus), ..Settings::default() };
-        let base = Settings { partition: Some("long".into()), time: Some("1:00".into()), ..cpus(1) };
-        let overrides = [("dedup", cpus(2)), ("near", cpus(3)), ("near/join", cpus(4)), ("driver", cpus(5))];
-        let all =
-            AllSettings { base, overrides: overrides.into_iter().map(|(name, of)| (name.to_owned(), of)).collect() };
-        assert_eq!(all.of("embed", "embed", "embed").cpus, Some(1));
-        assert_eq!(all.of("dedup", "clean", "join").cpus, Some(2));
-        assert_eq!(all.of("dedup", "near", "train").cpus, Some(3));
-        assert_eq!(all.of("dedup", "near", "join").cpus, Some(4));
-        assert_eq!(all.of("dedup", "near", "join").partition.as_deref(), Some("long"));
-        assert_eq!((all.driver().cpus, all.driver().time), (Some(5), None));
+    fn the_more_particular_wins() -> Result<()> {
+        let table = |text: &str| text.parse::<Table>().expect("TOML");
+        let base = table("partition = \"long\"\ntime = \"1:00\"\ncpus = 1\nsbatch = [\"-a\", \"-b\"]");
+        let overrides = [
+            ("dedup", "cpus = 2\nsbatch = [\"-c\"]"),
+            ("near", "cpus = 3"),
+            ("near/join", "cpus = 4"),
+            ("driver", "cpus = 5"),
+        ];
+        let overrides = overrides.into_iter().map(|(name, text)| (name.to_owned(), table(text))).collect();
+        let all = AllSettings { base, overrides };
+        assert_eq!(all.of("embed", "embed", "embed")?.cpus, Some(1));
+        assert_eq!(all.of("dedup", "clean", "join")?.cpus, Some(2));
+        assert_eq!(all.of("dedup", "near", "train")?.cpus, Some(3));
+        assert_eq!(all.of("dedup", "near", "join")?.cpus, Some(4));
+        assert_eq!(all.of("dedup", "near", "join")?.partition.as_deref(), Some("long"));
+        assert_eq!(all.of("dedup", "near", "join")?.sbatch, Some(vec!["-c".to_owned()]));
+        assert_eq!((all.driver()?.cpus, all.driver()?.time), (Some(5), None));
+        Ok(())
     }
 }

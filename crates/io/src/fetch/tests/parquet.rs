@@ -109,7 +109,7 @@ fn a_broken_file_is_an_error_with_its_path() -> Done {
     bytes[4..200].fill(0xff);
     fs::write(&path, bytes)?;
     let error = answers(&fetcher(limits())?, &source, &all).expect_err("the pages are broken");
-    assert!(matches!(&error, Error::Data { path, .. } if path.ends_with("a.parquet")), "{error}");
+    assert!(matches!(&error, Error::Data(fault) if fault.place.ends_with("a.parquet")), "{error}");
     Ok(())
 }
 

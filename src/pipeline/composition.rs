@@ -1,14 +1,16 @@
-//! What a data set will be made of, by the arithmetic of its settings alone: no image has to be there.
+//! What a data set will be made of, by the arithmetic of its settings alone: no image has to be
+//! there.
 
 use std::any::Any;
 
 use serde::Serialize;
 
-use crate::pipeline::check::Pipeline;
+use crate::pipeline::steps::Pipeline;
 use crate::stages::catalog::Role;
 use crate::stages::cluster::Cluster;
 use crate::stages::retrieve::{Method, Retrieve, SetRule};
 use crate::stages::sample::Sample;
+use lvd_base::error::{Error, Result};
 
 /// A part of a data set, as in the `DINOv2` paper's Table 15.
 #[derive(Debug, Serialize)]
@@ -26,10 +28,9 @@ pub struct Portion {
 }
 
 /// The portions of the last sample step's data set; none without such a step.
-pub fn composition(pipeline: &Pipeline) -> Vec<Portion> {
-    let Some(sample) = last::<Sample>(pipeline, None) else { return Vec::new() };
+pub fn composition(pipeline: &Pipeline) -> Result<Vec<Portion>> {
+    let Some(sample) = last::<Sample>(pipeline, None) else { return Ok(Vec::new()) };
     let is_seed = |name: &str| pipeline.catalog.sources.get(name).is_some_and(|entry| entry.role == Role::Seed);
-    let size = |name: &str| pipeline.sizes.get(name).copied().unwrap_or(0);
     let wanted = |name: &str| sample.seeds.as_ref().is_none_or(|names| names.iter().any(|wanted| wanted == name));
     let mut portions: Vec<Portion> = pipeline
         .sizes
@@ -46,11 +47,12 @@ pub fn composition(pipeline: &Pipeline) -> Vec<Portion> {
     if let Some(retrieve) = last::<Retrieve>(pipeline, Some(sample.retrieve.name())) {
         let cluster = last::<Cluster>(pipeline, Some(retrieve.cluster.name()));
         for (name, rule) in &retrieve.sets {
-            let found = found(rule, size(name), cluster);
+            let seeds = pipeline.size(name)?;
+            let found = found(rule, seeds, cluster)?;
             portions.push(Portion {
                 seed_set: Some(name.clone()),
                 how: rule.method.name(),
-                seeds: size(name),
+                seeds,
                 found: Some(found),
                 images: found.min(rule.cap.unwrap_or(u64::MAX)),
             });
@@ -61,20 +63,23 @@ pub fn composition(pipeline: &Pipeline) -> Vec<Portion> {
         let images = sample.target.saturating_sub(so_far);
         portions.push(Portion { seed_set: None, how: "balanced", seeds: 0, found: None, images });
     }
-    portions
+    Ok(portions)
 }
 
-fn found(rule: &SetRule, seeds: u64, cluster: Option<&Cluster>) -> u64 {
-    match rule.method {
+fn found(rule: &SetRule, seeds: u64, cluster: Option<&Cluster>) -> Result<u64> {
+    Ok(match rule.method {
         Method::Sample => seeds.saturating_mul(u64::from(rule.k)),
         Method::Cluster => {
             // No more clusters can qualify than there are, nor than hold enough seeds.
-            let clusters =
-                cluster.and_then(|cluster| cluster.clusters.get(rule.level as usize - 1)).copied().unwrap_or(0);
+            let level = |cluster: &Cluster| cluster.clusters.get((rule.level as usize).checked_sub(1)?).copied();
+            let clusters = cluster.and_then(level).ok_or_else(|| {
+                let fact = format!("the cluster step has no level {}", rule.level);
+                Error::usage(fact, "lvd check FILE says which levels there are")
+            })?;
             let clusters = u64::from(clusters).min(seeds / (u64::from(rule.more_than) + 1));
             clusters.saturating_mul(u64::from(rule.per_cluster))
         }
-    }
+    })
 }
 
 /// The settings of the last step of a kind, or of the named one.

@@ -2,12 +2,11 @@
 
 use std::any::Any;
 
+use indicatif::HumanCount;
 use serde_json::Value;
 
-use crate::cli::shown;
-use crate::cli::table::thousands;
-use crate::pipeline::check::Pipeline;
-use crate::pipeline::report::Summary;
+use crate::pipeline::steps::Pipeline;
+use crate::pipeline::summary::Summary;
 use crate::stages::dedup::Dedup;
 
 /// The share of images, one in so many, that a step may drop before it has to be backed.
@@ -31,8 +30,8 @@ pub fn missing(pipeline: &Pipeline, summary: &Summary) -> Option<String> {
     let dedup = (step.stage.as_ref() as &dyn Any).downcast_ref::<Dedup>()?;
     let dropped = summary.rows_in - summary.rows_out;
     let many = dropped * DROPPED > summary.rows_in;
-    let fact = format!("{name}: {} of {} images were dropped", thousands(dropped), thousands(summary.rows_in));
-    let (file, threshold) = (shown(&pipeline.path), dedup.threshold());
+    let fact = format!("{name}: {} of {} images were dropped", HumanCount(dropped), HumanCount(summary.rows_in));
+    let (file, threshold) = (pipeline.path.display(), dedup.threshold());
     match measured(pipeline, name, dedup) {
         Some(Measured { precision, .. }) if many && precision < PRECISION => Some(format!(
             "{fact}, and the calibration gives the threshold of {threshold} a precision of {precision:.3}: lvd calibrate {file} {name} says which \

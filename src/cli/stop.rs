@@ -1,0 +1,35 @@
+//! What ends a command early.
+
+use lvd_base::error::Error;
+
+/// What ends a command early.
+pub enum Stop {
+    /// The command line or the pipeline file is wrong.
+    Usage(Vec<Error>),
+    /// It went wrong while it ran.
+    Failed(Error),
+    /// Standard output was closed: whoever read it has seen enough.
+    Closed,
+}
+
+impl Stop {
+    /// A command that is wrong, with its cure.
+    pub fn usage(fact: impl Into<String>, cure: impl Into<String>) -> Self {
+        Self::Usage(vec![Error::usage(fact, cure)])
+    }
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<std::io::Error> for Stop {
+    fn from(error: std::io::Error) -> Self {
+        match error.kind() {
+            std::io::ErrorKind::BrokenPipe => Self::Closed,
+            _ => Self::Failed(Error::io("standard output")(error)),
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! From a pipeline file to a pipeline that can run, or to everything that is wrong with it.
+
+mod complaints;
+mod depth;
+mod embedders;
+mod names;
+mod slurm;
+mod sources;
+mod steps;
+
+use std::path::Path;
+
+use crate::pipeline::file::Source;
+use crate::pipeline::models;
+use crate::pipeline::steps::Pipeline;
+use crate::pipeline::store::Store;
+use crate::stages::catalog::Catalog;
+use complaints::{Complaints, fault_of};
+use depth::Depth;
+use lvd_base::error::{Error, Fault, Result};
+
+/// A pipeline, or all that is wrong with its file.
+type Checked = std::result::Result<Pipeline, Vec<Error>>;
+
+/// The cure for a work folder that cannot be used.
+const OTHER_WORK: &str = "name another folder by `work` or --work, or make this one writable";
+
+/// Reads and checks a pipeline file, and counts its sources: what has to be known to plan and to
+/// run.
+pub fn load(path: &Path, overrides: &[String], work: Option<&str>) -> Checked {
+    read(path, overrides, work, Depth::Named)
+}
+
+/// The same, and everything that the file names is opened and tried: its models and its work
+/// folder.
+pub fn examine(path: &Path, overrides: &[String], work: Option<&str>) -> Checked {
+    read(path, overrides, work, Depth::Tried)
+}
+
+/// The file alone, for commands that only look at the work folder: sources are not counted, and may
+/// be gone, as may models.
+pub fn glance(path: &Path, overrides: &[String], work: Option<&str>) -> Checked {
+    read(path, overrides, work, Depth::File)
+}
+
+fn read(path: &Path, overrides: &[String], work: Option<&str>, depth: Depth) -> Checked {
+    let source = Source::read(path, overrides).map_err(|error| vec![error])?;
+    let file = source.parse().map_err(|error| vec![error])?;
+    let base = path.parent().unwrap_or(Path::new(""));
+    let store = store(&file.work, work, base).map_err(|error| vec![error])?;
+    let unreadable = |error| vec![source.fault(&["work".into()], fault_of(&error, OTHER_WORK))];
+    let numbers = store.dataset_numbers(file.sources.keys()).map_err(unreadable)?;
+    let mut complaints = Complaints::new(&source);
+    if !(file.scale > 0.0 && file.scale.is_finite()) {
+        complaints.fault(&["scale"], Fault::new(format!("a scale of {}", file.scale), "use 1, or less"));
+    }
+    let mut catalog = Catalog { seed: file.seed, ..Catalog::default() };
+    let ours = [store.work.root(), path];
+    let sizes = sources::sources(&file, base, &ours, &numbers, depth, &mut catalog, &mut complaints);
+    if depth == Depth::File {
+        store.trust_seen(&catalog).map_err(|error| vec![error])?;
+    }
+    embedders::embedders(&file, base, depth, &mut catalog, &mut complaints);
+    // A fault above would come again as faults of every step that refers to it.
+    let sound = complaints.faults.is_empty();
+    let steps = if sound { steps::steps(&file, &source, &catalog, &sizes, &mut complaints) } else { Vec::new() };
+    let slurm =
+        if sound { slurm::slurm(file.engine.slurm, &steps, &source, &mut complaints) } else { Default::default() };
+    if depth == Depth::Tried {
+        let unwritable = store.work.try_to_write().err();
+        let unwritable = unwritable.map(|error| Fault::new(error.to_string(), OTHER_WORK));
+        unwritable.into_iter().for_each(|fault| complaints.fault(&["work"], fault));
+        complaints.faults.extend(models::faults(&catalog, &steps, &store, &source));
+    }
+    let Complaints { mut faults, missing, .. } = complaints;
+    if !faults.is_empty() {
+        faults.extend(missing);
+        return Err(faults);
+    }
+    Ok(Pipeline { path: path.to_path_buf(), source, store, catalog, steps, missing, sizes, slurm })
+}
+
+/// The work folder of the command line or, without one, of the file.
+fn store(of_file: &str, work: Option<&str>, base: &Path) -> Result<Store> {
+    match work {
+        Some(work) => Store::open(work),
+        None if of_file.contains("://") => Store::open(of_file),
+        None => Store::open(&base.join(of_file).to_string_lossy()),
+    }
+}
