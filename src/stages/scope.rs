@@ -9,8 +9,8 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::stages::kind::StageKind;
 use crate::stages::catalog::{Catalog, Role};
+use crate::stages::kind::StageKind;
 use lvd_base::error::choices;
 
 /// The name of a step or of a step's table (`embed/copy`) that a step reads. Left out: the only one
