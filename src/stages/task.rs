@@ -39,7 +39,8 @@ pub struct Outcome {
     /// What a user should look at.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub warnings: BTreeSet<String>,
-    /// What the planning of later phases needs to know, and nobody else: one struct a phase ([`Task::tell`]).
+    /// What the planning of later phases needs to know, and nobody else: one struct a phase
+    /// ([`Task::tell`]).
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub told: Value,
     /// The same in markers of earlier versions, which had some of it among `facts` and `counters`.

@@ -1,10 +1,11 @@
 //! How well a similarity tells copies from others: precision, recall and micro average precision
 //! over scored pairs.
 //!
-//! All query-reference pairs are ranked together by score, as in the image similarity challenge (Douze et al. 2021, arXiv
-//! 2106.09672). The right pairs are few and kept; the wrong ones may be billions and are only counted, between
-//! bounds that are fixed before the first is seen. With the right pairs' scores among the bounds, the counts are all that
-//! average precision needs: nothing is approximated, and counts of blocks add up in any order.
+//! All query-reference pairs are ranked together by score, as in the image similarity challenge
+//! (Douze et al. 2021, arXiv 2106.09672). The right pairs are few and kept; the wrong ones may be
+//! billions and are only counted, between bounds that are fixed before the first is seen. With the
+//! right pairs' scores among the bounds, the counts are all that average precision needs: nothing
+//! is approximated, and counts of blocks add up in any order.
 
 /// Places of the table that finds a score's bounds.
 const BUCKETS: usize = 1 << 15;

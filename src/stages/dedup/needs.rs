@@ -40,9 +40,11 @@ pub struct Tuned {
     pub pairs: usize,
 }
 
-/// The least margin that misses three tenths of what `recall` allows, since it is measured on a sample (of 1,000 pairs and for a recall of
-/// 0.99 it misses three: then, one time in a hundred, more than 0.01 are missed in truth); where no margin does, that which just reaches
-/// `recall`, or as much as can be reached. And the least margin of districts that hides nothing of this.
+/// The margin to use: the least that misses three tenths of what `recall` allows, for it is
+/// measured on a sample. (Of 1,000 pairs and for a recall of 99% it misses three. Then, one time in
+/// a hundred, more than 1% are missed in truth.) Where no margin does, that which just reaches
+/// `recall`, or as much as can be reached. And the least margin of districts that hides nothing of
+/// this.
 pub fn margin(needs: &Table, planted: &Table, neighbours: usize, recall: f64, task: &Task) -> Result<Tuned> {
     let mut measured: Vec<Need> = Vec::new();
     task.for_each::<Need>(needs, |need| {

@@ -18,11 +18,11 @@ use lvd_kernels::rotate::Rotation;
 use lvd_ops::cells::{self, Places};
 use lvd_ops::top_k::TopK;
 
-/// Rows that are looked at before what the queries still look for is raised.
-const LOOK_ROWS: usize = 1024;
+/// Rows that are scanned before what the queries still look for is raised.
+const SCANNED_ROWS: usize = 1024;
 /// Exact products for each neighbour wanted, after which a query stops looking in a block: what is
 /// left is as near as what it has.
-const LOOKS: usize = 16;
+const RESCORED: usize = 16;
 
 #[derive(Serialize, Deserialize)]
 pub struct TuneCommon {
@@ -74,23 +74,23 @@ pub fn run(members: &[Member], common: &TuneCommon, task: &mut Task) -> Result<(
             let block = block?;
             let rows = block.ids.len();
             let (base, row_floors) = (codes(&block.values), vec![f32::INFINITY; rows]);
-            let look = |chosen: &[u32]| -> Vec<(u32, Neighbour)> {
+            let rescore = |chosen: &[u32]| -> Vec<(u32, Neighbour)> {
                 let mut tops: Vec<TopK> = chosen.iter().map(|_| TopK::new(common.neighbours)).collect();
-                let (mut floors, mut looks) = (floors.clone(), vec![0; chosen.len()]);
-                for start in (0..rows).step_by(LOOK_ROWS) {
-                    let some = start..rows.min(start + LOOK_ROWS);
+                let (mut floors, mut rescored) = (floors.clone(), vec![0; chosen.len()]);
+                for start in (0..rows).step_by(SCANNED_ROWS) {
+                    let some = start..rows.min(start + SCANNED_ROWS);
                     base.scan(&looking, (chosen, &floors), (some, &row_floors), mode, &mut |query, row| {
                         let (q, id, place) = (query as usize, block.ids[row], (query - chosen[0]) as usize);
-                        looks[place] += 1;
+                        rescored[place] += 1;
                         let similarity = dot(queries.row(q), block.row(row));
                         if similarity >= floors[q] && similarity < common.crowd && id != queries.ids[q] {
                             tops[place].push(Neighbour { similarity, id });
                         }
                     });
-                    for ((&query, top), &looks) in chosen.iter().zip(&tops).zip(&looks) {
+                    for ((&query, top), &rescored) in chosen.iter().zip(&tops).zip(&rescored) {
                         let floor = &mut floors[query as usize];
                         *floor = top.least().map_or(*floor, |least| floor.max(least));
-                        if looks > LOOKS * common.neighbours {
+                        if rescored > RESCORED * common.neighbours {
                             *floor = f32::INFINITY;
                         }
                     }
@@ -100,7 +100,7 @@ pub fn run(members: &[Member], common: &TuneCommon, task: &mut Task) -> Result<(
             };
             // The next block is read meanwhile.
             let (near, read): (Vec<Vec<(u32, Neighbour)>>, _) =
-                rayon::join(|| chosen.par_chunks(64).map(look).collect(), || blocks.next());
+                rayon::join(|| chosen.par_chunks(64).map(rescore).collect(), || blocks.next());
             next = read;
             let near: Vec<(u32, Neighbour)> = near.into_iter().flatten().collect();
             let row_of = |id: ImageId| block.ids.binary_search(&id).expect("a row of this block, in order of ids");

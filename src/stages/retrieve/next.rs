@@ -2,11 +2,11 @@
 //! however far away it is.
 //!
 //! Seeds ask for their neighbours one after the other, the nearest first. An image stays with the
-//! seed that it is most like. The result does not depend on the order of asking: it is that of going
-//! through all pairs of seeds and images, the most similar first (Gale and Shapley 1962, for two
-//! sides that rank their pairs alike). A seed whose list ends before it has its `k` looks further, at
-//! images that it can still get. What is once out of its reach stays so, for an image only ever goes
-//! to a seed that is more like it.
+//! seed that it is most like. The result does not depend on the order of asking: it is that of
+//! going through all pairs of seeds and images, the most similar first (Gale and Shapley 1962, for
+//! two sides that rank their pairs alike). A seed whose list ends before it has its `k` looks
+//! further, at images that it can still get. What is once out of its reach stays so, for an image
+//! only ever goes to a seed that is more like it.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
