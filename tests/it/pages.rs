@@ -1,4 +1,5 @@
-//! The pages beside the program: commands that parse, links that lead somewhere, keys that exist, files that are there.
+//! The pages beside the program: commands that parse, links that lead somewhere, keys that exist,
+//! files that are there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -6,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::common::run;
 use toml::{Table, Value};
 
-/// Pages that the program prints: a test of their own holds them, and their lines are as long as they are.
+/// Pages that the program prints. Another test holds them, and their lines are as long as they are.
 const PRINTED: [&str; 2] = ["docs/config.md", "docs/tables.md"];
 
 fn root() -> &'static Path {

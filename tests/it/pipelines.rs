@@ -1,5 +1,5 @@
-//! The files in `pipelines/`: the published recipes planned without data and run scaled down on real photos, those for one use each
-//! run on the built-in example.
+//! The files in `pipelines/`. The published recipes are planned without data, and run scaled down on
+//! real photos. Those for one use each are run on the built-in example.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::os::unix::fs::symlink;
@@ -167,7 +167,8 @@ fn truth() -> HashMap<String, Planted> {
     rows(&EXAMPLE.join("truth.parquet")).into_iter().map(planted).collect()
 }
 
-/// Runs `text`, the pipeline of a use, on the example, as the first lines of the file say; the work folder is another.
+/// Runs `text`, the pipeline of a use, on the example, as the first lines of the file say. Only the
+/// work folder is another.
 fn run_use(name: &str, text: &str, work: &Path) {
     let file = EXAMPLE.join(name);
     std::fs::write(&file, text).expect("the file is written");
