@@ -54,7 +54,9 @@ pub fn main(slow_kernel: Option<Fault>) -> ExitCode {
     match dispatch(args.command) {
         Ok(()) | Err(Stop::Closed) => ExitCode::SUCCESS,
         Err(Stop::Usage(errors)) => {
-            errors.iter().for_each(|error| say::error("", error));
+            for error in &errors {
+                say::error("", error);
+            }
             ExitCode::from(2)
         }
         Err(Stop::Failed(error)) => {

@@ -10,6 +10,7 @@ mod steps;
 
 use std::path::Path;
 
+use crate::pipeline::engine::slurm::settings::AllSettings;
 use crate::pipeline::file::Source;
 use crate::pipeline::models;
 use crate::pipeline::steps::Pipeline;
@@ -65,11 +66,11 @@ fn read(path: &Path, overrides: &[String], work: Option<&str>, depth: Depth) -> 
     let sound = complaints.faults.is_empty();
     let steps = if sound { steps::steps(&file, &source, &catalog, &sizes, &mut complaints) } else { Vec::new() };
     let slurm =
-        if sound { slurm::slurm(file.engine.slurm, &steps, &source, &mut complaints) } else { Default::default() };
+        if sound { slurm::slurm(file.engine.slurm, &steps, &source, &mut complaints) } else { AllSettings::default() };
     if depth == Depth::Tried {
-        let unwritable = store.work.try_to_write().err();
-        let unwritable = unwritable.map(|error| Fault::new(error.to_string(), OTHER_WORK));
-        unwritable.into_iter().for_each(|fault| complaints.fault(&["work"], fault));
+        if let Err(error) = store.work.try_to_write() {
+            complaints.fault(&["work"], Fault::new(error.to_string(), OTHER_WORK));
+        }
         complaints.faults.extend(models::faults(&catalog, &steps, &store, &source));
     }
     let Complaints { mut faults, missing, .. } = complaints;
