@@ -81,6 +81,7 @@ impl Inputs<'_> {
     }
 
     /// Whether the step looks for copies of reference images.
+    #[must_use]
     pub fn is_relative(&self) -> bool {
         !self.dedup.references.is_empty()
     }

@@ -115,10 +115,10 @@ impl Cluster {
             (Some(later), Some(earlier)) => self.tolerance > 0.0 && earlier - later <= self.tolerance * earlier,
             (Some(_), None) => false,
         };
-        let content = |round: u32| -> Vec<String> {
+        let hashes = |round: u32| -> Vec<String> {
             context.made(ClusterPhase::Mean(round), "means").parts.into_iter().map(|part| part.sha256).collect()
         };
-        Ok(gains_nothing || round > 2 && content(round - 1) == content(round - 2))
+        Ok(gains_nothing || round > 2 && hashes(round - 1) == hashes(round - 2))
     }
 
     /// The sum of squared distances before the update of a round; none of one that did not take

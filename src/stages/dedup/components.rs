@@ -94,7 +94,9 @@ impl Decisions<'_> {
                 Group { similarity, .. } => {
                     dropped += 1;
                     self.chained += u64::from(similarity.is_none());
-                    similarity.into_iter().for_each(|similarity| self.similarities.add(f64::from(similarity)));
+                    if let Some(similarity) = similarity {
+                        self.similarities.add(f64::from(similarity));
+                    }
                 }
             }
             writer.push(group)?;
