@@ -27,6 +27,10 @@ impl Input {
     }
 }
 
+/// The images of a source that nobody counted: more than ids can number, with 24 bits each for shard
+/// and row.
+pub const UNCOUNTED: u64 = 1 << 48;
+
 /// A setting that is wrong.
 #[derive(Debug)]
 pub struct Fault {

@@ -155,7 +155,8 @@ fn broken_bookkeeping_is_made_again_or_named_with_its_cure() {
         let said = run_again(&work, &[]);
         assert!(content(&work) == *UNDISTURBED, "after {} was broken\n{said}", path.display());
         let name = path.file_name().expect("a name").to_string_lossy().into_owned();
-        assert!(said.contains(&name), "{name} is not named: {said}");
+        // What was last seen of the sources is looked at again by every run, and decides nothing.
+        assert!(said.contains(&name) || name == "sources.json", "{name} is not named: {said}");
         sealed::open::<Value>(&fs::read(path).expect("a file")).expect("it is whole again");
     }
 }

@@ -172,7 +172,7 @@ fn a_target_below_the_seeds_is_kept_where_nothing_is_filled_up() {
         run(&strs(&on_example("report", &work, &["sample", "--set", "sample.fill=false", "--set", "sample.target=1"])));
     assert!(report.contains(&format!("the seed sets hold {seeds} images, more than the target of 1")), "{report}");
     let (_, said) = failure(&strs(&on_example("run", &work, &["--set", "sample.target=1"])));
-    assert!(said.contains("more than the target of 1") && said.contains("raise `target`"), "{said}");
+    assert!(said.contains("a data set of 1, and the seed sets alone") && said.contains("raise `target`"), "{said}");
 }
 
 #[test]

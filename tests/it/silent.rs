@@ -83,7 +83,7 @@ fn seeds_that_the_pool_holds_are_said() {
 fn more_seeds_than_the_target_are_found_before_anything_runs() {
     let (_folder, file) = project("[sources.fav]\nrole = \"seed\"\nfolder = \"some\"", "[steps.sample]\ntarget = 4");
     let (code, said) = failure(&["check", &file]);
-    assert!(code == 2 && said.contains("4 images, and the seed sets alone have 5"), "{code} {said}");
+    assert!(code == 2 && said.contains("a data set of 4, and the seed sets alone have 5 images"), "{code} {said}");
 }
 
 #[test]

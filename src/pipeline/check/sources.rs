@@ -10,11 +10,9 @@ use crate::pipeline::check::depth::Depth;
 use crate::pipeline::check::names::named;
 use crate::pipeline::file::{File, SourceSettings};
 use crate::stages::catalog::{Catalog, SourceEntry};
+use crate::stages::scope::UNCOUNTED;
 use lvd_base::error::{Error, Fault};
 use lvd_io::sources::Source as ImageSource;
-
-/// More images than ids can number in a source: shards and rows have 24 bits each.
-const UNCOUNTED: u64 = 1 << 48;
 
 /// Adds the sources of the file to the catalog. The answer is the number of images of each, counted
 /// or as declared. `ours` are the work folder and the pipeline file, which hold no images of the

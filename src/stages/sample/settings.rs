@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::stages::catalog::{Role, SourceEntry};
 use crate::stages::kind::StageKind;
-use crate::stages::scope::{Input, Scope};
+use crate::stages::scope::{Input, Scope, UNCOUNTED};
 
 /// Choose the data set: the seed sets, what was retrieved for them, and a balanced draw from the
 /// clusters.
@@ -154,9 +154,9 @@ impl Sample {
             scope.fault("", message, hint);
         }
         let seeds = self.local_seeds(scope);
-        let message = format!("{target} images, and the seed sets alone have {seeds}");
+        let message = format!("a data set of {target}, and the seed sets alone have {seeds} images");
         let hint = "raise `target`, name fewer sets in `seeds`, or set `fill = false`";
-        scope.require(!self.fill || seeds <= target, "target", message, hint);
+        scope.require(!self.fill || seeds <= target || seeds >= UNCOUNTED, "target", message, hint);
         let at_most = scope.images_at_most(Role::Pool) * copies + scope.images_at_most(Role::Seed);
         let message = format!("{target} images of {at_most} at most, copies counted");
         // Retrieved images may count more than once.
