@@ -257,5 +257,5 @@ fn a_step_that_drops_much_asks_for_a_calibration() {
     let rows = summary["thresholds"].as_array().expect("thresholds");
     let threshold = rows.iter().filter(precise).filter_map(|row| row["threshold"].as_f64()).min_by(f64::total_cmp);
     let backed = says(&threshold.expect("one that is precise").to_string());
-    assert!(!backed.contains("calibration"), "{backed}");
+    assert!(!backed.contains("precision of"), "{backed}");
 }

@@ -354,7 +354,7 @@ fn every_whole_pipeline_file_in_the_pages_can_be_planned() {
             .map(|(source, keys)| {
                 // Seeds are in the data set whole: there must be fewer than its target.
                 let is_seed = keys.get("role").and_then(toml::Value::as_str) == Some("seed");
-                format!("sources.{source}.images={}", if is_seed { 1_000 } else { 100_000_000 })
+                format!("sources.{source}.images={}", if is_seed { 100 } else { 100_000_000 })
             })
             .collect();
         let set = sizes.iter().flat_map(|size| ["--set", size.as_str()]);
