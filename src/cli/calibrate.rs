@@ -127,7 +127,7 @@ fn text(found: &Calibration) -> String {
     }
     let _ = writeln!(
         text,
-        "undecided: {} images look like another image of the pool: maybe copies already, maybe not; where a copy of one finds \
+        "undecided: {} pairs of images of the pool look alike: maybe copies, maybe not; where a copy of one finds \
          the other, nobody knows whether that is right\n",
         thousands(found.lookalikes.len() as u64)
     );
