@@ -1,4 +1,5 @@
-//! How many pictures a core decodes and prepares in a second, for a web-sized and a camera-sized JPEG.
+//! How many pictures a core decodes and prepares in a second, for a web-sized and a camera-sized
+//! JPEG.
 
 use std::hint::black_box;
 use std::io::Cursor;

@@ -1,5 +1,5 @@
-//! Stages at scale, for `benches/compare/`: makes vectors with planted copies, runs the stages' own tasks on them, and compares what dedup
-//! finds with every pair.
+//! Stages at scale, for `benches/compare/`: makes vectors with planted copies, runs the stages' own
+//! tasks on them, and compares what dedup finds with every pair.
 
 #![expect(
     clippy::cast_possible_truncation,
@@ -85,7 +85,8 @@ fn make(folder: &Path, n: usize, d: usize, seed: u64, kind: &str) -> Result<()> 
     Ok(())
 }
 
-/// Writes seeds: vectors of the pool, evenly spread over it, each turned by a random angle to a cosine of about 0.8.
+/// Writes seeds: vectors of the pool, evenly spread over it, each turned by a random angle to a
+/// cosine of about 0.8.
 fn seeds(folder: &Path, n: usize, file: &Path) -> Result<()> {
     let parts = tasks::parts(folder)?;
     let total = usize::try_from(parts.iter().map(|part| part.rows).sum::<u64>())?;

@@ -1,5 +1,5 @@
-//! A phase of 100,000 tasks that do nothing, planned, opened, marked and found again: what the bookkeeping itself costs.
-//! `cargo bench --bench tasks [-- TASKS]`
+//! A phase of 100,000 tasks that do nothing, planned, opened, marked and found again: what the
+//! bookkeeping itself costs. `cargo bench --bench tasks [-- TASKS]`
 
 use std::time::Instant;
 

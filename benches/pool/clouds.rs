@@ -1,5 +1,5 @@
-//! Vectors that are hard for copy detection: clouds of very different sizes, a seventh of all vectors copies of others, half of
-//! these at cosines just above the threshold.
+//! Vectors that are hard for copy detection: clouds of very different sizes, a seventh of all
+//! vectors copies of others, half of these at cosines just above the threshold.
 
 use lvd_kernels::dot::{dot, normalise};
 use lvd_kernels::hash::Draw;
@@ -9,7 +9,8 @@ use rayon::prelude::*;
 const LEAST: f64 = 0.6;
 /// Directions in which vectors differ: embeddings fill far fewer dimensions than they have.
 const DIRECTIONS: usize = 128;
-/// Branches of the tree at each fork, and how much shorter a level's directions are than those of the level before.
+/// Branches of the tree at each fork, and how much shorter a level's directions are than those of
+/// the level before.
 const BRANCHES: u64 = 16;
 const FINER: f32 = 0.7;
 /// Crowds of the mixed kind, some far larger than others.
@@ -31,7 +32,8 @@ pub struct Clouds {
 enum Kind {
     /// Clouds and copies in all dimensions, with nothing in common between any two clouds.
     Clouds,
-    /// The same, with the clouds at the leaves of a tree: near clouds share most of what far ones share little of.
+    /// The same, with the clouds at the leaves of a tree: near clouds share most of what far ones
+    /// share little of.
     Nested,
     /// The same in a quarter of the dimensions: far more vectors are nearly as near as a copy.
     Narrow,
@@ -105,7 +107,8 @@ impl Clouds {
         (self.n / 100).max(1) as u64
     }
 
-    /// The centre of a leaf of the tree: a direction of each of its branches', the finer the shorter.
+    /// The centre of a leaf of the tree: a direction of each of its branches', the finer the
+    /// shorter.
     fn leaf(&self, cloud: u64) -> Vec<f32> {
         let leaves = self.count();
         let (mut centre, mut weight) = (vec![0.0; self.d], 1.0);

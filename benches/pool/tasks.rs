@@ -173,7 +173,8 @@ pub fn cluster(folder: &Path, settings: &str) -> Result<()> {
     Ok(())
 }
 
-/// Runs retrieve for seeds that `make_seeds` wrote, and, where lists were used, compares what was found with every pair.
+/// Runs retrieve for seeds that `make_seeds` wrote, and, where lists were used, compares what was
+/// found with every pair.
 pub fn retrieve(folder: &Path, k: usize, settings: &str) -> Result<()> {
     let sets = format!("sets = {{ seeds = {{ method = \"sample\", k = {k} }} }}\n{settings}");
     let stage: Retrieve = settled(&sets, &[("vectors", "embed/copy")])?;
@@ -197,7 +198,8 @@ pub fn retrieve(folder: &Path, k: usize, settings: &str) -> Result<()> {
     Ok(std::fs::write(folder.join("retrieved.u64"), bytes)?)
 }
 
-/// Chooses `target` of `n` images in three levels of clusters, sizes long-tailed, and says how long that took.
+/// Chooses `target` of `n` images in three levels of clusters, sizes long-tailed, and says how long
+/// that took.
 pub fn sample(folder: &Path, n: usize, target: usize) -> Result<()> {
     let (kept, assigned, tree) = (folder.join("kept"), folder.join("assigned"), folder.join("tree"));
     if !tree.exists() {
@@ -292,8 +294,9 @@ fn dimension(folder: &Path) -> Result<usize> {
     Ok(block.dimension)
 }
 
-/// Finds the true neighbours over `floor` of some images by comparing them with all, and says how many of these pairs the join's
-/// edges hold (the 64 nearest of an image), and whether the components of these pairs are joined.
+/// Finds the true neighbours over `floor` of some images by comparing them with all, and says how
+/// many of these pairs the join's edges hold (the 64 nearest of an image), and whether the
+/// components of these pairs are joined.
 pub fn exact(folder: &Path, queries: usize, floor: f32) -> Result<()> {
     let parts = parts(folder)?;
     let n: u64 = parts.iter().map(|part| part.rows).sum();

@@ -1,4 +1,5 @@
-//! Files of a work folder cut, flipped, emptied and removed: the result is the undisturbed one, or the error names the file.
+//! Files of a work folder cut, flipped, emptied and removed: the result is the undisturbed one, or
+//! the error names the file.
 
 use std::fs;
 use std::path::{Path, PathBuf};

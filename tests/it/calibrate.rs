@@ -43,7 +43,8 @@ fn the_numbers_add_up_and_do_not_depend_on_threads() {
         "{references} of {embedded}: seed and reference sets are left out"
     );
 
-    // At a threshold of 0 nothing is lost; the counts fall as it rises; precision is what the counts say.
+    // At a threshold of 0 nothing is lost; the counts fall as it rises; precision is what the
+    // counts say.
     let thresholds = list(&found, "thresholds");
     assert_eq!(thresholds.len(), 101, "every hundredth; the step's 0.78 is one of them");
     let mut last = f64::INFINITY;
@@ -142,7 +143,8 @@ fn normalised_scores_are_compared_with_the_other_half() {
     assert!(background > 0.3 * references, "{background} {references}");
     assert_eq!(list(&found, "thresholds").len(), 201, "scores may be negative");
     assert!((0.3..=1.0).contains(&number(&found, "micro_ap")));
-    // With half of the others left to be confused with, plain cosines do no worse than with all of them.
+    // With half of the others left to be confused with, plain cosines do no worse than with all of
+    // them.
     assert!(number(&found, "cosine_micro_ap") >= number(&plain, "micro_ap") && plain["cosine_micro_ap"].is_null());
     // Written where nobody said otherwise, and shown as a table that says what the scores are.
     assert!(work.join("_calibrate/dedup/summary.json").exists());

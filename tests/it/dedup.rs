@@ -1,4 +1,5 @@
-//! What a dedup step may be asked for beyond its defaults, on the built-in example, by the real binary.
+//! What a dedup step may be asked for beyond its defaults, on the built-in example, by the real
+//! binary.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

@@ -1,5 +1,6 @@
-//! What a list of URLs written by a stranger can reach, and what is kept of one with passwords: the real program, and an
-//! HTTP server on this machine that is its proxy, so that public names can be asked for without a network.
+//! What a list of URLs written by a stranger can reach, and what is kept of one with passwords: the
+//! real program, and an HTTP server on this machine that is its proxy, so that public names can be
+//! asked for without a network.
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -58,7 +59,8 @@ fn asked(asked: &Asked) -> Vec<String> {
     asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
-/// Ingests a list of URLs with these settings of `[steps.crawl.http]` and variables of the environment.
+/// Ingests a list of URLs with these settings of `[steps.crawl.http]` and variables of the
+/// environment.
 fn ingest(folder: &Path, list: &[String], http: &str, environment: &[(&str, &str)], more: &[&str]) -> Output {
     let file = folder.join("list.txt");
     // Written once: the time of its last change is part of what a source is.

@@ -1,7 +1,7 @@
 //! The decoder against 1,400 files made to break decoders: the test suites of Pillow and image-rs.
 //!
-//! Nothing may crash, every file is an image or a drop with a reason, and memory stays bounded. Skipped where the
-//! shared data set is missing.
+//! Nothing may crash, every file is an image or a drop with a reason, and memory stays bounded.
+//! Skipped where the shared data set is missing.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,8 +13,9 @@ use crate::common::shared_data;
 
 const LIMITS: ImageLimits = ImageLimits { max_bytes: 64 << 20, max_pixels: 100_000_000, min_side: 1 };
 
-/// The peak of resident memory that is allowed, all threads together. The largest picture of the set that decodes has a
-/// few million pixels and takes some 100 MB; the bombs among the others ask for gigabytes and must get none.
+/// The peak of resident memory that is allowed, all threads together. The largest picture of the
+/// set that decodes has a few million pixels and takes some 100 MB; the bombs among the others ask
+/// for gigabytes and must get none.
 const MAX_RESIDENT_KIB: u64 = 512 << 10;
 
 fn hostile() -> Option<PathBuf> {
@@ -76,7 +77,8 @@ fn every_file_is_an_image_or_a_drop() {
     }
 }
 
-/// The eight orientations hold the same scene, stored and compressed apart: upright they differ by noise alone.
+/// The eight orientations hold the same scene, stored and compressed apart: upright they differ by
+/// noise alone.
 #[test]
 fn all_orientations_come_upright() {
     let Some(folder) = hostile() else { return };

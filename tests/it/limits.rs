@@ -1,4 +1,5 @@
-//! The program at its limits: nobody reads what it says, a signal stops it, the system gives no memory and no threads.
+//! The program at its limits: nobody reads what it says, a signal stops it, the system gives no
+//! memory and no threads.
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
@@ -80,7 +81,8 @@ fn a_table_that_nobody_reads_is_no_failure_and_hides_none() {
     assert!(said.contains("error: standard output: No space left"), "{said}");
 }
 
-/// The program, which heeds all signals: whoever runs the tests may ignore some, as `nohup` and shells do in the background.
+/// The program, which heeds all signals: whoever runs the tests may ignore some, as `nohup` and
+/// shells do in the background.
 fn heeding() -> Command {
     let mut program = Command::new("env");
     program.args(["INT", "TERM", "HUP"].map(|signal| format!("--default-signal={signal}")));
@@ -191,7 +193,8 @@ fn a_lock_that_leads_elsewhere_is_not_written_through() {
     assert_eq!(fs::read_to_string(&victim).expect("read"), "precious");
 }
 
-/// What must come of a run under a limit: the right rows, or an error with its cure. Never a wait, nor a kill.
+/// What must come of a run under a limit: the right rows, or an error with its cure. Never a wait,
+/// nor a kill.
 fn comes_to_an_end(limit: &str, mut child: Child, work: &Path, said: &Path, rows: &[(String, String)]) -> bool {
     let status = let_live(&mut child, LONG);
     let said = fs::read_to_string(said).expect("a log");
@@ -248,7 +251,8 @@ fn without_threads_a_run_says_so() {
     let folder = tempfile::tempdir().expect("a folder");
     let (program, library) = for_everyone(folder.path());
     let (mut outcomes, mut rows) = (Vec::new(), Vec::new());
-    // OpenBLAS itself wants one more than the program when it is loaded. What is enough comes first.
+    // OpenBLAS itself wants one more than the program when it is loaded. What is enough comes
+    // first.
     for processes in [40, 2, 3, 5, 6, 7] {
         let (work, log) = (folder.path().join(format!("work-{processes}")), folder.path().join("log"));
         let limit = format!("ulimit -u {processes}");

@@ -1,5 +1,5 @@
-//! Sources as people have them, through the real program: lists with stray quotes, half a surrogate pair or no rows, sets of
-//! which nothing is usable, a work folder among the images.
+//! Sources as people have them, through the real program: lists with stray quotes, half a surrogate
+//! pair or no rows, sets of which nothing is usable, a work folder among the images.
 
 use std::fs;
 use std::path::Path;
@@ -30,7 +30,8 @@ fn pictures(folder: &Path, count: u8) {
     }
 }
 
-/// The failed rows of a work folder: where each should have come from, its caption, why, and what was said.
+/// The failed rows of a work folder: where each should have come from, its caption, why, and what
+/// was said.
 fn failed(folder: &Path) -> Vec<[String; 4]> {
     let rows = table(&folder.join("work/ingest/failed"));
     rows.iter()

@@ -1,5 +1,5 @@
-//! Commands that only look at the work folder: what the pipeline file names may be gone, and Slurm's
-//! commands may be missing or refuse.
+//! Commands that only look at the work folder: what the pipeline file names may be gone, and
+//! Slurm's commands may be missing or refuse.
 
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};

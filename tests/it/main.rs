@@ -1,6 +1,8 @@
-//! The tests of the whole program, in one program of their own: each runs the real `lvd` on real files, servers or clusters.
+//! The tests of the whole program, in one program of their own: each runs the real `lvd` on real
+//! files, servers or clusters.
 //!
-//! `cargo test --test it kill::` runs a module, `cargo test --test it -- --nocapture` shows what is skipped and why.
+//! `cargo test --test it kill::` runs a module, `cargo test --test it -- --nocapture` shows what is
+//! skipped and why.
 
 mod common;
 

@@ -1,5 +1,5 @@
-//! Models as people have them: other inputs and outputs, weights in a second file, pictures on which they fail. Each is an
-//! ONNX file written here and run by the real ONNX Runtime.
+//! Models as people have them: other inputs and outputs, weights in a second file, pictures on
+//! which they fail. Each is an ONNX file written here and run by the real ONNX Runtime.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -143,7 +143,8 @@ impl Project {
         self.0.path().join(name)
     }
 
-    /// Writes the model and a file that runs it, with these lines for the embedder and for the step.
+    /// Writes the model and a file that runs it, with these lines for the embedder and for the
+    /// step.
     fn with(&self, net: &Net, embedder: &str, step: &str) -> String {
         std::fs::write(self.path("m.onnx"), net.bytes()).expect("a model");
         self.file(&format!("model = \"m.onnx\"\nresize = 8\n{embedder}"), step)
@@ -430,7 +431,8 @@ fn a_file_that_changes_after_planning_is_not_opened() {
     run(&["run", "-q", &file]);
 }
 
-/// 16 sums, and a table of four that is asked for row 10 x (the brightest pixel - 0.1): it fails for pictures that are bright.
+/// 16 sums, and a table of four that is asked for row 10 x (the brightest pixel - 0.1): it fails
+/// for pictures that are bright.
 fn fails_on_bright() -> Net {
     Net::product()
         .node("ReduceMax", &["y"], "most", &[("keepdims", 0)])

@@ -1,4 +1,5 @@
-//! Embedding by `OpenVINO`: an ONNX Runtime that has it, of `PyPI`, on the example's images and models.
+//! Embedding by `OpenVINO`: an ONNX Runtime that has it, of `PyPI`, on the example's images and
+//! models.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

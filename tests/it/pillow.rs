@@ -1,13 +1,15 @@
 //! JPEGs decode to Pillow's pixels, bit for bit: the real Pillow encodes and decodes them.
 //!
-//! Vectors of published models are made from Pillow's pixels, and a threshold that was chosen on them holds here.
+//! Vectors of published models are made from Pillow's pixels, and a threshold that was chosen on
+//! them holds here.
 
 use std::process::Command;
 
 use crate::common::python_packages;
 use lvd_io::decode::{ImageLimits, decode};
 
-/// Writes JPEGs of every kind of chroma, gray, progressive, with restarts, of odd sizes, and the RGB bytes that Pillow reads from them.
+/// Writes JPEGs of every kind of chroma, gray, progressive, with restarts, of odd sizes, and the
+/// RGB bytes that Pillow reads from them.
 const SCRIPT: &str = r#"
 import pathlib, random, sys
 from PIL import Image

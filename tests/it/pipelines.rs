@@ -1,5 +1,5 @@
-//! The files in `pipelines/`. The published recipes are planned without data, and run scaled down on
-//! real photos. Those for one use each are run on the built-in example.
+//! The files in `pipelines/`. The published recipes are planned without data, and run scaled down
+//! on real photos. Those for one use each are run on the built-in example.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::os::unix::fs::symlink;

@@ -1,6 +1,8 @@
-//! The exported data set as Python's readers see it: datasets, pandas, polars, `DuckDB` and pyarrow, the real packages.
+//! The exported data set as Python's readers see it: datasets, pandas, polars, `DuckDB` and
+//! pyarrow, the real packages.
 //!
-//! They are installed once, into the cache folder; without python3 and pip, or without a network, the test says so and ends.
+//! They are installed once, into the cache folder; without python3 and pip, or without a network,
+//! the test says so and ends.
 
 use std::path::Path;
 use std::process::Command;

@@ -1,4 +1,5 @@
-//! What hierarchical k-means promises (Vo et al. 2024), on points in one and two dimensions where it can be seen.
+//! What hierarchical k-means promises (Vo et al. 2024), on points in one and two dimensions where
+//! it can be seen.
 
 use lvd_kernels::hash::Draw;
 use lvd_ops::kmeans::{Init, KMeans, train};
@@ -28,7 +29,8 @@ fn clouds(seed: u64) -> Vec<f32> {
     points
 }
 
-/// The divergence in nats of a Gaussian kernel density (bandwidth 0.5) of the points on [-3, 3)^2, in steps of 0.02, from uniform.
+/// The divergence in nats of a Gaussian kernel density (bandwidth 0.5) of the points on
+/// [-3, 3)^2, in steps of 0.02, from uniform.
 fn kl_to_uniform(points: &[f32]) -> f64 {
     let kernel = |at: f64, x: f32| (-0.5 * ((at - f64::from(x)) / 0.5).powi(2)).exp();
     let grid: Vec<f64> = (0..300).map(|i| -3.0 + 0.02 * f64::from(i)).collect();
@@ -85,7 +87,8 @@ fn levels_and_resampling_flatten_three_clouds_as_published() {
 #[test]
 #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "points on a line")]
 fn each_level_takes_the_cube_root_of_density_on_a_line() {
-    // 64 times as dense on [0, 1) as on [1, 2): d / (d + 2) = 1/3, so 4 times as many centroids, and 4^(1/3) a level further.
+    // 64 times as dense on
+    // [0, 1) as on [1, 2): d / (d + 2) = 1/3, so 4 times as many centroids, and 4^(1/3) a level further.
     const DENSE: usize = 64_000;
     let draw = Draw::new(5, "recipe/line");
     let at = |i: usize, from: f64| (from + draw.unit(i as u64)) as f32;

@@ -242,7 +242,8 @@ fn caps_keep_what_their_rule_says() {
         assert_eq!(some.len(), cap, "{rule}");
         assert!(ids(&some).is_subset(&ids(&all)), "{rule}");
         if rule == "even" {
-            // Water filling: a cluster that gives less than the most gives all it has, or one less than the most.
+            // Water filling: a cluster that gives less than the most gives all it has, or one less
+            // than the most.
             let counts = by_cluster(&some);
             let most = counts.values().max().copied().unwrap_or(0);
             let fine = whole.iter().all(|(cluster, &size)| {
@@ -388,7 +389,8 @@ fn rounds_as_tasks_are_the_same_clustering() {
         let content: Vec<_> = content(&work).into_iter().filter(|(path, _)| path.starts_with("cluster/")).collect();
         (potential, rows, content)
     };
-    // One part adds up in the order of one task, to the same bytes; empty clusters and norms included.
+    // One part adds up in the order of one task, to the same bytes; empty clusters and norms
+    // included.
     for more in [
         &[][..],
         &["cluster.spherical=true", "cluster.clusters=[90, 5]", "cluster.iterations=4"],

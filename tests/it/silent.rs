@@ -14,7 +14,8 @@ fn pictures(folder: &Path, numbers: std::ops::Range<u8>) {
     }
 }
 
-/// A project with pictures 0 to 19 in `pool`, 15 to 19 again in `some`, and a pipeline file that draws from them.
+/// A project with pictures 0 to 19 in `pool`, 15 to 19 again in `some`, and a pipeline file that
+/// draws from them.
 fn project(sources: &str, steps: &str) -> (tempfile::TempDir, String) {
     let folder = tempfile::tempdir().expect("a folder");
     pictures(&folder.path().join("pool"), 0..20);

@@ -75,7 +75,8 @@ impl Site {
         }
     }
 
-    /// Whether a process has begun a task: before that it would find a task done that another has done.
+    /// Whether a process has begun a task: before that it would find a task done that another has
+    /// done.
     fn has_begun(&self, task: &Process) -> bool {
         let ending = format!("-{}.json", task.id);
         let step = self.work.join(words(task)[1]).join("_tries");
@@ -111,8 +112,8 @@ impl Site {
         logs
     }
 
-    /// What must hold at the end, whatever has happened: the rows of an undisturbed run, one part and one marker a task,
-    /// nothing left over.
+    /// What must hold at the end, whatever has happened: the rows of an undisturbed run, one part
+    /// and one marker a task, nothing left over.
     fn check(&self) {
         assert_eq!(content(&self.work), *UNDISTURBED);
         for (step, _) in UNDISTURBED.iter().filter_map(|(path, _)| path.split_once('/')) {
@@ -362,7 +363,8 @@ fn what_could_not_be_launched_is_released() {
 fn told_to_stop_a_task_leaves_in_order() {
     let Some(site) = Site::start() else { return };
     let driver = site.driver(&["--set", "engine.slurm.overrides.embed.tasks_per_element=4"]);
-    // Time is short: the task in hand is finished, and the others are done by the same job, queued again.
+    // Time is short: the task in hand is finished, and the others are done by the same job, queued
+    // again.
     let short = site.caught("embed", &[]);
     kill(short.id, 10);
     kill(short.id, 18);
@@ -388,7 +390,8 @@ fn a_job_whose_time_is_nearly_up_is_queued_again() {
     let set: Vec<String> = of_embed.iter().map(|set| format!("engine.slurm.overrides.embed.{set}")).collect();
     let more: Vec<&str> = set.iter().flat_map(|set| ["--set", set]).collect();
     let driver = site.driver(&[&more[..], &["--set", "engine.slurm.straggler=0"]].concat());
-    // Held until Slurm itself has sent the signal, some time before the minute is over, if it had not already.
+    // Held until Slurm itself has sent the signal, some time before the minute is over, if it had
+    // not already.
     let held = site.caught("embed", &[]);
     let told = || site.logs().contains("told that time is short");
     until("Slurm sends SIGUSR1", || is_pending(held.id, 10) || told());
@@ -410,7 +413,8 @@ fn is_pending(process: u32, signal: u32) -> bool {
 fn a_task_that_always_fails_is_named_and_the_others_go_on() {
     let Some(site) = Site::start() else { return };
     site.driver(&["--to", "ingest"]).succeeds();
-    // An image part rots: its size is right, its content is not. A file stands where such parts are moved to.
+    // An image part rots: its size is right, its content is not. A file stands where such parts are
+    // moved to.
     let in_the_way = site.work.join("ingest/_damaged");
     fs::write(&in_the_way, "").expect("room");
     let part = files(&site.work.join("ingest")).into_iter().find(|path| {

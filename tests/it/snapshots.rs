@@ -1,6 +1,8 @@
-//! What the program says, word for word: on the built-in example, with times, sizes and paths left out.
+//! What the program says, word for word: on the built-in example, with times, sizes and paths left
+//! out.
 //!
-//! A change that is meant: `INSTA_UPDATE=always cargo test --test it snapshots::`, and look at the diff.
+//! A change that is meant: `INSTA_UPDATE=always cargo test --test it snapshots::`, and look at the
+//! diff.
 
 use std::path::Path;
 use std::process::Stdio;

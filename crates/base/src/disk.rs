@@ -2,7 +2,8 @@
 
 use std::fs::File;
 
-/// Lets the disk begin with what is written to `file` so far, and does not wait for it. What goes wrong, `sync_all` says later.
+/// Lets the disk begin with what is written to `file` so far, and does not wait for it. What goes
+/// wrong, `sync_all` says later.
 #[cfg(target_os = "linux")]
 pub fn start_write_back(file: &File) {
     use std::os::fd::AsRawFd;

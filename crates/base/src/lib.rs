@@ -1,4 +1,5 @@
-//! What every crate of `lvd` shares: ids, drop reasons, the error, and what is said where the system refuses something.
+//! What every crate of `lvd` shares: ids, drop reasons, the error, and what is said where the
+//! system refuses something.
 //!
 //! It depends on none of the others.
 

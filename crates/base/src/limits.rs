@@ -1,7 +1,9 @@
-//! Memory that the system does not give: an error that names the limit and the cure, never a crash without a word.
+//! Memory that the system does not give: an error that names the limit and the cure, never a crash
+//! without a word.
 //!
-//! Rust's answer to an allocation that fails is an abort, that of some crates a panic, that of C++ libraries either. [`tell_why`]
-//! makes each an exit with a message. What can be asked for in advance is: see [`lvd_kernels::blas::reserve`].
+//! Rust's answer to an allocation that fails is an abort, that of some crates a panic, that of C++
+//! libraries either. [`tell_why`] makes each an exit with a message. What can be asked for in
+//! advance is: see [`lvd_kernels::blas::reserve`].
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -12,7 +14,8 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 
 thread_local! {
-    /// Bytes of this thread's last allocation that failed. Without a destructor, so that it can be read at any time.
+    /// Bytes of this thread's last allocation that failed. Without a destructor, so that it can be
+    /// read at any time.
     static FAILED: Cell<usize> = const { Cell::new(0) };
 }
 
@@ -20,8 +23,9 @@ thread_local! {
 pub const MEMORY_CURE: &str = "raise the limit (ulimit -v, ulimit -d, the memory of the container or of the job), or give fewer --threads \
      or smaller `memory_mib`, `batch_images` and `concurrency`";
 
-/// The most bytes whose lack ends the program on the spot: whatever goes on from there needs as much. A larger piece may be what a
-/// broken file claims, and then whoever asked for it has an answer to its lack.
+/// The most bytes whose lack ends the program on the spot: whatever goes on from there needs as
+/// much. A larger piece may be what a broken file claims, and then whoever asked for it has an
+/// answer to its lack.
 const SMALL: usize = 64 << 20;
 
 /// The system's allocator, which says what it was refused.
@@ -77,7 +81,8 @@ fn end_for_want_of_memory() {
     signal_hook::low_level::exit(1);
 }
 
-/// From now on, a panic or an abort for want of memory says so and is exit code 1; any other abort says what it may be.
+/// From now on, a panic or an abort for want of memory says so and is exit code 1; any other abort
+/// says what it may be.
 pub fn tell_why() {
     let previous = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
@@ -91,7 +96,8 @@ pub fn tell_why() {
              processes (ulimit -a); where they are wide, please report this\n",
         ]);
     };
-    // SAFETY: the action reads a variable of the thread that needs no destructor, writes and exits: no lock, no allocation.
+    // SAFETY: the action reads a variable of the thread that needs no destructor, writes and exits:
+    // no lock, no allocation.
     let registered = unsafe { signal_hook::low_level::register(signal_hook::consts::SIGABRT, tell) };
     // Without it, an abort is silent, as it was.
     drop(registered);
@@ -128,7 +134,8 @@ fn decimal(mut number: usize, digits: &mut [u8; 20]) -> &str {
 /// What a process has open beside connections: libraries, parts, its log.
 const OTHER_FILES: u64 = 100;
 
-/// Lets this process have so many connections open: the soft limit of open files is raised as far as it may be.
+/// Lets this process have so many connections open: the soft limit of open files is raised as far
+/// as it may be.
 pub fn allow_connections(connections: usize) -> Result<()> {
     let wanted = connections as u64 + OTHER_FILES;
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };

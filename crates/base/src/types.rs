@@ -1,4 +1,5 @@
-//! The few words every room shares: image ids, neighbours, rows of cells, and the reasons for which a row is dropped.
+//! The few words every room shares: image ids, neighbours, rows of cells, and the reasons for which
+//! a row is dropped.
 //!
 //! No behaviour beyond packing and naming lives here.
 
@@ -7,8 +8,8 @@ use serde::de::IntoDeserializer;
 use serde::de::value::StrDeserializer;
 use serde::{Deserialize, Serialize};
 
-/// The identity of an image in a work folder: data set (16 bits), shard (24 bits) and row of the *input* (24 bits),
-/// fixed when the sources are listed, before anything is fetched.
+/// The identity of an image in a work folder: data set (16 bits), shard (24 bits) and row of the
+/// *input* (24 bits), fixed when the sources are listed, before anything is fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ImageId(pub u64);
 
@@ -120,7 +121,8 @@ pub enum Reason {
     TooManyPixels,
     /// The URL cannot be parsed or its scheme is not http or https.
     BadUrl,
-    /// The URL, or where it redirects, leads to a private address, and `private_addresses` is not set.
+    /// The URL, or where it redirects, leads to a private address, and `private_addresses` is not
+    /// set.
     PrivateAddress,
     /// The host name could not be resolved.
     Dns,

@@ -1,7 +1,9 @@
-//! Approximate search by inverted lists, by FAISS: an index is built from trained centroids, filled block by block,
-//! written, read, and searched from any number of threads. Searches by brute force are `lvd_kernels::exact`'s.
+//! Approximate search by inverted lists, by FAISS: an index is built from trained centroids, filled
+//! block by block, written, read, and searched from any number of threads. Searches by brute force
+//! are `lvd_kernels::exact`'s.
 //!
-//! Without the feature `faiss` there is an index of the same shape that cannot be made: see [`PRESENT`].
+//! Without the feature `faiss` there is an index of the same shape that cannot be made: see
+//! [`PRESENT`].
 
 #[cfg(feature = "faiss")]
 mod index;
@@ -24,7 +26,8 @@ pub enum Storage {
     Half,
     /// In 256 steps between the least and the most of each number: a byte a number.
     Byte,
-    /// As the nearest of 256 for each eight numbers, about: a byte for these (product quantisation, Jégou et al. 2011).
+    /// As the nearest of 256 for each eight numbers, about: a byte for these (product quantisation,
+    /// Jégou et al. 2011).
     Product,
 }
 

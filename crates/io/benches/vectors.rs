@@ -1,4 +1,5 @@
-//! Vectors read back from Parquet as f32 blocks, beside a plain copy of as many bytes: the fraction of memory bandwidth.
+//! Vectors read back from Parquet as f32 blocks, beside a plain copy of as many bytes: the fraction
+//! of memory bandwidth.
 
 use std::hint::black_box;
 

@@ -1,4 +1,5 @@
-//! Our side of the comparisons in `benches/compare/*.sh`: reads raw f32 files, computes, prints seconds, writes raw answers.
+//! Our side of the comparisons in `benches/compare/*.sh`: reads raw f32 files, computes, prints
+//! seconds, writes raw answers.
 
 use std::path::Path;
 use std::time::Instant;
@@ -19,7 +20,8 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
-        // `cargo bench` without arguments runs every bench program: this one measures nothing by itself.
+        // `cargo bench` without arguments runs every bench program: this one measures nothing by
+        // itself.
         [] => println!("run benches/compare/knn.sh or benches/compare/kmeans.sh"),
         ["knn", queries, base, d, k, out] => knn(queries, base, number(d), number(k), out),
         ["kmeans", points, d, k, iterations, seed, init, out] => {

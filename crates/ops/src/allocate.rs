@@ -43,8 +43,8 @@ fn water_level(capacity: &[u64], total: u64) -> u64 {
 /// Returns the images each cluster of level 0 gives.
 ///
 /// # Panics
-/// If a parent is out of range, or if a level has another number of parents than of clusters: the tree
-/// is our own.
+/// If a parent is out of range, or if a level has another number of parents than of clusters: the
+/// tree is our own.
 #[must_use]
 pub fn share_tree(leaves: &[u64], parents: &[Vec<u32>], total: u64, draw: Draw) -> Vec<u64> {
     let mut capacities = vec![leaves.to_vec()];

@@ -62,8 +62,8 @@ thread_local! {
 /// channel by channel).
 ///
 /// # Panics
-/// When `rgb` does not hold `3 * width * height` bytes, with a width and a height of at least 1, or when
-/// `out` does not hold [`Preprocess::values`].
+/// When `rgb` does not hold `3 * width * height` bytes, with a width and a height of at least 1, or
+/// when `out` does not hold [`Preprocess::values`].
 pub fn preprocess(width: u32, height: u32, rgb: &[u8], spec: &Preprocess, out: &mut [f32]) {
     assert_eq!(rgb.len() as u64, 3 * u64::from(width) * u64::from(height), "a picture of {width} x {height}");
     assert_eq!(out.len(), spec.values(), "room for a picture of {0} x {0}", spec.crop);

@@ -1,14 +1,15 @@
 //! A gate in front of an HTTP server that lets one `PUT` through at a time.
 //!
-//! S3 promises that a conditional put looks and writes in one go. s3s-fs looks, receives, and then writes: of two puts
-//! at once both may find nothing. Behind the gate it keeps the promise.
+//! S3 promises that a conditional put looks and writes in one go. s3s-fs looks, receives, and then
+//! writes: of two puts at once both may find nothing. Behind the gate it keeps the promise.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-/// Opens a gate on a port of its own, which is returned; it stays open for as long as the process lives.
+/// Opens a gate on a port of its own, which is returned; it stays open for as long as the process
+/// lives.
 pub fn open(server: u16) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("an address").port();

@@ -40,7 +40,8 @@ pub enum Lack {
     Mount,
 }
 
-/// Says that a test is skipped, and adds a line to `skipped` in the tests' own folder: `make test` counts them.
+/// Says that a test is skipped, and adds a line to `skipped` in the tests' own folder: `make test`
+/// counts them.
 pub fn skip(lack: Lack, why: &str) {
     println!("skipped: {why}");
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("skipped");
@@ -49,7 +50,8 @@ pub fn skip(lack: Lack, why: &str) {
     file.write_all(format!("{} {test}: {why}\n", format!("{lack:?}").to_lowercase()).as_bytes()).expect("a line");
 }
 
-/// A folder with packages of `PyPI`, installed once into the cache folder; or `None`, and a line that says so.
+/// A folder with packages of `PyPI`, installed once into the cache folder; or `None`, and a line
+/// that says so.
 pub fn python_packages(name: &str, packages: &[&str]) -> Option<PathBuf> {
     let cache = std::env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
@@ -100,7 +102,8 @@ pub fn failure(args: &[&str]) -> (i32, String) {
     (output.status.code().expect("it was not killed"), String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
-/// The built-in example, small, made once a test process; its own work folder is never used. Those of processes that are no more go.
+/// The built-in example, small, made once a test process; its own work folder is never used. Those
+/// of processes that are no more go.
 pub static EXAMPLE: LazyLock<PathBuf> = LazyLock::new(|| {
     let all = std::env::temp_dir().join(format!("lvd-example-{}", env!("CARGO_PKG_VERSION")));
     let folder = all.join(std::process::id().to_string());
@@ -136,7 +139,8 @@ pub static UNDISTURBED: LazyLock<Vec<(String, String)>> = LazyLock::new(|| {
     content(folder.path())
 });
 
-/// Lets a process live for a while at most; the status of one that ended by itself, and `None` for one that was killed.
+/// Lets a process live for a while at most; the status of one that ended by itself, and `None` for
+/// one that was killed.
 pub fn let_live(child: &mut Child, life: Duration) -> Option<ExitStatus> {
     let begin = Instant::now();
     while begin.elapsed() < life {
@@ -217,7 +221,8 @@ pub fn cell<'a>(row: &'a [(String, String)], column: &str) -> &'a str {
     &row.iter().find(|(name, _)| name == column).unwrap_or_else(|| panic!("no column {column}")).1
 }
 
-/// Names and contents of everything in a work folder that is not about time: what must be equal between runs.
+/// Names and contents of everything in a work folder that is not about time: what must be equal
+/// between runs.
 pub fn content(work: &Path) -> Vec<(String, String)> {
     let of_time = ["report.parquet"];
     let files = parquet_files(work).into_iter().filter(|path| !of_time.iter().any(|name| path.ends_with(name)));

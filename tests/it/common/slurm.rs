@@ -1,4 +1,5 @@
-//! A real Slurm cluster of three nodes on loopback, for one test: started in a folder of its own, stopped by pid.
+//! A real Slurm cluster of three nodes on loopback, for one test: started in a folder of its own,
+//! stopped by pid.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;

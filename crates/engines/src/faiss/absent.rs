@@ -1,4 +1,5 @@
-//! What stands for the index in a program that was built without FAISS: nothing makes one, so nothing is done with one.
+//! What stands for the index in a program that was built without FAISS: nothing makes one, so
+//! nothing is done with one.
 
 use std::path::Path;
 

@@ -25,14 +25,16 @@ fn words(storage: Storage, d: usize) -> String {
         Storage::Byte => "SQ8".into(),
         Storage::Product => {
             let together = (8..d).find(|together| d.is_multiple_of(*together)).unwrap_or(d);
-            // Not polysemous: ordering codes by Hamming distance, which no search here makes use of, would take a minute and more.
+            // Not polysemous: ordering codes by Hamming distance, which no search here makes use
+            // of, would take a minute and more.
             format!("PQ{}np", d / together)
         }
     }
 }
 
-/// An inverted-file index by inner product: each vector lies in the list of its nearest centroid, and a search looks at
-/// the `nprobe` lists nearest to the query. Rows are numbered in the order in which they are added.
+/// An inverted-file index by inner product: each vector lies in the list of its nearest centroid,
+/// and a search looks at the `nprobe` lists nearest to the query. Rows are numbered in the order in
+/// which they are added.
 pub struct Index {
     raw: Object,
     /// The same without vectors: what is added is first added to copies of it, side by side.
@@ -42,13 +44,15 @@ pub struct Index {
 }
 
 impl Index {
-    /// An empty index with a list for each of `centroids` (row-major, `d` wide, of unit norm), and codes trained on `sample`.
+    /// An empty index with a list for each of `centroids` (row-major, `d` wide, of unit norm), and
+    /// codes trained on `sample`.
     ///
     /// # Errors
     /// When FAISS refuses, for instance for want of memory.
     ///
     /// # Panics
-    /// When there are no centroids, a length is not a multiple of `d`, or the sample is smaller than [`Storage::trained_on`].
+    /// When there are no centroids, a length is not a multiple of `d`, or the sample is smaller
+    /// than [`Storage::trained_on`].
     pub fn train(centroids: &[f32], d: usize, storage: Storage, sample: &[f32]) -> Result<Self> {
         let (lists, n) = (rows(centroids, d), rows(sample, d));
         assert!(lists > 0, "an index needs a centroid");
@@ -61,8 +65,9 @@ impl Index {
         // SAFETY: `words` ends in a zero byte; FAISS writes a new object's address to `raw`.
         check(unsafe { ffi::faiss_index_factory(&raw mut raw, width, words.as_ptr(), metric) })?;
         let raw = Object::new(raw)?;
-        // SAFETY: the index is an inverted file that owns its quantizer, which is flat and empty: it takes the centroids' rows of `d`
-        // numbers, and as it then holds a row for each list, it is not trained again.
+        // SAFETY: the index is an inverted file that owns its quantizer, which is flat and empty:
+        // it takes the centroids' rows of `d` numbers, and as it then holds a row for each list, it
+        // is not trained again.
         check(unsafe {
             let quantizer = ffi::faiss_IndexIVF_quantizer(raw.as_ptr());
             ffi::faiss_Index_add(quantizer, as_i64(lists), centroids.as_ptr())
@@ -85,7 +90,8 @@ impl Index {
         check(unsafe { ffi::faiss_read_index_fname(name.as_ptr(), 0, &raw mut raw) })
             .map_err(|error| Error::data(path, error))?;
         let raw = Object::new(raw)?;
-        // SAFETY: `raw` is a live index; the cast returns null for other kinds, and then nothing more is asked of it.
+        // SAFETY: `raw` is a live index; the cast returns null for other kinds, and then nothing
+        // more is asked of it.
         let (d, lists) = unsafe {
             let by_product = ffi::faiss_Index_metric_type(raw.as_ptr()) == ffi::FaissMetricType_METRIC_INNER_PRODUCT;
             if ffi::faiss_IndexIVF_cast(raw.as_ptr()).is_null() || !by_product {
@@ -116,14 +122,17 @@ impl Index {
         std::fs::File::open(path).and_then(|file| file.sync_all()).map_err(Error::io(path))
     }
 
-    /// Adds vectors (row-major, of unit norm); the first gets the number [`Index::len`]. Result and order in the lists do
-    /// not depend on the number of threads, nor on how the vectors are spread over calls.
+    /// Adds vectors (row-major, of unit norm); the first gets the number [`Index::len`]. Result and
+    /// order in the lists do not depend on the number of threads, nor on how the vectors are spread
+    /// over calls.
     ///
     /// # Errors
-    /// When FAISS refuses, for instance for want of memory; some of the vectors may then be in the index.
+    /// When FAISS refuses, for instance for want of memory; some of the vectors may then be in the
+    /// index.
     ///
     /// # Panics
-    /// When the length is not a multiple of the dimension, or the index would hold 2^32 - 1 vectors or more.
+    /// When the length is not a multiple of the dimension, or the index would hold 2^32 - 1 vectors
+    /// or more.
     pub fn add(&mut self, vectors: &[f32]) -> Result<()> {
         let count = rows(vectors, self.d);
         assert!(self.len() + count < Knn::NONE as usize, "an index holds fewer than 2^32 - 1 vectors");
@@ -131,21 +140,24 @@ impl Index {
             one_thread();
             let part = self.empty.copy()?;
             let count = as_i64(rows(vectors, self.d));
-            // SAFETY: `vectors` holds `count` rows of the index's dimension, and only this thread knows of `part`.
+            // SAFETY: `vectors` holds `count` rows of the index's dimension, and only this thread
+            // knows of `part`.
             check(unsafe { ffi::faiss_Index_add(part.as_ptr(), count, vectors.as_ptr()) })?;
             Ok(part)
         };
         let parts: Vec<Result<Object>> = vectors.par_chunks(ADD_ROWS * self.d).map(filled).collect();
         for part in parts {
             let (raw, first) = (self.raw.as_ptr(), as_i64(self.len()));
-            // SAFETY: both are inverted files that were copied from one; the part is only freed afterwards.
+            // SAFETY: both are inverted files that were copied from one; the part is only freed
+            // afterwards.
             check(unsafe { ffi::faiss_IndexIVF_merge_from(raw, part?.as_ptr(), first) })?;
         }
         Ok(())
     }
 
-    /// The `k` most similar vectors of each query among the `nprobe` lists nearest to it, best first. Similarities are
-    /// those of the stored vectors, in FAISS's order of operations: decide thresholds by [`lvd_kernels::dot`].
+    /// The `k` most similar vectors of each query among the `nprobe` lists nearest to it, best
+    /// first. Similarities are those of the stored vectors, in FAISS's order of operations: decide
+    /// thresholds by [`lvd_kernels::dot`].
     ///
     /// # Errors
     /// When FAISS refuses, for instance for want of memory.
@@ -179,8 +191,8 @@ impl Index {
         let n = rows(queries, self.d);
         assert_eq!((found.len(), similarities.len()), (n * k, n * k), "one place a neighbour");
         let mut labels = vec![-1; n * k];
-        // SAFETY: `queries` holds n rows of the index's dimension; both outputs have n * k places, as asserted; the
-        // parameters live as long as `probes`, and are only read.
+        // SAFETY: `queries` holds n rows of the index's dimension; both outputs have n * k places,
+        // as asserted; the parameters live as long as `probes`, and are only read.
         check(unsafe {
             ffi::faiss_Index_search_with_params(
                 self.raw.as_ptr(),

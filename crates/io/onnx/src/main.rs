@@ -1,5 +1,5 @@
-//! Writes the messages of ONNX as Rust, and which of their fields hold messages, from the standard's
-//! `onnx.proto3`.
+//! Writes the messages of ONNX as Rust, and which of their fields hold messages, from the
+//! standard's `onnx.proto3`.
 
 use std::error::Error;
 use std::fmt::Write as _;

@@ -4,9 +4,9 @@
 //! one directory and its `Exif` child are read and nothing is followed further, and what does not
 //! fit is left out.
 //!
-//! Our own, and not `kamadak-exif` (0.6.2): that reads each child that a directory points to, and they may
-//! overlap. 64 KiB of such pointers made it keep 3.6 million entries in 200 MiB, and a chunk may be a
-//! thousand times as long. Here one child is read, the last.
+//! Our own, and not `kamadak-exif` (0.6.2): that reads each child that a directory points to, and
+//! they may overlap. 64 KiB of such pointers made it keep 3.6 million entries in 200 MiB, and a
+//! chunk may be a thousand times as long. Here one child is read, the last.
 
 use serde_json::{Map, Value};
 

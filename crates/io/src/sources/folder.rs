@@ -11,13 +11,13 @@ use lvd_base::error::{Error, Result};
 pub(super) struct Found<'a> {
     /// Its escaped path below the folder.
     pub(super) location: &'a str,
-    /// Of the file, or of the symlink itself where that leads nowhere: it is a row, and fetching says what
-    /// is wrong with it.
+    /// Of the file, or of the symlink itself where that leads nowhere: it is a row, and fetching
+    /// says what is wrong with it.
     pub(super) metadata: &'a Metadata,
 }
 
-/// Calls `each` for every file below `root` but those at `except`, whatever they are called there, and
-/// those below them.
+/// Calls `each` for every file below `root` but those at `except`, whatever they are called there,
+/// and those below them.
 pub(super) fn walk(root: &Path, except: &[PathBuf], each: &mut dyn FnMut(Found) -> Result<()>) -> Result<()> {
     if !std::fs::metadata(root).map_err(Error::io(root))?.is_dir() {
         return Err(Error::usage(

@@ -13,8 +13,8 @@ use walkdir::{DirEntry, WalkDir};
 
 use lvd_base::error::{Error, Result};
 
-/// Hears of a file: its path, and what the system says of it, or of the symlink itself where that leads
-/// nowhere.
+/// Hears of a file: its path, and what the system says of it, or of the symlink itself where that
+/// leads nowhere.
 type Each<'a> = dyn FnMut(&Path, &Metadata) -> Result<()> + 'a;
 
 /// Calls `each` for every file below `root`, `depth` names deep at most, but those at `except`,
