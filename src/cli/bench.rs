@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::cli::args::EmbedArgs;
-use crate::cli::choice::{load, shown, steps_of};
+use crate::cli::choice::{load, steps_of};
 use crate::cli::say::say;
 use crate::cli::stop::Stop;
 use crate::cli::table::{columns, print, print_json};
@@ -37,7 +37,7 @@ fn embed(pipeline: &Pipeline, step: &Step, seconds: f64, threads: usize, json: b
     let inputs = status::inputs(pipeline, step)?.map_err(|table| {
         let hint = format!(
             "run its step first: lvd run {} --to {}",
-            shown(&pipeline.path),
+            pipeline.typed,
             table.split('/').next().unwrap_or(&table)
         );
         Error::usage(format!("step {:?} reads {table:?}, which is not there yet", step.name), hint)

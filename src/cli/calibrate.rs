@@ -7,7 +7,7 @@ use std::any::Any;
 
 use crate::calibrate::{self, Calibration, Event, Inputs, Settings, Suggestion, ThresholdRow};
 use crate::cli::args::CalibrateArgs;
-use crate::cli::choice::{position, shown};
+use crate::cli::choice::position;
 use crate::cli::progress::Progress;
 use crate::cli::say;
 use crate::cli::stop::Stop;
@@ -33,7 +33,7 @@ pub fn calibrate(pipeline: &Pipeline, args: &CalibrateArgs) -> std::result::Resu
     let usage = |error| Stop::Usage(vec![error]);
     calibrate::check(&settings).map_err(usage)?;
     let (step, dedup) = step(pipeline, args.step.as_deref())?;
-    let file = shown(&pipeline.path);
+    let file = &pipeline.typed;
     let tables = status::inputs(pipeline, step)?.map_err(|table| {
         let above = table.split('/').next().unwrap_or(&table);
         let hint = format!("lvd run {file} --to {above}");
@@ -74,7 +74,7 @@ pub fn calibrate(pipeline: &Pipeline, args: &CalibrateArgs) -> std::result::Resu
     }
     print(&text(&found))?;
     if !args.quiet {
-        say::text(&where_next(&folder, &found, &file));
+        say::text(&where_next(&folder, &found, file));
     }
     Ok(())
 }
@@ -90,7 +90,7 @@ fn embed_step<'a>(pipeline: &'a Pipeline, dedup: &Dedup) -> Option<&'a Embed> {
 fn step<'a>(pipeline: &'a Pipeline, name: Option<&str>) -> std::result::Result<(&'a Step, &'a Dedup), Stop> {
     let all: Vec<&Step> = pipeline.steps.iter().filter(|step| step.stage.kind() == StageKind::Dedup).collect();
     let names = all.iter().map(|step| step.name.as_str()).collect::<Vec<_>>().join(", ");
-    let file = shown(&pipeline.path);
+    let file = &pipeline.typed;
     let wrong = |message: String, hint: String| Stop::usage(message, hint);
     let step = match (name, all.as_slice()) {
         (Some(name), _) => &pipeline.steps[position(pipeline, name)?],

@@ -1,7 +1,5 @@
 //! The pipeline and the steps that a command line names.
 
-use std::path::Path;
-
 use crate::cli::args::{FileArgs, StageArgs};
 use crate::cli::stop::Stop;
 use crate::cli::threads::use_threads;
@@ -60,9 +58,4 @@ pub fn position(pipeline: &Pipeline, name: &str) -> Result<usize, Stop> {
         let hint = choices(name, &format!("steps are: {}", names.join(", ")), names.iter().copied());
         Stop::usage(format!("there is no step {name:?}"), hint)
     })
-}
-
-/// A path as a person would type it after `lvd run`.
-pub fn shown(path: &Path) -> String {
-    path.display().to_string()
 }

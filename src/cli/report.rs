@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use crate::cli::args::{Format, ReportFormat};
-use crate::cli::choice::{position, shown};
+use crate::cli::choice::position;
 use crate::cli::say::say;
 use crate::cli::stop::Stop;
 use crate::cli::table::{bytes, columns, print, thousands};
@@ -40,7 +40,7 @@ pub fn report(pipeline: &Pipeline, step: Option<&str>, format: &ReportFormat) ->
     }
     if summaries.is_empty() {
         let what = step.map_or_else(|| "no step".to_owned(), |step| format!("step {step:?} not"));
-        let hint = format!("lvd run {}", shown(&pipeline.path));
+        let hint = format!("lvd run {}", pipeline.typed);
         return Err(Error::usage(format!("{what} run yet in {}", pipeline.store.work.location()), hint).into());
     }
     let text = match format.chosen() {
@@ -90,7 +90,7 @@ pub fn where_next(pipeline: &Pipeline, summaries: &[(Summary, bool)]) -> String 
         text.push_str("\nSeconds in brackets: done before, skipped now.\n");
     }
     let work = pipeline.store.work.location();
-    let file = shown(&pipeline.path);
+    let file = &pipeline.typed;
     if let Some((export, _)) = summaries.iter().find(|(summary, _)| summary.stage == "export") {
         let _ = write!(
             text,

@@ -39,7 +39,7 @@ pub fn submit(file: &FileArgs, from: Option<&str>, to: Option<&str>, replace: bo
     print(&format!("{}\n", job.trim_end()))?;
     if !dry_run {
         say!("job {job} drives the pipeline; tail -F {}", log.display());
-        say!("lvd status {0} shows how far it is, lvd cancel {0} ends it", file.pipeline.display());
+        say!("lvd status {0} shows how far it is, lvd cancel {0} ends it", pipeline.typed);
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::cli::choice::{position, shown};
+use crate::cli::choice::position;
 use crate::cli::say::say;
 use crate::cli::stop::Stop;
 use crate::cli::table::thousands;
@@ -17,7 +17,7 @@ pub fn vectors(pipeline: &Pipeline, table: &str, out: &Path) -> std::result::Res
     let (step, name) = table.split_once('/').unwrap_or((table, ""));
     let step = &pipeline.steps[position(pipeline, step)?];
     let manifest = pipeline.store.manifest(&step.name)?.ok_or_else(|| {
-        Error::usage(format!("step {:?} is not whole yet", step.name), format!("lvd run {}", shown(&pipeline.path)))
+        Error::usage(format!("step {:?} is not whole yet", step.name), format!("lvd run {}", pipeline.typed))
     })?;
     let parts = manifest.tables.get(name).map(|table| table.parts.clone()).ok_or_else(|| {
         let known: Vec<String> = manifest.tables.keys().map(|name| format!("{}/{name}", step.name)).collect();

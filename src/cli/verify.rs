@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::json;
 
-use crate::cli::choice::{position, shown};
+use crate::cli::choice::position;
 use crate::cli::stop::Stop;
 use crate::cli::table::{bytes, columns, print, print_json, thousands};
 use crate::pipeline::steps::Pipeline;
@@ -40,7 +40,7 @@ pub fn verify(
             pipeline.store.work.set_aside(&part.path)?;
         }
     }
-    let file = shown(&pipeline.path);
+    let file = &pipeline.typed;
     if wrong.is_empty() {
         let reports: usize = all.iter().map(|found| found.reports.len()).sum();
         if reports == 0 {

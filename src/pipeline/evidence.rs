@@ -31,7 +31,7 @@ pub fn missing(pipeline: &Pipeline, summary: &Summary) -> Option<String> {
     let dropped = summary.rows_in - summary.rows_out;
     let many = dropped * DROPPED > summary.rows_in;
     let fact = format!("{name}: {} of {} images were dropped", HumanCount(dropped), HumanCount(summary.rows_in));
-    let (file, threshold) = (pipeline.path.display(), dedup.threshold());
+    let (file, threshold) = (&pipeline.typed, dedup.threshold());
     match measured(pipeline, name, dedup) {
         Some(Measured { precision, .. }) if many && precision < PRECISION => Some(format!(
             "{fact}, and the calibration gives the threshold of {threshold} a precision of {precision:.3}: lvd calibrate {file} {name} says which \

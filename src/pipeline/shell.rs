@@ -1,6 +1,7 @@
 //! Words as a shell reads them back.
 
 use std::borrow::Cow;
+use std::path::Path;
 
 use shlex::Quoter;
 
@@ -11,11 +12,31 @@ pub fn quoted(word: &str) -> String {
     Quoter::new().allow_nul(true).quote(word).map_or_else(|_| word.to_owned(), Cow::into_owned)
 }
 
+/// A pipeline file and the options that changed what it says, as they are typed after a command: a
+/// hint without them would name another run.
+#[must_use]
+pub fn typed(file: &Path, overrides: &[String], work: Option<&str>) -> String {
+    let mut line = quoted(&file.to_string_lossy());
+    let options = overrides.iter().map(|set| ("--set", set.as_str())).chain(work.map(|work| ("--work", work)));
+    for (option, value) in options {
+        line.push_str(&format!(" {option} {}", quoted(value)));
+    }
+    line
+}
+
 #[cfg(test)]
 mod tests {
     use std::process::Command;
 
     use super::*;
+
+    #[test]
+    fn a_hint_repeats_what_was_typed() {
+        let sets = ["dedup.threshold=0.8".to_owned(), "sources.a.urls=my list.txt".to_owned()];
+        let line = typed(Path::new("my photos.toml"), &sets, Some("w"));
+        assert_eq!(line, "'my photos.toml' --set 'dedup.threshold=0.8' --set 'sources.a.urls=my list.txt' --work w");
+        assert_eq!(typed(Path::new("photos.toml"), &[], None), "photos.toml");
+    }
 
     #[test]
     fn words_survive_the_shell() {

@@ -26,6 +26,8 @@ pub struct Step {
 pub struct Pipeline {
     /// The file it came from.
     pub path: PathBuf,
+    /// The same with the options that changed what it says, as they are typed after a command.
+    pub typed: String,
     /// The same as text, to name places in it.
     pub source: Source,
     /// Its work folder.

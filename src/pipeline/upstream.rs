@@ -17,7 +17,7 @@ pub fn check(pipeline: &Pipeline, steps: &[usize]) -> Result<()> {
     }
     let standings = standings(pipeline)?;
     for step in pipeline.steps.iter().filter(|step| above.contains(step.name.as_str())) {
-        let file = pipeline.path.display();
+        let file = &pipeline.typed;
         let Some(summary) = pipeline.store.summary(&step.name)? else { continue };
         let stale =
             standings.iter().find(|known| known.step == step.name && !matches!(known.state, State::Done { .. }));

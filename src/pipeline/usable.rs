@@ -61,7 +61,7 @@ pub fn seeds_in_pool(pipeline: &Pipeline, summary: &Summary) -> Vec<String> {
 /// The command that shows why, and where each row says so.
 #[must_use]
 pub fn where_to_look(pipeline: &Pipeline, step: &Step) -> String {
-    let report = format!("lvd report {} {}", pipeline.path.display(), step.name);
+    let report = format!("lvd report {} {}", pipeline.typed, step.name);
     match step.stage.kind() {
         StageKind::Ingest => format!(
             "{report}; each row and its reason: {}/{}/failed/*.parquet",

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::stages::catalog::{Catalog, Role};
 use crate::stages::kind::StageKind;
-use lvd_base::error::choices;
+use lvd_base::error::{Fault, choices};
 
 /// The name of a step or of a step's table (`embed/copy`) that a step reads. Left out: the only one
 /// there is.
@@ -30,17 +30,6 @@ impl Input {
 /// The images of a source that nobody counted: more than ids can number, with 24 bits each for shard
 /// and row.
 pub const UNCOUNTED: u64 = 1 << 48;
-
-/// A setting that is wrong.
-#[derive(Debug)]
-pub struct Fault {
-    /// Where in the file: keys from the top.
-    pub key: Vec<String>,
-    /// What is wrong.
-    pub message: String,
-    /// The cure.
-    pub hint: String,
-}
 
 /// What a step above gives.
 #[derive(Debug)]
@@ -69,8 +58,8 @@ pub struct Scope<'a> {
     pub above: &'a IndexMap<String, Above>,
     /// The step itself.
     pub step: &'a str,
-    /// What is wrong so far.
-    pub faults: Vec<Fault>,
+    /// What is wrong so far, and at which key of the file: keys from the top.
+    pub faults: Vec<(Vec<String>, Fault)>,
 }
 
 impl Scope<'_> {
@@ -78,7 +67,7 @@ impl Scope<'_> {
     pub fn fault(&mut self, key: &str, message: impl Into<String>, hint: impl Into<String>) {
         let mut path = vec!["steps".to_owned(), self.step.to_owned()];
         path.extend(key.split('.').filter(|part| !part.is_empty()).map(str::to_owned));
-        self.faults.push(Fault { key: path, message: message.into(), hint: hint.into() });
+        self.faults.push((path, Fault::new(message, hint)));
     }
 
     /// A number of images or clusters, to scale; 1 at least, unless it was 0.

@@ -30,6 +30,7 @@ mod quickstart;
 mod readers;
 mod recipe;
 mod recipes;
+mod retrieve;
 mod schedulers;
 mod silent;
 mod slurm;

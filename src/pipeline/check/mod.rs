@@ -13,6 +13,7 @@ use std::path::Path;
 use crate::pipeline::engine::slurm::settings::AllSettings;
 use crate::pipeline::file::Source;
 use crate::pipeline::models;
+use crate::pipeline::shell::typed;
 use crate::pipeline::steps::Pipeline;
 use crate::pipeline::store::Store;
 use crate::stages::catalog::Catalog;
@@ -78,7 +79,8 @@ fn read(path: &Path, overrides: &[String], work: Option<&str>, depth: Depth) -> 
         faults.extend(missing);
         return Err(faults);
     }
-    Ok(Pipeline { path: path.to_path_buf(), source, store, catalog, steps, missing, sizes, slurm })
+    let typed = typed(path, overrides, work);
+    Ok(Pipeline { path: path.to_path_buf(), typed, source, store, catalog, steps, missing, sizes, slurm })
 }
 
 /// The work folder of the command line or, without one, of the file.

@@ -34,8 +34,8 @@ pub fn steps(
         };
         let mut scope = Scope { catalog, sizes, scale: file.scale, above: &above, step: name, faults: Vec::new() };
         stage.check(&mut scope);
-        for fault in scope.faults {
-            complaints.faults.push(source.fault(&fault.key, Fault::new(fault.message, fault.hint)));
+        for (key, fault) in scope.faults {
+            complaints.faults.push(source.fault(&key, fault));
         }
         let gives = Above {
             kind: stage.kind(),

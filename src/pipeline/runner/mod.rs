@@ -109,7 +109,7 @@ fn run_step(pipeline: &Pipeline, step: &Step, options: &Options) -> Result<()> {
     loop {
         match look(pipeline, step)? {
             Survey::Waiting { table } => {
-                let hint = format!("run its step first, or everything: lvd run {}", pipeline.path.display());
+                let hint = format!("run its step first, or everything: lvd run {}", pipeline.typed);
                 return Err(Error::usage(
                     format!("step {:?} reads {table:?}, which is not there yet", step.name),
                     hint,
