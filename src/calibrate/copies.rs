@@ -13,11 +13,11 @@ use image::imageops::{self, FilterType};
 use crate::calibrate::inputs::{Event, Inputs, Pool};
 use crate::calibrate::pictures::{files, gone, open};
 use crate::calibrate::sample::DrawnImages;
-use crate::stages::catalog::{Embedder, Model};
+use crate::stages::catalog::Embedder;
+use crate::stages::embed::model_file::{MODELS, file_of};
 use lvd_base::error::{Error, Result};
 use lvd_base::types::ImageId;
 use lvd_engines::onnx::Session;
-use lvd_io::download;
 use lvd_io::images::ImageFile;
 use lvd_kernels::dot;
 use lvd_kernels::hash::Draw;
@@ -68,10 +68,7 @@ pub fn embed(
     tell: &(dyn Fn(Event) + Sync),
 ) -> Result<Copies> {
     let (name, embedder) = embedder(inputs)?;
-    let model = match &embedder.model {
-        Model::File(path) => path.clone(),
-        Model::Url { url, sha256 } => download::by_hash(url, sha256, &inputs.work.root().join("_models"))?,
-    };
+    let model = file_of(&embedder.model, &inputs.work.root().join(MODELS))?;
     // What cannot be opened is said before the first picture is read.
     drop(Session::open(&model, 1)?);
     let hosts = hosts(inputs, pool, sample)?;

@@ -33,7 +33,9 @@ pub struct File {
     pub scale: f64,
     /// Sources of images by name.
     pub sources: IndexMap<String, SourceSettings>,
-    /// Models by name.
+    /// Models by name. Left out, where there is an embed step: those in the box, `copy` and
+    /// `semantic` (docs/models.md). Steps that look for copies then read the first, others the
+    /// second.
     #[serde(default)]
     pub embedders: IndexMap<String, EmbedderSettings>,
     /// Steps by name, in the order they run; each says its `stage` and that stage's settings.
@@ -111,7 +113,8 @@ pub struct SourceSettings {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EmbedderSettings {
-    /// The ONNX file, relative to the pipeline file. Its input is RGB pictures, N x 3 x H x W or N
+    /// The ONNX file, relative to the pipeline file; or `builtin:copy` or `builtin:semantic`, the
+    /// encoders in the box, which need no other setting. A model's input is RGB pictures, N x 3 x H x W or N
     /// x H x W x 3, in fp32, fp16 or bytes (docs/models.md). Files of weights beside it belong to
     /// the model: when one changes, the step embeds again.
     pub model: Option<PathBuf>,

@@ -6,17 +6,16 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use crate::pipeline::file::Source;
 use crate::pipeline::status::{Survey, survey};
 use crate::pipeline::steps::{Pipeline, Step};
 use crate::pipeline::store::Store;
 use crate::stages::catalog::{Catalog, Model};
+use crate::stages::embed::Embed;
 use crate::stages::embed::fit::try_model;
-use crate::stages::embed::{Embed, MODELS, downloaded};
-use lvd_base::error::{Error, Fault, Result};
-use lvd_io::download;
+use crate::stages::embed::model_file::{MODELS, file_of, present};
+use lvd_base::error::{Error, Fault};
 
 /// Embedders by name, and how many images a batch they get at most.
 type Batches = BTreeMap<String, usize>;
@@ -69,7 +68,12 @@ fn look(catalog: &Catalog, batches: &Batches, store: &Store, source: &Source, fe
             let hint = error.hint().unwrap_or("docs/models.md says what a model has to be like, and how to get one");
             source.fault(&keys, Fault::new(error.to_string(), hint))
         };
-        match file(&embedder.model, store, fetch) {
+        let folder = store.work.root().join(MODELS);
+        let file = match present(&embedder.model, &folder) {
+            None if fetch && !matches!(embedder.model, Model::File(_)) => file_of(&embedder.model, &folder).map(Some),
+            there => Ok(there),
+        };
+        match file {
             Ok(None) => {}
             Ok(Some(path)) => {
                 let misfit = try_model(name, embedder, &path, batch).err();
@@ -79,16 +83,4 @@ fn look(catalog: &Catalog, batches: &Batches, store: &Store, source: &Source, fe
         }
     }
     faults
-}
-
-/// A model's file; `None` where it is not there, which is said elsewhere.
-fn file(model: &Model, store: &Store, fetch: bool) -> Result<Option<PathBuf>> {
-    match model {
-        Model::File(path) => Ok(path.is_file().then(|| path.clone())),
-        Model::Url { url, sha256 } => {
-            let folder = store.work.root().join(MODELS);
-            let there = fetch || download::path_of(sha256, &folder).is_file();
-            there.then(|| downloaded(url, sha256, &folder)).transpose()
-        }
-    }
 }

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use lvd_encoders::{Builtin, CopyThresholds};
+
 /// Mean and standard deviation of R, G and B over `ImageNet`.
 pub const IMAGENET: ([f32; 3], [f32; 3]) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
 /// Those that CLIP was trained with.
@@ -56,8 +58,28 @@ pub struct Constants {
     /// Operations an image, a product and its sum counted as two; `None` for a preset of several
     /// sizes.
     pub operations: Option<u64>,
-    /// Whether the published thresholds for copies were chosen for this model.
-    pub thresholds_known: bool,
+    /// From which cosines two images are copies, where the model was made to find copies.
+    pub copies: Option<CopyThresholds>,
+}
+
+/// Published with SSCD and `DINOv2`: precision 0.9 on DISC21, and what LVD-142M was made with.
+const SSCD: CopyThresholds = CopyThresholds { pool: 0.6, references: 0.45 };
+
+impl Constants {
+    /// Those of an encoder in the box.
+    #[must_use]
+    pub fn of(builtin: Builtin) -> Self {
+        let input = builtin.input();
+        Self {
+            resize: input.resize,
+            squash: input.squash,
+            crop: input.crop,
+            norm: (input.mean, input.std),
+            dims: Some(input.dims),
+            operations: Some(input.operations),
+            copies: builtin.copies(),
+        }
+    }
 }
 
 impl Preset {
@@ -83,7 +105,7 @@ impl Preset {
             norm: IMAGENET,
             dims: None,
             operations: None,
-            thresholds_known: false,
+            copies: None,
         };
         let clip = Constants { resize: 224, norm: CLIP, ..base };
         match self {
@@ -93,7 +115,7 @@ impl Preset {
                 crop: 320,
                 dims: Some(512),
                 operations: Some(RESNET50),
-                thresholds_known: true,
+                copies: Some(SSCD),
                 ..base
             },
             Self::Dinov2 => base,
@@ -121,7 +143,7 @@ mod tests {
             let edges = if c.squash { "both edges" } else { "short edge" };
             let norm = if c.norm == CLIP { "CLIP" } else { "ImageNet" };
             let dims = c.dims.map_or("any".to_owned(), |d| d.to_string());
-            let known = if c.thresholds_known { "yes" } else { "no" };
+            let known = if c.copies.is_some() { "yes" } else { "no" };
             rows.push(format!("| `{name}` | {edges} {} | {} | {norm} | {dims} | {known} |\n", c.resize, c.crop));
         }
         Ok(rows.concat())

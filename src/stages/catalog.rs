@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use lvd_base::error::{Error, Result};
 use lvd_base::types::ShardId;
+use lvd_encoders::{Builtin, CopyThresholds};
 use lvd_io::sources::Source;
 use lvd_ops::preprocess::Preprocess;
 
@@ -92,6 +93,8 @@ pub enum Model {
         /// SHA-256 of the file, lower-case hex.
         sha256: String,
     },
+    /// One that comes with the program.
+    Builtin(Builtin),
 }
 
 /// A model that turns an image into a vector.
@@ -111,9 +114,9 @@ pub struct Embedder {
     /// Operations an image, where the preset tells.
     #[serde(default)]
     pub operations: Option<u64>,
-    /// Whether the published thresholds for copies (0.6, and 0.45 against references) were chosen
-    /// for this model.
-    pub thresholds_known: bool,
+    /// From which cosines two images are copies, where the model was made to find copies.
+    #[serde(default)]
+    pub copies: Option<CopyThresholds>,
 }
 
 /// Everything with a name that is no step.

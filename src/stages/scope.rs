@@ -31,6 +31,15 @@ impl Input {
 /// and row.
 pub const UNCOUNTED: u64 = 1 << 48;
 
+/// What vectors are compared for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VectorUse {
+    /// To find copies of one picture.
+    Copies,
+    /// To find pictures that show the like.
+    Content,
+}
+
 /// What a step above gives.
 #[derive(Debug)]
 pub struct Above {
@@ -147,15 +156,29 @@ impl Scope<'_> {
         }
     }
 
-    /// Points `input` at a table of vectors, `step/embedder`.
-    pub fn wire_vectors(&mut self, input: &mut Input, key: &str) {
-        let candidates: Vec<String> = self
+    /// Points `input` at a table of vectors, `step/embedder`: the named one, or the only one of its
+    /// use.
+    pub fn wire_vectors(&mut self, input: &mut Input, used_for: VectorUse, key: &str) {
+        let mut candidates: Vec<String> = self
             .above
             .iter()
             .filter(|(_, above)| above.kind == StageKind::Embed)
             .flat_map(|(name, above)| above.tables.iter().map(move |table| format!("{name}/{table}")))
             .collect();
+        if input.0.is_none() && candidates.len() > 1 {
+            let fits = |table: &&String| self.finds_copies(table) == (used_for == VectorUse::Copies);
+            let fitting: Vec<String> = candidates.iter().filter(fits).cloned().collect();
+            if fitting.len() == 1 {
+                candidates = fitting;
+            }
+        }
         self.choose(input, &candidates, "table of vectors", key);
+    }
+
+    /// Whether a table of vectors is of an encoder that was made to find copies.
+    fn finds_copies(&self, table: &str) -> bool {
+        let embedder = table.split_once('/').and_then(|(_, name)| self.catalog.embedders.get(name));
+        embedder.is_some_and(|embedder| embedder.copies.is_some())
     }
 
     fn choose(&mut self, input: &mut Input, candidates: &[String], what: &str, key: &str) {

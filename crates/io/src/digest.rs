@@ -28,6 +28,12 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
+/// SHA-256 of `bytes`, lower-case hex.
+#[must_use]
+pub fn sha256_of_bytes(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
 /// SHA-256 of a file, lower-case hex.
 ///
 /// # Errors

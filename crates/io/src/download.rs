@@ -1,5 +1,5 @@
-//! Model files: hashed where they lie, or downloaded once and checked against the hash in the
-//! pipeline file.
+//! Model files: hashed where they lie, unpacked from the program, or downloaded once and checked
+//! against the hash in the pipeline file.
 //!
 //! A download that broke off lies in the folder as `HASH.partial` and is continued, by this process
 //! or a later one. Who holds the operating system's lock on that file writes to it; the others
@@ -9,10 +9,10 @@ use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::digest::{sha256_cached, sha256_of};
+use crate::digest::{sha256_cached, sha256_of, sha256_of_bytes};
 use crate::fetch::private::{Door, Private, is_inside};
 use crate::fetch::resolve::{Resolver, cause};
 use crate::secret::shown;
@@ -44,7 +44,21 @@ pub fn by_hash(url: &str, sha256: &str, folder: &Path) -> Result<PathBuf> {
     download(url, sha256, folder, PAUSE)
 }
 
-/// Where in `folder` the file with this hash is, once it was downloaded.
+/// The file with these bytes, in `folder`: written if it is not there.
+pub fn unpacked(bytes: &[u8], folder: &Path) -> Result<PathBuf> {
+    // Two threads of a process would write to one file aside.
+    static ONE: Mutex<()> = Mutex::new(());
+    let sha256 = sha256_of_bytes(bytes);
+    let path = path_of(&sha256, folder);
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    if !is_whole(&path, &sha256)? {
+        publish::make_folder(folder)?;
+        publish::replace(&path, bytes)?;
+    }
+    Ok(path)
+}
+
+/// Where in `folder` the file with this hash is, once it was put there.
 #[must_use]
 pub fn path_of(sha256: &str, folder: &Path) -> PathBuf {
     folder.join(format!("{sha256}.onnx"))

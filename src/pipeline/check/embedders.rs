@@ -2,13 +2,17 @@
 
 use std::path::Path;
 
+use toml::Table;
+
 use crate::pipeline::check::complaints::{Complaints, fault_of};
 use crate::pipeline::check::depth::Depth;
 use crate::pipeline::check::names::named;
 use crate::pipeline::file::{EmbedderSettings, File};
-use crate::pipeline::preset::{IMAGENET, Preset};
+use crate::pipeline::preset::{Constants, IMAGENET, Preset};
 use crate::stages::catalog::{Catalog, Embedder, Model};
-use lvd_base::error::Fault;
+use crate::stages::kind::StageKind;
+use lvd_base::error::{Fault, choices};
+use lvd_encoders::{Builtin, PREFIX};
 use lvd_io::digest::sha256_cached;
 use lvd_io::model::{external, weights};
 use lvd_io::secret;
@@ -19,7 +23,8 @@ const READABLE: &str = "make it readable";
 
 /// Adds the embedders of the file to the catalog.
 pub fn embedders(file: &File, base: &Path, depth: Depth, catalog: &mut Catalog, complaints: &mut Complaints) {
-    for (name, settings) in &file.embedders {
+    let in_the_box = if file.embedders.is_empty() && embeds(file) { in_the_box() } else { Vec::new() };
+    for (name, settings) in file.embedders.iter().chain(in_the_box.iter().map(|(name, settings)| (name, settings))) {
         match named(name).and_then(|()| embedder(settings, base, depth)) {
             Ok(embedder) => {
                 if let Model::File(path) = &embedder.model
@@ -32,6 +37,34 @@ pub fn embedders(file: &File, base: &Path, depth: Depth, catalog: &mut Catalog, 
             Err(fault) => complaints.fault(&["embedders", name], fault),
         }
     }
+}
+
+/// Whether a pipeline embeds anything.
+fn embeds(file: &File) -> bool {
+    let embed = StageKind::Embed.name();
+    let stage = |(name, settings): (&String, &Table)| match settings.get("stage") {
+        Some(stage) => stage.as_str() == Some(embed),
+        None => name == embed,
+    };
+    file.steps.iter().any(stage)
+}
+
+/// The embedders of a file that names none.
+fn in_the_box() -> Vec<(String, EmbedderSettings)> {
+    let settings = |builtin: Builtin| {
+        let model = Some(format!("{PREFIX}{}", builtin.name()).into());
+        EmbedderSettings { model, ..EmbedderSettings::default() }
+    };
+    Builtin::ALL.into_iter().map(|builtin| (builtin.name().to_owned(), settings(builtin))).collect()
+}
+
+/// The encoder in the box that a model is named after; `None`: the name is a path.
+fn builtin(model: &Path) -> Result<Option<Builtin>, Fault> {
+    let Some(name) = model.to_str().and_then(|model| model.strip_prefix(PREFIX)) else { return Ok(None) };
+    let found = Builtin::ALL.into_iter().find(|builtin| builtin.name() == name);
+    let names = Builtin::ALL.map(Builtin::name);
+    let cure = || choices(name, &format!("built in are: {}", names.join(", ")), names);
+    found.map(Some).ok_or_else(|| Fault::new(format!("there is no built-in encoder {name:?}"), cure()))
 }
 
 /// Notes what of a model is not there: its file, or the weights beside it.
@@ -56,6 +89,11 @@ fn model(settings: &EmbedderSettings, base: &Path, depth: Depth) -> Result<Model
     let expected = settings.sha256.as_ref().map(|hash| hash.to_lowercase());
     if let Some(expected) = expected.as_ref().filter(|hash| !is_sha256(hash)) {
         return complain(format!("sha256 {expected:?} is no SHA-256"), "give the 64 digits that sha256sum prints");
+    }
+    let builtin = settings.model.as_deref().map_or(Ok(None), builtin)?;
+    if let Some(builtin) = builtin {
+        let alone = settings.url.is_none() && expected.is_none();
+        return if alone { Ok(Model::Builtin(builtin)) } else { complain("is built in", "remove `url` and `sha256`") };
     }
     match (&settings.model, &settings.url, expected) {
         (Some(path), None, expected) => {
@@ -108,7 +146,13 @@ fn number_fault(mean: [f32; 3], std: [f32; 3], dims: Option<u32>) -> Option<Faul
 
 fn embedder(settings: &EmbedderSettings, base: &Path, depth: Depth) -> Result<Embedder, Fault> {
     let model = model(settings, base, depth)?;
-    let preset = settings.preset.map(Preset::constants);
+    let preset = match &model {
+        Model::Builtin(_) if settings.preset.is_some() => {
+            return complain("a built-in encoder has its own `preset`", "remove `preset`");
+        }
+        Model::Builtin(builtin) => Some(Constants::of(*builtin)),
+        _ => settings.preset.map(Preset::constants),
+    };
     let (mean, std) = preset.map_or(IMAGENET, |preset| preset.norm);
     let Some(side) = settings.resize.or(preset.map(|preset| preset.resize)) else {
         return complain(
@@ -145,6 +189,6 @@ fn embedder(settings: &EmbedderSettings, base: &Path, depth: Depth) -> Result<Em
         output: settings.output.clone(),
         dims: settings.dims.or(preset.and_then(|preset| preset.dims)),
         operations: preset.and_then(|preset| preset.operations),
-        thresholds_known: preset.is_some_and(|preset| preset.thresholds_known),
+        copies: preset.and_then(|preset| preset.copies),
     })
 }

@@ -8,7 +8,7 @@ use crate::stages::cluster::fitting::{Fitting, LevelPlan};
 use crate::stages::cluster::phases::MOST_ROUNDS;
 use crate::stages::cluster::start::Start;
 use crate::stages::kind::StageKind;
-use crate::stages::scope::{Input, Scope};
+use crate::stages::scope::{Input, Scope, VectorUse};
 
 /// Resampled runs above level 1.
 pub const RESAMPLINGS: u32 = 9;
@@ -24,7 +24,8 @@ pub const RESAMPLINGS: u32 = 9;
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Cluster {
-    /// The vectors to group, `STEP/EMBEDDER`. Left out: the only ones above.
+    /// The vectors to group, `STEP/EMBEDDER`. Left out: the only ones above or, of several, those
+    /// of the only encoder that was not made to find copies.
     pub vectors: Input,
     /// The dedup step whose survivors are the pool. Left out: the last one above; `none`: the whole
     /// pool.
@@ -134,7 +135,7 @@ impl Cluster {
 
     /// Finds what is wrong with the settings.
     pub(super) fn find_faults(&mut self, scope: &mut Scope) {
-        scope.wire_vectors(&mut self.vectors, "vectors");
+        scope.wire_vectors(&mut self.vectors, VectorUse::Content, "vectors");
         scope.wire_optional(&mut self.pool, StageKind::Dedup, "pool");
         self.scale(scope);
         let at_most = scope.images_at_most(Role::Pool);

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::stages::catalog::Role;
 use crate::stages::kind::StageKind;
-use crate::stages::scope::{Input, Scope};
+use crate::stages::scope::{Input, Scope, VectorUse};
 
 /// Find copies: images whose vectors are nearer than a threshold, and everything they are linked
 /// to.
@@ -19,7 +19,8 @@ use crate::stages::scope::{Input, Scope};
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Dedup {
-    /// The vectors to compare, `STEP/EMBEDDER`. Left out: the only ones above.
+    /// The vectors to compare, `STEP/EMBEDDER`. Left out: the only ones above or, of several, those
+    /// of the only encoder that was made to find copies (`builtin:copy`, SSCD).
     pub vectors: Input,
     /// The ingest step that knows the images' sizes. Left out: the only one above.
     pub images: Input,
@@ -39,9 +40,10 @@ pub struct Dedup {
     /// nothing else. With seed sources, images of the pool go that are copies of seeds, which are
     /// in the data set anyway.
     pub references: Vec<String>,
-    /// Cosine from which two images are linked, 0 to 1. Raising it keeps more. Left out: 0.6, or
-    /// 0.45 with `references`, the published values for SSCD; any other encoder needs its own: see
-    /// `lvd calibrate`.
+    /// Cosine from which two images are linked, 0 to 1. Raising it keeps more. Left out: what is
+    /// known for the encoder (docs/models.md): for SSCD the published 0.6, or 0.45 with
+    /// `references`. An encoder that was not made to find copies needs its own: `lvd calibrate`
+    /// measures it.
     pub threshold: Option<f32>,
     /// Which images of a component go.
     pub linkage: Linkage,
@@ -170,9 +172,23 @@ impl Dedup {
         u64::from(self.memory_mib) * (1 << 20) / a_row
     }
 
+    /// Takes the threshold that is known for the embedder where none is set.
+    fn take_published_threshold(&mut self, embedder: &str, scope: &mut Scope) {
+        let Some(known) = scope.catalog.embedders.get(embedder).filter(|_| self.threshold.is_none()) else { return };
+        let message = match known.copies {
+            Some(published) if !self.whiten => {
+                self.threshold = Some(if self.references.is_empty() { published.pool } else { published.references });
+                return;
+            }
+            Some(_) => format!("the published threshold of {embedder:?} is not for whitened vectors"),
+            None => format!("embedder {embedder:?} has no published threshold for copies"),
+        };
+        scope.fault("threshold", message, "set `threshold`: `lvd calibrate` measures it on your own images");
+    }
+
     /// Finds what is wrong with the settings.
     pub(super) fn find_faults(&mut self, scope: &mut Scope) {
-        scope.wire_vectors(&mut self.vectors, "vectors");
+        scope.wire_vectors(&mut self.vectors, VectorUse::Copies, "vectors");
         scope.wire(&mut self.images, StageKind::Ingest, "images");
         scope.wire_optional(&mut self.pool, StageKind::Dedup, "pool");
         scope.wire_named(&mut self.settled, StageKind::Dedup, "settled");
@@ -189,13 +205,8 @@ impl Dedup {
         let message = "components with a reference go whole";
         let plain = self.linkage == Linkage::Component && self.keep == Keep::Largest;
         scope.require(!relative || plain, "linkage", message, "leave `linkage` and `keep` out, or `references`");
-        let embedder = self.vectors.name().split_once('/').map_or("", |(_, name)| name);
-        if self.threshold.is_none()
-            && scope.catalog.embedders.get(embedder).is_some_and(|known| !known.thresholds_known)
-        {
-            let message = format!("embedder {embedder:?} has no published threshold for copies");
-            scope.fault("threshold", message, "set `threshold`: `lvd calibrate` measures it on your own images");
-        }
+        let embedder = self.vectors.name().split_once('/').map_or(String::new(), |(_, name)| name.to_owned());
+        self.take_published_threshold(&embedder, scope);
         let (threshold, floor) = (self.threshold(), self.floor());
         scope.within("threshold", "a cosine of", threshold, 0.0..=1.0);
         scope.within("edge_floor", "a cosine of", floor, -1.0..=1.0);

@@ -5,13 +5,12 @@
 
 pub mod bench;
 pub mod fit;
+pub mod model_file;
 mod rate;
 mod sessions;
 mod spec;
 mod work;
 mod worker;
-
-pub use work::{MODELS, downloaded};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -10,6 +10,7 @@ use lvd_base::error::Result;
 use lvd_base::types::Dropped;
 use lvd_engines::onnx::Provider;
 use lvd_io::decode::{self, ImageLimits, Picture};
+use lvd_io::digest::sha256_of_bytes;
 use lvd_io::model::{self, Identity};
 use lvd_ops::preprocess::Preprocess;
 
@@ -70,6 +71,7 @@ pub fn spec_of(name: &str, embedder: &Embedder) -> Result<EmbedderSpec> {
     let Identity { sha256: model_sha256, weights: weights_sha256 } = match &embedder.model {
         Model::File(path) => model::identity(path)?,
         Model::Url { sha256, .. } => Identity { sha256: sha256.clone(), weights: BTreeMap::new() },
+        Model::Builtin(builtin) => Identity { sha256: sha256_of_bytes(builtin.onnx()), weights: BTreeMap::new() },
     };
     let (preprocess, output) = (embedder.preprocess.clone(), embedder.output.clone());
     Ok(EmbedderSpec { name: name.into(), model_sha256, weights_sha256, preprocess, output, dims: embedder.dims })

@@ -5,13 +5,12 @@
 //! depend on the shard.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use crate::stages::catalog::Model;
 use crate::stages::embed::fit::ModelFile;
+use crate::stages::embed::model_file::{MODELS, file_of};
 use crate::stages::embed::sessions::Sessions;
 use crate::stages::embed::spec::{EmbedCommon, EmbedTask, EmbedderSpec};
 use crate::stages::embed::worker::{Embedded, Worker};
@@ -21,7 +20,6 @@ use lvd_base::error::{Error, Result};
 use lvd_base::types::{ImageId, Reason};
 use lvd_io::images::{self, ImageFile};
 use lvd_io::vectors::VectorWriter;
-use lvd_io::{download, model, secret};
 
 /// Jobs a worker that are read and not yet written.
 const IN_FLIGHT: usize = 4;
@@ -210,26 +208,8 @@ fn model_file(spec: &EmbedderSpec, task: &Task) -> Result<ModelFile> {
     let known = task.catalog.embedders.get(&spec.name);
     let known =
         known.ok_or_else(|| Error::usage(format!("embedder {:?} is gone from the file", spec.name), "run again"))?;
-    let path = match &known.model {
-        Model::File(path) => path.clone(),
-        Model::Url { url, sha256 } => downloaded(url, sha256, &task.shared_folder(MODELS))?,
-    };
+    let path = file_of(&known.model, &task.shared_folder(MODELS))?;
     Ok(ModelFile { path, spec: spec.clone(), normalised: known.normalised })
-}
-
-/// The folder below the work folder for models that are downloaded.
-pub const MODELS: &str = "_models";
-
-/// The model at a URL, in `folder`.
-pub fn downloaded(url: &str, sha256: &str, folder: &Path) -> Result<PathBuf> {
-    let path = download::by_hash(url, sha256, folder)?;
-    match model::external(&path)?.first() {
-        Some(weights) => Err(Error::usage(
-            format!("{}: its weights are in a second file, {weights:?}, and a `url` brings one", secret::shown(url)),
-            "download both files into one folder, and name the ONNX file by `model`",
-        )),
-        None => Ok(path),
-    }
 }
 
 /// The jobs of a shard.

@@ -9,7 +9,7 @@ use crate::stages::catalog::Role;
 use crate::stages::kind::StageKind;
 use crate::stages::pool::VectorShard;
 use crate::stages::retrieve::rules::{Codes, Collisions, Method, Search, SetRule};
-use crate::stages::scope::{Input, Scope};
+use crate::stages::scope::{Input, Scope, VectorUse};
 
 /// Pairs of seed and pool images up to which all are compared: minutes on two cores.
 pub const EXACT_PAIRS: u64 = 100_000_000_000;
@@ -25,7 +25,8 @@ const MILLION: u64 = 1_000_000;
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Retrieve {
-    /// The vectors to search, `STEP/EMBEDDER`. Left out: the only ones above.
+    /// The vectors to search, `STEP/EMBEDDER`. Left out: the only ones above or, of several, those
+    /// of the only encoder that was not made to find copies.
     pub vectors: Input,
     /// The dedup step whose survivors are the pool. Left out: the last one above; `none`: the whole
     /// pool.
@@ -85,7 +86,7 @@ impl Retrieve {
         let fact = "`ivf` is FAISS's, and this lvd was built without it";
         let cure = "use \"exact\", or build lvd with --features faiss";
         scope.require(faiss::PRESENT || self.search != Some(Search::Ivf), "search", fact, cure);
-        scope.wire_vectors(&mut self.vectors, "vectors");
+        scope.wire_vectors(&mut self.vectors, VectorUse::Content, "vectors");
         scope.wire_optional(&mut self.pool, StageKind::Dedup, "pool");
         let by_cluster = self.sets.values().any(|rule| rule.method == Method::Cluster);
         if by_cluster {
