@@ -18,6 +18,8 @@ CARGO_FLAGS = --release --locked
 CRATES = -p lvd $(patsubst crates/%/,-p lvd-%,$(wildcard crates/*/))
 # What tests were skipped, and for lack of what: a line each.
 SKIPPED = $(CARGO_TARGET_DIR)/tmp/skipped
+# What the tests on a Slurm cluster print.
+ON_SLURM = $(CARGO_TARGET_DIR)/tmp/on_slurm
 LVD = $(CARGO_TARGET_DIR)/release/lvd
 
 .PHONY: help setup ours build demo test lint bench clean
@@ -47,7 +49,12 @@ test: export INSTA_UPDATE ?= no
 test: build ## run all tests; those on a Slurm cluster need root
 	@./setup.sh --tests
 	@rm -f $(SKIPPED)
-	cargo test $(CARGO_FLAGS) --workspace
+	cargo test $(CARGO_FLAGS) --workspace --no-run
+	@# Those on a Slurm cluster mostly wait: they run beside the others, and are shown after them.
+	@cargo test $(CARGO_FLAGS) --test it -- on_slurm:: >$(ON_SLURM) 2>&1 & slurm=$$!; \
+		trap 'kill $$slurm; exit 130' INT TERM; \
+		cargo test $(CARGO_FLAGS) --workspace -- --skip on_slurm::; others=$$?; \
+		wait $$slurm; slurm=$$?; cat $(ON_SLURM); exit $$((others | slurm))
 	@if [ -s $(SKIPPED) ]; then echo "$$(wc -l < $(SKIPPED)) skipped, for lack of what stands first:"; sort $(SKIPPED); \
 		else echo "nothing was skipped"; fi
 

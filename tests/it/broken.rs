@@ -4,9 +4,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use crate::common::{UNDISTURBED, content, failure, files, let_live, lvd, on_example, output, run, strs};
+use crate::common::{EXAMPLE, UNDISTURBED, content, failure, files, let_live, lvd, on_example, output, run, strs};
 use lvd_io::publish::host;
 use lvd_io::sealed;
 use serde_json::Value;
@@ -14,11 +15,24 @@ use serde_json::Value;
 /// Far more than any run here takes.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// The example, run once, in a folder of its own.
+/// The example, run once for all tests. Never removed: a static is not dropped, so it lies in the
+/// example's own folder, which goes with the process.
+static WHOLE: LazyLock<PathBuf> = LazyLock::new(|| {
+    let work = EXAMPLE.join("whole/work");
+    fs::create_dir_all(EXAMPLE.join("whole")).expect("a folder");
+    run_again(&work, &[]);
+    work
+});
+
+/// A copy of it in a folder of its own. Links will not do: tests write into files.
 fn work() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().expect("a folder");
     let work = folder.path().join("work");
-    run_again(&work, &[]);
+    for path in files(&WHOLE) {
+        let copy = work.join(path.strip_prefix(&*WHOLE).expect("below it"));
+        fs::create_dir_all(copy.parent().expect("a folder")).expect("a folder");
+        fs::copy(&path, copy).expect("room");
+    }
     (folder, work)
 }
 
@@ -140,25 +154,34 @@ fn broken_bookkeeping_is_made_again_or_named_with_its_cure() {
         }
     }
     assert!(one_a_folder.len() > 15, "{one_a_folder:?}");
-    for (number, path) in one_a_folder.iter().enumerate() {
-        let before = fs::read(path).expect("a file");
-        match number % 3 {
-            0 => fs::write(path, "").expect("room"),
-            1 => flip(path, before.len() / 2),
-            _ => fs::write(path, &before[..before.len() / 2]).expect("room"),
-        }
-        if path.ends_with("datasets.json") {
-            let (code, said) = failure(&strs(&on_example("run", &work, &[])));
-            assert!(code == 2 && said.contains("datasets.json") && said.contains("hint: "), "{code} {said}");
-            fs::write(path, before).expect("room");
-            continue;
+    let datasets = work.join("datasets.json");
+    let before = fs::read(&datasets).expect("a file");
+    flip(&datasets, before.len() / 2);
+    let (code, said) = failure(&strs(&on_example("run", &work, &[])));
+    assert!(code == 2 && said.contains("datasets.json") && said.contains("hint: "), "{code} {said}");
+    fs::write(&datasets, before).expect("room");
+    one_a_folder.retain(|path| *path != datasets);
+    // Three at a time, far from each other, and each broken in another way.
+    let apart = one_a_folder.len().div_ceil(3);
+    for first in 0..apart {
+        let broken: Vec<&PathBuf> = one_a_folder.iter().skip(first).step_by(apart).collect();
+        for (number, path) in broken.iter().enumerate() {
+            let before = fs::read(path).expect("a file");
+            match (first + number) % 3 {
+                0 => fs::write(path, "").expect("room"),
+                1 => flip(path, before.len() / 2),
+                _ => fs::write(path, &before[..before.len() / 2]).expect("room"),
+            }
         }
         let said = run_again(&work, &[]);
-        assert!(content(&work) == *UNDISTURBED, "after {} was broken\n{said}", path.display());
-        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
-        // What was last seen of the sources is looked at again by every run, and decides nothing.
-        assert!(said.contains(&name) || name == "sources.json", "{name} is not named: {said}");
-        sealed::open::<Value>(&fs::read(path).expect("a file")).expect("it is whole again");
+        assert!(content(&work) == *UNDISTURBED, "after {broken:?} were broken\n{said}");
+        for path in broken {
+            // By its step, too: others of that name are whole.
+            let name = path.strip_prefix(&work).expect("below it").to_string_lossy().into_owned();
+            // What was last seen of the sources is looked at again by every run, and decides nothing.
+            assert!(said.contains(&name) || name == "sources.json", "{name} is not named: {said}");
+            sealed::open::<Value>(&fs::read(path).expect("a file")).expect("it is whole again");
+        }
     }
 }
 
