@@ -59,9 +59,9 @@ pub fn calibrate(pipeline: &Pipeline, args: &CalibrateArgs) -> std::result::Resu
     let tell = |event| {
         progress.tell(&match event {
             Event::Begins(phase, pieces) => {
-                event::Event::PhaseBegins { step: &step.name, phase, tasks: pieces, to_run: pieces }
+                event::Event::PhaseBegins { step: &step.name, phase, tasks: pieces, to_run: pieces, rows: None }
             }
-            Event::Done => event::Event::TaskDone,
+            Event::Done => event::Event::TaskDone { rows: 0, dropped: 0 },
             Event::Ends => event::Event::PhaseEnds,
         });
     };

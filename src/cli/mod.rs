@@ -14,6 +14,7 @@ mod example;
 mod man;
 mod plan;
 mod progress;
+mod rate;
 mod report;
 mod requeue;
 mod run;

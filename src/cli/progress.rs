@@ -1,28 +1,50 @@
-//! Progress on stderr: a bar when a person watches, plain lines when not.
+//! Progress on stderr: a bar when a person watches, plain lines when not, of long phases one every
+//! half a minute.
 
 use std::io::IsTerminal;
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::cli::rate::Rate;
 use crate::cli::say::say;
 use crate::cli::table::thousands;
 use crate::pipeline::event::{Event, SlurmEvent};
 use crate::pipeline::summary::Summary;
+
+/// From one line on a running phase to the next, where nobody watches a bar.
+const LINE_EVERY: Duration = Duration::from_secs(30);
+
+/// A running phase.
+struct Running {
+    /// The step and the phase.
+    name: String,
+    begin: Instant,
+    /// When a line was last printed.
+    last_line: Instant,
+    rate: Rate,
+}
 
 /// Shows what the runner tells.
 pub struct Progress {
     quiet: bool,
     watched: bool,
     bar: Mutex<Option<ProgressBar>>,
+    running: Mutex<Option<Running>>,
     done: Mutex<Vec<(Summary, bool)>>,
 }
 
 impl Progress {
     /// For this process's stderr.
     pub fn new(quiet: bool) -> Self {
-        Self { quiet, watched: std::io::stderr().is_terminal(), bar: Mutex::new(None), done: Mutex::new(Vec::new()) }
+        Self {
+            quiet,
+            watched: std::io::stderr().is_terminal(),
+            bar: Mutex::new(None),
+            running: Mutex::new(None),
+            done: Mutex::new(Vec::new()),
+        }
     }
 
     /// Shows one event.
@@ -32,10 +54,22 @@ impl Progress {
                 self.say(&if *fresh { ended(summary) } else { format!("{}: up to date", summary.step) });
                 self.done.lock().unwrap_or_else(PoisonError::into_inner).push(((*summary).clone(), *fresh));
             }
-            Event::PhaseBegins { step, phase, tasks, to_run } => self.begin(step, phase, *tasks, *to_run),
-            Event::Rows(rows) => self.with_bar(|bar| bar.set_message(format!("{} rows", thousands(*rows)))),
-            Event::TaskDone => self.with_bar(|bar| bar.inc(1)),
-            Event::PhaseEnds => self.clear(),
+            Event::PhaseBegins { step, phase, tasks, to_run, rows } => {
+                let rate = Rate { tasks: *to_run as u64, rows: *rows, ..Rate::default() };
+                let (name, begin) = (format!("{step}: {phase}"), Instant::now());
+                *self.running() = Some(Running { name, begin, last_line: begin, rate });
+                self.begin(step, phase, *tasks, *to_run, *rows);
+            }
+            Event::Rows(rows) => self.update(|rate| rate.rows_done = *rows),
+            Event::TaskDone { rows, dropped } => self.update(|rate| {
+                rate.tasks_done += 1;
+                rate.rows_ended += rows;
+                rate.dropped += dropped;
+            }),
+            Event::PhaseEnds => {
+                *self.running() = None;
+                self.clear();
+            }
             Event::Warning(text) => self.warn(text),
             Event::Note(text) => self.with_or_without_bar(text),
             Event::Slurm(event) => match event {
@@ -46,7 +80,29 @@ impl Progress {
         }
     }
 
-    fn begin(&self, step: &str, phase: &str, tasks: usize, to_run: usize) {
+    fn running(&self) -> MutexGuard<'_, Option<Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes how far the phase is, and shows it: at once on the bar, now and then as a line.
+    fn update(&self, note: impl FnOnce(&mut Rate)) {
+        let mut running = self.running();
+        let Some(running) = running.as_mut() else { return };
+        note(&mut running.rate);
+        let text = running.rate.text(running.begin.elapsed());
+        if self.watched {
+            let Rate { rows, rows_done, tasks_done, .. } = running.rate;
+            self.with_bar(|bar| {
+                bar.set_position(if rows.is_some() { rows_done } else { tasks_done });
+                bar.set_message(text);
+            });
+        } else if !self.quiet && running.last_line.elapsed() >= LINE_EVERY {
+            running.last_line = Instant::now();
+            say!("{}: {text}", running.name);
+        }
+    }
+
+    fn begin(&self, step: &str, phase: &str, tasks: usize, to_run: usize, rows: Option<u64>) {
         let known = if to_run < tasks {
             format!(" ({} done before)", thousands((tasks - to_run) as u64))
         } else {
@@ -61,8 +117,8 @@ impl Progress {
             say!("{text}");
             return;
         }
-        let style = ProgressStyle::with_template("{prefix} [{bar:30}] {pos}/{len} {msg} {elapsed}");
-        let bar = ProgressBar::new(to_run as u64);
+        let style = ProgressStyle::with_template("{prefix} [{bar:30}] {msg}");
+        let bar = ProgressBar::new(rows.unwrap_or(to_run as u64));
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
         bar.set_prefix(text);
         // The bar takes a thread, and panics without: rather one that stands still.

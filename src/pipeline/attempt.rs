@@ -141,7 +141,7 @@ impl Work<'_> {
             checkpoint: store.checkpoint(self.step, self.phase, key),
         };
         let mut task = Task::new(&planned.catalog, place, threads, progress);
-        let PhasePlan { common, unhashed, tasks } = &planned.plan;
+        let PhasePlan { common, unhashed, tasks, .. } = &planned.plan;
         let input = TaskInput { common, unhashed, spec: &tasks[number] };
         let begin = Instant::now();
         if let Err(error) = caught(|| run_stage(planned.kind, self.phase, input, &mut task)) {

@@ -21,11 +21,18 @@ pub enum Event<'a> {
         tasks: usize,
         /// How many are to run now.
         to_run: usize,
+        /// The rows of these, where they are known.
+        rows: Option<u64>,
     },
     /// So many rows of the running phase are done since it began.
     Rows(u64),
     /// A task of the running phase is done.
-    TaskDone,
+    TaskDone {
+        /// Its rows.
+        rows: u64,
+        /// Those of them that were dropped.
+        dropped: u64,
+    },
     /// The running phase is over.
     PhaseEnds,
     /// A step is whole; `false`: it was before.

@@ -17,13 +17,16 @@ pub struct PhasePlan {
     pub unhashed: Value,
     /// A spec a task.
     pub tasks: Vec<Value>,
+    /// The rows of each task, where they are known: for whoever watches. No part of the key.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rows: Vec<u64>,
 }
 
 impl PhasePlan {
     /// A plan of `tasks`, which share `common`.
     pub fn new<S: Serialize>(common: impl Serialize, tasks: impl IntoIterator<Item = S>) -> Result<Self> {
         let tasks = tasks.into_iter().map(to_value).collect::<Result<_>>()?;
-        Ok(Self { common: to_value(common)?, unhashed: Value::Null, tasks })
+        Ok(Self { common: to_value(common)?, unhashed: Value::Null, tasks, rows: Vec::new() })
     }
 
     /// The same with settings that are no part of the key.
@@ -31,10 +34,22 @@ impl PhasePlan {
         Ok(Self { unhashed: to_value(unhashed)?, ..self })
     }
 
+    /// The same, of so many rows a task.
+    #[must_use]
+    pub fn with_rows(self, rows: Vec<u64>) -> Self {
+        Self { rows, ..self }
+    }
+
+    /// The rows of some tasks together, where they are known.
+    #[must_use]
+    pub fn rows_of(&self, tasks: &[usize]) -> Option<u64> {
+        tasks.iter().map(|&task| self.rows.get(task)).sum()
+    }
+
     /// A phase with nothing to do.
     #[must_use]
     pub fn empty() -> Self {
-        Self { common: Value::Null, unhashed: Value::Null, tasks: Vec::new() }
+        Self { common: Value::Null, unhashed: Value::Null, tasks: Vec::new(), rows: Vec::new() }
     }
 }
 

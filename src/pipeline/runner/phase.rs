@@ -27,12 +27,19 @@ pub fn run_phase(
     let missing: Vec<usize> = (0..done.len()).filter(|&number| done[number].is_none()).collect();
     pipeline.store.open_phase(&step.name, phase.name, planned, &missing)?;
     let tell = options.observer;
-    tell(Event::PhaseBegins { step: &step.name, phase: phase.name, tasks: planned.keys.len(), to_run: missing.len() });
+    tell(Event::PhaseBegins {
+        step: &step.name,
+        phase: phase.name,
+        tasks: planned.keys.len(),
+        to_run: missing.len(),
+        rows: planned.plan.rows_of(&missing),
+    });
     let all_rows = AtomicU64::new(0);
     let rows = |rows: u64| tell(Event::Rows(all_rows.fetch_add(rows, Ordering::Relaxed) + rows));
     // Every task may say the same.
     let said = Mutex::new(BTreeSet::new());
-    let warn = |marker: Marker| {
+    let ended = |marker: Marker| {
+        tell(Event::TaskDone { rows: marker.outcome.rows_in, dropped: marker.outcome.drops.values().sum() });
         for warning in marker.outcome.warnings {
             if said.lock().unwrap_or_else(PoisonError::into_inner).insert(warning.clone()) {
                 options.warn(format!("{}: {warning}", step.name));
@@ -46,16 +53,14 @@ pub fn run_phase(
             pipeline.store.sweep(&step.name)?;
             let failed = local(&missing, phase.at_once.max(*at_once), &|number| {
                 let result = work.attempt(number, *threads, &rows);
-                tell(Event::TaskDone);
-                result.map(|ended| warn(ended.marker()))
+                result.map(|end| ended(end.marker()))
             });
             failed.into_iter().map(|(number, error)| Failure::of(number, &error)).collect()
         }
         Engine::Slurm(slurm) => {
             let done = |marker: Marker| {
                 rows(marker.outcome.rows_in);
-                tell(Event::TaskDone);
-                warn(marker);
+                ended(marker);
             };
             slurm.run(&work, &missing, &done, tell)?
         }

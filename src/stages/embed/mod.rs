@@ -206,7 +206,9 @@ impl Phased for Embed {
             let kept = kept.ok_or_else(|| broken(format!("nothing says which images of {} count", images.path)))?;
             Ok(EmbedTask { images: images.clone(), kept })
         };
-        PhasePlan::new(common, images.iter().map(task).collect::<Result<Vec<_>>>()?)
+        let tasks = images.iter().map(task).collect::<Result<Vec<_>>>()?;
+        let rows = tasks.iter().map(|task| task.kept.rows).collect();
+        Ok(PhasePlan::new(common, tasks)?.with_rows(rows))
     }
 
     fn run(EmbedPhase::Embed: EmbedPhase, input: TaskInput, task: &mut Task) -> Result<()> {

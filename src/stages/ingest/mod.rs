@@ -46,7 +46,8 @@ impl Ingest {
             tasks.push(FetchTask { source: source.into(), fingerprint: entry.fingerprint()?, listed });
         }
         let common = FetchCommon { limits: self.image_limits(), private_addresses: self.http.private_addresses };
-        PhasePlan::new(common, tasks)?.with_unhashed(self.fetch_limits())
+        let rows = tasks.iter().map(|task| task.listed.rows).collect();
+        Ok(PhasePlan::new(common, tasks)?.with_unhashed(self.fetch_limits())?.with_rows(rows))
     }
 }
 
