@@ -41,7 +41,7 @@ pub struct EditedCopy {
 }
 
 /// All copies, those of an image together, in the order of the sample and of [`Edit::ALL`].
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Copies {
     /// What they are.
     pub made: Vec<EditedCopy>,

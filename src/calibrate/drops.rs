@@ -7,9 +7,10 @@
 
 use rayon::prelude::*;
 
-use crate::calibrate::inputs::{Event, Pool};
+use crate::calibrate::inputs::Event;
 use crate::calibrate::sample::DrawnImages;
 use crate::calibrate::score::hundredths;
+use crate::stages::pool::VectorShard;
 use crate::stages::task::Task;
 use lvd_base::error::Result;
 use lvd_io::vectors::Vectors;
@@ -33,7 +34,7 @@ pub struct Drops {
 
 /// Compares the originals with the pool, at every hundredth and at the step's threshold.
 pub fn count(
-    pool: &Pool,
+    shards: &[VectorShard],
     (sample, originals): (&DrawnImages, &Vectors),
     (threshold, relative): (f32, bool),
     task: &Task,
@@ -43,8 +44,8 @@ pub fn count(
     let mut others = vec![Tally::new(&bounds); originals.ids.len()];
     let mut images = 0;
     let d = originals.dimension;
-    tell(Event::Begins("count what would go", pool.shards.len()));
-    for shard in &pool.shards {
+    tell(Event::Begins("count what would go", shards.len()));
+    for shard in shards {
         let base = shard.load(task)?;
         images += base.ids.len() as u64;
         let count = |(block, tallies): (usize, &mut [Tally])| {

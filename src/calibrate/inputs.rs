@@ -69,11 +69,12 @@ impl Inputs<'_> {
         self.tables.get(name).ok_or_else(|| Error::usage(format!("table {name:?} is not there"), hint))
     }
 
-    /// As the step itself would take it together.
-    pub fn pool(&self, task: &Task) -> Result<Pool<'_>> {
+    /// As the step itself would take it together. `both`: the whitening is fitted whether the step
+    /// whitens or not.
+    pub fn pool(&self, both: bool, task: &Task) -> Result<Pool<'_>> {
         let shards = self.dedup.shards(self.catalog, self.tables)?;
         let fit = || dedup::fit_whitening(&shards, self.catalog.seed, task);
-        let whitening = self.dedup.whiten.then(fit).transpose()?;
+        let whitening = (both || self.dedup.whiten).then(fit).transpose()?;
         let mut pool = [shards.unsettled, shards.settled].concat();
         pool.sort_by_key(VectorShard::shard);
         let originals = if self.is_relative() { shards.references } else { pool.clone() };
@@ -86,7 +87,7 @@ impl Inputs<'_> {
         !self.dedup.references.is_empty()
     }
 
-    /// The threshold of the step, left out or not.
+    /// The threshold of the step, or one to count by where it has none.
     #[must_use]
     pub fn threshold(&self) -> f32 {
         self.dedup.threshold()

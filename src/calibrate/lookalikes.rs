@@ -31,9 +31,8 @@ const FLOOR: f32 = 0.5;
 const LOOKALIKE: f64 = 0.9;
 
 table! {
-    /// A drawn image and another of the pool that may be its copy already: a pair that makes copies
-    /// undecided.
-    pub struct LookalikeRow {
+    /// A drawn image and another of the pool that is near to it.
+    pub struct NearPair {
         /// The drawn image.
         pub id: ImageId,
         /// The other one.
@@ -49,13 +48,15 @@ table! {
 pub struct Lookalikes {
     /// For each image of the sample, sorted, the others.
     pub(super) of: Vec<Vec<ImageId>>,
-    /// All pairs, by image.
-    pub(super) rows: Vec<LookalikeRow>,
+    /// All pairs that make copies undecided, by image.
+    pub(super) rows: Vec<NearPair>,
+    /// For each image of the sample that has one, the nearest other that does not look like it.
+    pub(super) unlike: Vec<NearPair>,
 }
 
 impl Lookalikes {
     /// The pairs of images that were drawn, `ids`.
-    pub fn new(ids: &[ImageId], rows: Vec<LookalikeRow>) -> Self {
+    pub fn new(ids: &[ImageId], rows: Vec<NearPair>, unlike: Vec<NearPair>) -> Self {
         let mut of = vec![Vec::new(); ids.len()];
         for row in &rows {
             if let Ok(place) = ids.binary_search(&row.id) {
@@ -65,7 +66,13 @@ impl Lookalikes {
         for others in &mut of {
             others.sort_unstable();
         }
-        Self { of, rows }
+        Self { of, rows, unlike }
+    }
+
+    /// Drawn images within a threshold of another that does not look like them: an encoder that
+    /// calls two such copies is likely wrong.
+    pub fn unlike_at(&self, threshold: f32) -> u64 {
+        self.unlike.iter().filter(|pair| pair.similarity >= threshold).count() as u64
     }
 
     /// The images that may be copies of the one at `place`.
@@ -101,16 +108,20 @@ pub fn find(
         Ok(at) => Ok(&seen[at].1),
         Err(_) => Err(gone(inputs, id)),
     };
-    let mut rows = Vec::new();
+    let (mut rows, mut unlike) = (Vec::new(), Vec::new());
     for (&id, near) in sample.ids.iter().zip(near) {
+        // The nearest come first.
+        let mut differs = false;
         for Neighbour { similarity, id: other } in near {
-            let correlation = likeness(of(id)?, of(other)?);
-            if correlation >= LOOKALIKE {
-                rows.push(LookalikeRow { id, other, similarity, correlation });
+            let pair = NearPair { id, other, similarity, correlation: likeness(of(id)?, of(other)?) };
+            if pair.correlation >= LOOKALIKE {
+                rows.push(pair);
+            } else if !std::mem::replace(&mut differs, true) {
+                unlike.push(pair);
             }
         }
     }
-    Ok(Lookalikes::new(&sample.ids, rows))
+    Ok(Lookalikes::new(&sample.ids, rows, unlike))
 }
 
 /// The nearest other images of each original, over the floor.

@@ -24,17 +24,23 @@ mod sample;
 mod score;
 
 pub use inputs::{Event, Inputs, Settings};
-pub use lookalikes::LookalikeRow;
-pub use outcome::{Calibration, CopyRow, EditRow, Suggestion, ThresholdRow};
+pub use lookalikes::NearPair;
+pub use outcome::{Calibration, CopyRow, EditRow, OtherWay, Suggestion, ThresholdRow};
 pub use score::Normalised;
 
+use std::sync::Arc;
+
+use crate::calibrate::copies::Copies;
+use crate::calibrate::lookalikes::Lookalikes;
 use crate::calibrate::question::Question;
 use crate::calibrate::sample::DrawnImages;
 use crate::calibrate::score::Rules;
+use crate::stages::pool::VectorShard;
 use crate::stages::task::{Place, Task};
 use lvd_base::error::{Error, Result};
 use lvd_io::vectors::Vectors;
 use lvd_kernels::dot::dot;
+use lvd_ops::whiten::Whitening;
 
 /// Cosine of a stored vector and one that the model gives now, below which they are not of the same
 /// model.
@@ -49,25 +55,72 @@ pub fn run(inputs: &Inputs, settings: &Settings, tell: &(dyn Fn(Event) + Sync)) 
     let (work, copies) = (inputs.work.clone(), unused());
     let place = Place { work, copies, step: inputs.step.into(), number: 0, aside: unused(), checkpoint: unused() };
     let task = Task::new(inputs.catalog, place, inputs.threads, &|_| ());
-    let mut pool = inputs.pool(&task)?;
+    let mut pool = inputs.pool(!settings.normalise, &task)?;
     let sample = DrawnImages::draw(&pool.originals, settings.images, inputs.catalog.seed, &task)?;
-    let mut originals = sample.vectors(&pool.originals, &task)?;
-    let mut copies = copies::embed(inputs, &pool, &sample, originals.dimension, tell)?;
+    let originals = sample.vectors(&pool.originals, &task)?;
+    let copies = copies::embed(inputs, &pool, &sample, originals.dimension, tell)?;
     same_model(&originals, &copies.again)?;
-    if let Some(whitening) = pool.whitening.take() {
+    let plain = View { shards: pool.shards.clone(), originals, copies };
+    let whitened = pool.whitening.take().map(|whitening| plain.whitened(&whitening));
+    let whiten = inputs.dedup.whiten;
+    let (of_step, other) = match whitened {
+        Some(whitened) if whiten => (whitened, Some(plain)),
+        whitened => (plain, whitened),
+    };
+    pool.shards.clone_from(&of_step.shards);
+    let lookalikes = lookalikes::find(inputs, &pool, &sample, &of_step.originals, &task, tell)?;
+    let judge = Judge { inputs, settings, sample: &sample, task: &task, tell };
+    let mut found = judge.look(&of_step, whiten, &lookalikes)?;
+    if let Some(other) = other {
+        // Which of the pool's pairs look alike is a matter of pixels; how near they are, is not.
+        pool.shards.clone_from(&other.shards);
+        let lookalikes = lookalikes::find(inputs, &pool, &sample, &other.originals, &task, tell)?;
+        let other = judge.look(&other, !whiten, &lookalikes)?;
+        let suggestion = other.suggestions.into_iter().next();
+        found.other = Some(OtherWay { whiten: !whiten, micro_ap: other.micro_ap, suggestion });
+    }
+    Ok(found)
+}
+
+/// The pool and the copies as a step sees them: as they are, or whitened.
+struct View {
+    shards: Vec<VectorShard>,
+    originals: Vectors,
+    copies: Copies,
+}
+
+impl View {
+    fn whitened(&self, whitening: &Arc<Whitening>) -> Self {
+        let (mut originals, mut copies) = (self.originals.clone(), self.copies.clone());
         whitening.apply(&mut originals.values);
         whitening.apply(&mut copies.values);
-        pool.shards = pool.shards.iter().map(|shard| shard.whitened(Some(&whitening))).collect();
+        let shards = self.shards.iter().map(|shard| shard.whitened(Some(whitening))).collect();
+        Self { shards, originals, copies }
     }
-    let lookalikes = lookalikes::find(inputs, &pool, &sample, &originals, &task, tell)?;
-    // Normalised scores are no cosines that a step could link by.
-    let step = (inputs.threshold(), inputs.is_relative());
-    let count = || drops::count(&pool, (&sample, &originals), step, &task, tell);
-    let drops = (!settings.normalise).then(count).transpose()?;
-    let question = Question { sample: &sample, originals: &originals, copies: &copies, lookalikes: &lookalikes };
-    let rules = Rules { threshold: inputs.threshold(), seed: inputs.catalog.seed, normalise: settings.normalise };
-    let scored = score::score(&question, &rules, &pool.shards, &task, tell)?;
-    Ok(outcome::sum_up(inputs, settings, &question, &scored, drops.as_ref()))
+}
+
+/// What all views are judged by.
+struct Judge<'a> {
+    inputs: &'a Inputs<'a>,
+    settings: &'a Settings,
+    sample: &'a DrawnImages,
+    task: &'a Task<'a>,
+    tell: &'a (dyn Fn(Event) + Sync),
+}
+
+impl Judge<'_> {
+    /// Compares and counts.
+    fn look(&self, view: &View, whiten: bool, lookalikes: &Lookalikes) -> Result<Calibration> {
+        let Self { inputs, settings, sample, task, tell } = self;
+        // Normalised scores are no cosines that a step could link by.
+        let step = (inputs.threshold(), inputs.is_relative());
+        let count = || drops::count(&view.shards, (sample, &view.originals), step, task, tell);
+        let drops = (!settings.normalise).then(count).transpose()?;
+        let question = Question { sample, originals: &view.originals, copies: &view.copies, lookalikes };
+        let rules = Rules { threshold: inputs.threshold(), seed: inputs.catalog.seed, normalise: settings.normalise };
+        let scored = score::score(&question, &rules, &view.shards, task, tell)?;
+        Ok(outcome::sum_up(inputs, settings, whiten, &question, (&scored, drops.as_ref())))
+    }
 }
 
 /// Finds what is wrong with the settings.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::calibrate::drops::Drops;
 use crate::calibrate::inputs::{Inputs, Settings};
-use crate::calibrate::lookalikes::LookalikeRow;
+use crate::calibrate::lookalikes::NearPair;
 use crate::calibrate::question::Question;
 use crate::calibrate::score::{Normalised, Scored, hundredths};
 use lvd_base::error::Result;
@@ -19,6 +19,8 @@ use lvd_ops::ranking::{Curve, PairCount, Tally};
 
 /// The precisions for which thresholds are shown; the first is the one to go by.
 const WANTED: [f64; 2] = [0.99, 0.9];
+/// One drawn image in so many may be near to another that does not look like it.
+const UNLIKE: u64 = 100;
 
 table! {
     /// What a threshold finds: pairs of an edited copy and an image of the pool whose score is at
@@ -41,6 +43,9 @@ table! {
         pub undecided: u64,
         /// Images of the pool that the step would drop, about; null for normalised scores.
         pub drops: Option<u64>,
+        /// Drawn images within the threshold of another of the pool that does not look like them,
+        /// unedited both: likely false. Null for normalised scores.
+        pub unlike: Option<u64>,
     }
 }
 
@@ -89,7 +94,8 @@ pub struct Suggestion {
     pub drops: Option<u64>,
     /// With undecided pairs left out: threshold and recall.
     pub lowest: Option<(f64, f64)>,
-    /// Were all undecided pairs wrong.
+    /// Were all undecided pairs wrong, and with hardly a drawn image (one in a hundred at most)
+    /// within it of another that does not look like it.
     pub cautious: Option<(f64, f64)>,
 }
 
@@ -101,6 +107,17 @@ impl Suggestion {
     }
 }
 
+/// What the same vectors find whitened, or unwhitened.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OtherWay {
+    /// Whether they are whitened.
+    pub whiten: bool,
+    /// Micro average precision, undecided pairs left out.
+    pub micro_ap: f64,
+    /// For the precision to go by.
+    pub suggestion: Option<Suggestion>,
+}
+
 /// The evidence for a threshold.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Calibration {
@@ -110,10 +127,10 @@ pub struct Calibration {
     pub vectors: String,
     /// Whether it whitens them.
     pub whiten: bool,
-    /// Its threshold.
-    pub threshold: f64,
-    /// The threshold of the recall by edit: the step's; of normalised scores, which the step knows
-    /// nothing of, the one suggested for a precision of 0.99, if any.
+    /// Its threshold, if it has one.
+    pub threshold: Option<f64>,
+    /// The threshold of the recall by edit: the step's; of a step without one, and of normalised
+    /// scores, which the step knows nothing of, the one suggested for a precision of 0.99, if any.
     pub edits_at: Option<f64>,
     /// Images drawn.
     pub images: u64,
@@ -124,7 +141,12 @@ pub struct Calibration {
     /// How scores were normalised; `None`: they are cosines.
     pub normalised: Option<Normalised>,
     /// Pairs of a drawn image and another that may be its copy already, as they look alike.
-    pub lookalikes: Vec<LookalikeRow>,
+    pub lookalikes: Vec<NearPair>,
+    /// The nearest other of each drawn image that does not look like it.
+    pub unlike: Vec<NearPair>,
+    /// What is found the other way: whitened where the step does not whiten, and unwhitened where
+    /// it does. Not known of normalised scores.
+    pub other: Option<OtherWay>,
     /// Micro average precision, undecided pairs left out.
     pub micro_ap: f64,
     /// The same, were all undecided pairs wrong.
@@ -143,9 +165,9 @@ pub struct Calibration {
 pub fn sum_up(
     inputs: &Inputs,
     settings: &Settings,
+    whiten: bool,
     question: &Question,
-    scored: &Scored,
-    drops: Option<&Drops>,
+    (scored, drops): (&Scored, Option<&Drops>),
 ) -> Calibration {
     let Scored { right, bounds, wrong, undecided, .. } = scored;
     let all = right.len() as u64;
@@ -163,40 +185,47 @@ pub fn sum_up(
             wrong: found.wrong,
             undecided: at_least.wrong - found.wrong,
             drops: drops.map(|drops| drops.at(threshold)),
+            unlike: drops.map(|_| question.lookalikes.unlike_at(threshold)),
         }
     };
+    let few = question.sample.ids.len() as u64 / UNLIKE;
+    let looks_right = |at: f32| settings.normalise || question.lookalikes.unlike_at(at) <= few;
     let grid: Vec<f32> = hundredths().filter(|&at| settings.normalise || at >= 0.0).collect();
-    let lowest = |curve: &Curve, precision: f64| {
+    let lowest = |curve: &Curve, precision: f64, allowed: &dyn Fn(f32) -> bool| {
         let fits = |found: PairCount| found.right > 0 && found.precision() >= precision;
-        let threshold = grid.iter().copied().find(|&at| fits(curve.at(at)))?;
+        let threshold = grid.iter().copied().find(|&at| fits(curve.at(at)) && allowed(at))?;
         Some((threshold, curve.at(threshold).recall(all)))
     };
+    let any = |_: f32| true;
     let suggest = |precision| {
         let shown = |found: Option<(f32, f64)>| found.map(|(at, recall)| (decimal(at), recall));
-        let (lowest, cautious) = (lowest(&curve, precision), lowest(&cautious, precision));
+        let cautious = lowest(&cautious, precision, &looks_right);
+        let lowest = lowest(&curve, precision, &any);
         let drops = drops.zip(cautious.or(lowest)).map(|(drops, (threshold, _))| drops.at(threshold));
         Suggestion { precision, drops, lowest: shown(lowest), cautious: shown(cautious) }
     };
     let edits_at = if settings.normalise {
-        lowest(&curve, WANTED[0]).map(|(threshold, _)| threshold)
+        lowest(&curve, WANTED[0], &any).map(|(threshold, _)| threshold)
     } else {
-        Some(inputs.threshold())
+        inputs.dedup.threshold.or_else(|| lowest(&curve, WANTED[0], &any).map(|(threshold, _)| threshold))
     };
-    let mut thresholds: Vec<f32> =
-        grid.iter().copied().chain((!settings.normalise).then(|| inputs.threshold())).collect();
+    let of_step = inputs.dedup.threshold.filter(|_| !settings.normalise);
+    let mut thresholds: Vec<f32> = grid.iter().copied().chain(of_step).collect();
     thresholds.sort_unstable_by(f32::total_cmp);
     thresholds.dedup();
     Calibration {
         step: inputs.step.into(),
         vectors: inputs.dedup.vectors.name().into(),
-        whiten: inputs.dedup.whiten,
-        threshold: decimal(inputs.threshold()),
+        whiten,
+        threshold: inputs.dedup.threshold.map(decimal),
         edits_at: edits_at.map(decimal),
         images: question.sample.ids.len() as u64,
         copies: all,
         references: scored.references,
         normalised: scored.normalised,
         lookalikes: question.lookalikes.rows.clone(),
+        unlike: question.lookalikes.unlike.clone(),
+        other: None,
         micro_ap: curve.average_precision(),
         micro_ap_at_least: cautious.average_precision(),
         thresholds: thresholds.into_iter().map(at).collect(),
@@ -254,6 +283,7 @@ impl Calibration {
                 "wrong": row.wrong,
                 "undecided": row.undecided,
                 "drops": row.drops,
+                "unlike": row.unlike,
             })
         };
         let edit = |row: &EditRow| {
@@ -290,6 +320,11 @@ impl Calibration {
             "background": self.normalised.map(|with| with.background),
             "cosine_micro_ap": self.normalised.map(|with| with.cosine_micro_ap),
             "alike": self.lookalikes.len(),
+            "other_way": self.other.as_ref().map(|other| json!({
+                "whiten": other.whiten,
+                "micro_ap": other.micro_ap,
+                "suggestion": other.suggestion.as_ref().map(suggestion),
+            })),
             "micro_ap": self.micro_ap,
             "micro_ap_at_least": self.micro_ap_at_least,
             "suggestions": self.suggestions.iter().map(suggestion).collect::<Vec<_>>(),
@@ -307,6 +342,7 @@ impl Calibration {
         row::replace(&folder.join("edits.parquet"), self.edits.clone())?;
         row::replace(&folder.join("copies.parquet"), self.rows.clone())?;
         row::replace(&folder.join("alike.parquet"), self.lookalikes.clone())?;
+        row::replace(&folder.join("unlike.parquet"), self.unlike.clone())?;
         publish::replace_json(&folder.join("summary.json"), &self.to_json())
     }
 }

@@ -248,7 +248,7 @@ pub fn hundredths() -> impl Iterator<Item = f32> {
 mod tests {
     use super::*;
     use crate::calibrate::copies::{Copies, EditedCopy};
-    use crate::calibrate::lookalikes::{LookalikeRow, Lookalikes};
+    use crate::calibrate::lookalikes::{Lookalikes, NearPair};
     use lvd_kernels::dot::{dot, normalise};
     use lvd_ops::edits::Edit;
 
@@ -273,7 +273,7 @@ mod tests {
         let sample = DrawnImages { ids: places.iter().map(|&row| ids[row]).collect(), host, population: pool.into() };
         let values = places.iter().flat_map(|&row| base.row(row).to_vec()).collect();
         let originals = Vectors { ids: sample.ids.clone(), values, dimension: d };
-        let pair = |place: usize, row: usize| LookalikeRow {
+        let pair = |place: usize, row: usize| NearPair {
             id: sample.ids[place],
             other: ids[row],
             similarity: 0.9,
@@ -283,6 +283,7 @@ mod tests {
         let lookalikes = Lookalikes::new(
             &sample.ids,
             thirds.flat_map(|place| [pair(place, 1400), pair(place, place + 1)]).collect(),
+            Vec::new(),
         );
         let edits = [Edit::CropMild, Edit::CollageHalf];
         let made: Vec<EditedCopy> =

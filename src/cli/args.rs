@@ -297,10 +297,10 @@ pub struct StageArgs {
 pub struct CalibrateArgs {
     #[command(flatten)]
     pub file: FileArgs,
-    /// The dedup step; may be left out when there is one only
+    /// The dedup step. Left out: all of them, one after the other
     pub step: Option<String>,
     /// Images to draw from the pool; each is edited in 30 ways and embedded 31 times
-    #[arg(long, value_name = "N", default_value_t = 1000)]
+    #[arg(long, value_name = "N", default_value_t = 100)]
     pub images: usize,
     /// Subtract the mean of the three highest cosines to half of the pool, which is then not
     /// compared with

@@ -1,11 +1,12 @@
 //! `lvd calibrate`: which threshold finds the copies, on the user's own images.
 
+use std::any::Any;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use std::any::Any;
-
-use crate::calibrate::{self, Calibration, Event, Inputs, Settings, Suggestion, ThresholdRow};
+use crate::calibrate::{self, Calibration, Event, Inputs, OtherWay, Settings, Suggestion, ThresholdRow};
 use crate::cli::args::CalibrateArgs;
 use crate::cli::choice::position;
 use crate::cli::progress::Progress;
@@ -15,68 +16,107 @@ use crate::cli::table::{columns, print, print_json, thousands};
 use crate::cli::threads::compute_on;
 use crate::pipeline::steps::{Pipeline, Step};
 use crate::pipeline::{event, status};
-use crate::stages::StageKind;
 use crate::stages::dedup::Dedup;
 use crate::stages::embed::Embed;
+use crate::stages::table::Table;
 use lvd_base::error::Error;
+use lvd_ops::edits::Edit;
 
 /// The thresholds that are printed, in hundredths: those of cosines, and those of normalised
 /// scores.
 const PRINTED: [std::ops::RangeInclusive<i32>; 2] = [30..=95, 0..=65];
 
+/// How much more of the copies the other way has to find to be worth a change.
+const MORE: f64 = 0.02;
+
 /// Images of which a calibration says little.
 const FEW: u64 = 100;
 
-/// Calibrates a step, writes the tables and prints what they say.
+/// Calibrates the dedup steps that are named, writes the tables and prints what they say.
 pub fn calibrate(pipeline: &Pipeline, args: &CalibrateArgs) -> std::result::Result<(), Stop> {
     let settings = Settings { images: args.images, normalise: args.normalise };
-    let usage = |error| Stop::Usage(vec![error]);
-    calibrate::check(&settings).map_err(usage)?;
-    let (step, dedup) = step(pipeline, args.step.as_deref())?;
-    let file = &pipeline.typed;
-    let tables = status::inputs(pipeline, step)?.map_err(|table| {
-        let above = table.split('/').next().unwrap_or(&table);
-        let hint = format!("lvd run {file} --to {above}");
-        Error::usage(format!("step {:?} reads {table:?}, which is not there yet", step.name), hint)
-    })?;
-    // What cannot be written to is said before the work.
-    let folder = args.out.clone().unwrap_or_else(|| pipeline.store.work.root().join("_calibrate").join(&step.name));
+    calibrate::check(&settings).map_err(|error| Stop::Usage(vec![error]))?;
     if args.out.is_none() && pipeline.store.work.is_bucket() {
         let hint = "say where its tables go: --out FOLDER";
         return Err(Stop::usage("the work folder is a bucket", hint));
     }
-    lvd_io::publish::make_folder(&folder)?;
+    let chosen = chosen(pipeline, args.step.as_deref())?;
+    let several = chosen.len() > 1;
+    let mut any = false;
+    for (step, dedup) in chosen {
+        let tables = match status::inputs(pipeline, step)? {
+            Ok(tables) => tables,
+            Err(table) if any => {
+                say::text(&format!("{}: {table} is not there yet, so it is not calibrated\n", step.name));
+                continue;
+            }
+            Err(table) => return Err(not_there(pipeline, step, &table).into()),
+        };
+        any = true;
+        let out = args.out.clone().unwrap_or_else(|| pipeline.store.work.root().join("_calibrate"));
+        let folder = if args.out.is_none() || several { out.join(&step.name) } else { out };
+        // What cannot be written to is said before the work.
+        lvd_io::publish::make_folder(&folder)?;
+        let found = one(pipeline, args, &settings, (step, dedup, &tables))?;
+        found.write(&folder)?;
+        if args.json {
+            print_json("the numbers", &found.to_json())?;
+            continue;
+        }
+        print(&text(&found))?;
+        if !args.quiet {
+            say::text(&where_next(&folder, &found, &pipeline.typed));
+        }
+    }
+    Ok(())
+}
+
+/// A table that a step reads and nobody has made.
+fn not_there(pipeline: &Pipeline, step: &Step, table: &str) -> Error {
+    let above = table.split('/').next().unwrap_or(table);
+    let hint = format!("lvd run {} --to {above}", pipeline.typed);
+    Error::usage(format!("step {:?} reads {table:?}, which is not there yet", step.name), hint)
+}
+
+/// Calibrates one step.
+fn one(
+    pipeline: &Pipeline,
+    args: &CalibrateArgs,
+    settings: &Settings,
+    (step, dedup, tables): (&Step, &Dedup, &BTreeMap<String, Table>),
+) -> std::result::Result<Calibration, Stop> {
     let inputs = Inputs {
         catalog: &pipeline.catalog,
         work: &pipeline.store.work,
         step: &step.name,
         dedup,
         scaled_side: embed_step(pipeline, dedup).and_then(|embed| embed.scaled_side(&pipeline.catalog)),
-        tables: &tables,
+        tables,
         threads: compute_on(args.threads)?,
     };
     let progress = Progress::new(args.quiet);
+    progress.tell(&event::Event::Note(format!(
+        "{}: {} images are edited in {} ways, and all pictures embedded: {} of them; --images sets how many",
+        step.name,
+        thousands(settings.images as u64),
+        Edit::ALL.len(),
+        thousands((settings.images * (Edit::ALL.len() + 1)) as u64),
+    )));
+    let pieces_done = AtomicU64::new(0);
     let tell = |event| {
         progress.tell(&match event {
             Event::Begins(phase, pieces) => {
-                event::Event::PhaseBegins { step: &step.name, phase, tasks: pieces, to_run: pieces, rows: None }
+                pieces_done.store(0, Ordering::Relaxed);
+                let rows = Some(pieces as u64);
+                event::Event::PhaseBegins { step: &step.name, phase, tasks: 1, to_run: 1, rows }
             }
-            Event::Done => event::Event::TaskDone { rows: 0, dropped: 0 },
+            Event::Done => event::Event::Rows(pieces_done.fetch_add(1, Ordering::Relaxed) + 1),
             Event::Ends => event::Event::PhaseEnds,
         });
     };
-    let found = calibrate::run(&inputs, &settings, &tell);
+    let found = calibrate::run(&inputs, settings, &tell);
     progress.clear();
-    let found = found?;
-    found.write(&folder)?;
-    if args.json {
-        return print_json("the numbers", &found.to_json());
-    }
-    print(&text(&found))?;
-    if !args.quiet {
-        say::text(&where_next(&folder, &found, file));
-    }
-    Ok(())
+    Ok(found?)
 }
 
 /// The step whose vectors it reads.
@@ -86,27 +126,24 @@ fn embed_step<'a>(pipeline: &'a Pipeline, dedup: &Dedup) -> Option<&'a Embed> {
     (step.stage.as_ref() as &dyn Any).downcast_ref()
 }
 
-/// The dedup step of this name, or the only one.
-fn step<'a>(pipeline: &'a Pipeline, name: Option<&str>) -> std::result::Result<(&'a Step, &'a Dedup), Stop> {
-    let all: Vec<&Step> = pipeline.steps.iter().filter(|step| step.stage.kind() == StageKind::Dedup).collect();
-    let names = all.iter().map(|step| step.name.as_str()).collect::<Vec<_>>().join(", ");
-    let file = &pipeline.typed;
-    let wrong = |message: String, hint: String| Stop::usage(message, hint);
-    let step = match (name, all.as_slice()) {
-        (Some(name), _) => &pipeline.steps[position(pipeline, name)?],
-        (None, [only]) => only,
-        (None, []) => return Err(wrong(format!("{file} has no dedup step"), "add [steps.dedup]".into())),
-        (None, [first, ..]) => {
-            let hint = format!("say which: lvd calibrate {file} {}", first.name);
-            return Err(wrong(format!("{file} has several dedup steps: {names}"), hint));
-        }
+/// The dedup step of this name, or all of them.
+fn chosen<'a>(pipeline: &'a Pipeline, name: Option<&str>) -> std::result::Result<Vec<(&'a Step, &'a Dedup)>, Stop> {
+    let dedup = |step: &'a Step| {
+        let stage: &dyn Any = step.stage.as_ref();
+        Some((step, stage.downcast_ref::<Dedup>()?))
     };
-    let stage: &dyn Any = step.stage.as_ref();
-    let dedup = stage.downcast_ref::<Dedup>().ok_or_else(|| {
-        let message = format!("step {:?} is a {} step", step.name, step.stage.kind().name());
-        wrong(message, format!("calibrate a dedup step: {names}"))
+    let all: Vec<(&Step, &Dedup)> = pipeline.steps.iter().filter_map(dedup).collect();
+    let Some(name) = name else {
+        let none = || Stop::usage(format!("{} has no dedup step", pipeline.typed), "add [steps.dedup]");
+        return if all.is_empty() { Err(none()) } else { Ok(all) };
+    };
+    let step = &pipeline.steps[position(pipeline, name)?];
+    let found = dedup(step).ok_or_else(|| {
+        let names = all.iter().map(|(step, _)| step.name.as_str()).collect::<Vec<_>>().join(", ");
+        let fact = format!("step {:?} is a {} step", step.name, step.stage.kind().name());
+        Stop::usage(fact, format!("calibrate a dedup step: {names}"))
     })?;
-    Ok((step, dedup))
+    Ok(vec![found])
 }
 
 fn text(found: &Calibration) -> String {
@@ -139,7 +176,8 @@ fn text(found: &Calibration) -> String {
             && hundredths % 5 == 0
             && is(row.threshold, f64::from(hundredths) / 100.0)
     };
-    let of_step = |row: &ThresholdRow| !normalised && is(row.threshold, found.threshold);
+    let of_step =
+        |row: &ThresholdRow| !normalised && found.threshold.is_some_and(|threshold| is(row.threshold, threshold));
     let rows = found.thresholds.iter().filter(|row| on_grid(row) || of_step(row));
     let rows: Vec<Vec<String>> = rows
         .map(|row| {
@@ -158,11 +196,23 @@ fn text(found: &Calibration) -> String {
                 thousands(row.wrong),
                 thousands(row.undecided),
                 row.drops.map_or("-".into(), thousands),
+                row.unlike.map_or("-".into(), thousands),
             ]
         })
         .collect();
-    let header =
-        ["", ">threshold", ">recall", ">precision", ">at least", ">pairs", ">right", ">wrong", ">undecided", ">drops"];
+    let header = [
+        "",
+        ">threshold",
+        ">recall",
+        ">precision",
+        ">at least",
+        ">pairs",
+        ">right",
+        ">wrong",
+        ">undecided",
+        ">drops",
+        ">unlike",
+    ];
     text.push_str(&columns(&header, &rows));
     let _ = write!(text, "\nmicro-AP {} (at least {})", share(found.micro_ap), share(found.micro_ap_at_least));
     if let Some(with) = found.normalised {
@@ -170,12 +220,29 @@ fn text(found: &Calibration) -> String {
     }
     text.push_str("\n\n");
     let rows: Vec<Vec<String>> = found.suggestions.iter().map(suggestion).collect();
-    text.push_str(&columns(
-        &[">precision", ">lowest threshold", ">recall", ">if all undecided are wrong", ">recall", ">drops"],
-        &rows,
-    ));
+    text.push_str(&columns(&[">precision", ">lowest threshold", ">recall", ">sure", ">recall", ">drops"], &rows));
+    if let Some(other) = &found.other {
+        let _ = writeln!(text, "\n{}", other_way(other));
+    }
     text.push_str(&by_edit(found));
     text
+}
+
+/// What the same vectors would find whitened, or unwhitened.
+fn other_way(other: &OtherWay) -> String {
+    let how = if other.whiten { "whitened" } else { "not whitened" };
+    let micro_ap = share(other.micro_ap);
+    match best(other.suggestion.as_ref()) {
+        Some((threshold, recall)) => {
+            format!("{how}: micro-AP {micro_ap}; {threshold:.2} finds {recall:.3} of the edited copies")
+        }
+        None => format!("{how}: micro-AP {micro_ap}; no threshold is precise"),
+    }
+}
+
+/// The threshold to go by, with its recall.
+fn best(suggestion: Option<&Suggestion>) -> Option<(f64, f64)> {
+    suggestion.and_then(|known| known.cautious.or(known.lowest))
 }
 
 fn suggestion(known: &Suggestion) -> Vec<String> {
@@ -217,9 +284,10 @@ fn by_edit(found: &Calibration) -> String {
 
 fn where_next(folder: &Path, found: &Calibration, file: &str) -> String {
     let folder = folder.display();
-    let mut text =
-        format!("\nIn {folder}: thresholds.parquet, edits.parquet, copies.parquet, alike.parquet, summary.json\n");
-    let Some(best) = found.suggestions.first().filter(|_| found.normalised.is_none()) else { return text };
+    let mut text = format!(
+        "\nIn {folder}: thresholds.parquet, edits.parquet, copies.parquet, alike.parquet, unlike.parquet, summary.json\n"
+    );
+    let Some(suggestion) = found.suggestions.first().filter(|_| found.normalised.is_none()) else { return text };
     if found.images < FEW {
         let _ = writeln!(
             text,
@@ -227,13 +295,23 @@ fn where_next(folder: &Path, found: &Calibration, file: &str) -> String {
             found.images
         );
     }
+    if let Some(other) = found.other.as_ref().filter(|other| finds_more(other, suggestion)) {
+        let threshold = other.suggestion.as_ref().and_then(Suggestion::threshold).unwrap_or_default();
+        let _ = writeln!(
+            text,
+            "{} finds more: lvd plan {file} --set {1}.whiten={2} --set {1}.threshold={threshold}",
+            if other.whiten { "whitening" } else { "not whitening" },
+            found.step,
+            other.whiten
+        );
+    }
     let plan = |threshold: f64| format!("lvd plan {file} --set {}.threshold={threshold}", found.step);
     let undecided = found.lookalikes.len();
-    let _ = match (best.cautious, best.lowest) {
+    let _ = match (suggestion.cautious, suggestion.lowest) {
         (Some((sure, recall)), Some((lowest, more))) if sure > lowest => writeln!(
             text,
             "{sure} finds {recall:.3} of the edited copies and is sure; {lowest} finds {more:.3}, and is as precise only if the {undecided} \
-             undecided pairs are copies: look at them (alike.parquet)\nnext: {}\n  or: {}",
+             undecided pairs are copies, and images near to others are like them: look at them (alike.parquet, unlike.parquet)\nnext: {}\n  or: {}",
             plan(sure),
             plan(lowest)
         ),
@@ -243,15 +321,21 @@ fn where_next(folder: &Path, found: &Calibration, file: &str) -> String {
         (None, None) if found.whiten => writeln!(
             text,
             "no threshold has a precision of {}: look at the wrong pairs in copies.parquet, or use an encoder for copies",
-            best.precision
+            suggestion.precision
         ),
         (None, None) => writeln!(
             text,
             "no threshold has a precision of {}; next: lvd calibrate {file} {} --set {}.whiten=true",
-            best.precision, found.step, found.step
+            suggestion.precision, found.step, found.step
         ),
     };
     text
+}
+
+/// Whether the other way finds so much more of the copies that it is worth a change.
+fn finds_more(other: &OtherWay, suggestion: &Suggestion) -> bool {
+    let recall = |found: Option<(f64, f64)>| found.map_or(0.0, |(_, recall)| recall);
+    recall(best(other.suggestion.as_ref())) > recall(best(Some(suggestion))) + MORE
 }
 
 fn share(share: f64) -> String {

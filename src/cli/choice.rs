@@ -6,12 +6,18 @@ use crate::cli::threads::use_threads;
 use crate::pipeline::check;
 use crate::pipeline::steps::Pipeline;
 use crate::stages::StageKind;
-use lvd_base::error::choices;
+use lvd_base::error::{Error, choices};
 
 /// The pipeline of a command that works: all that it names is there.
 pub fn load(file: &FileArgs, threads: Option<usize>) -> Result<Pipeline, Stop> {
     use_threads(threads)?;
     complete(check::load(&file.pipeline, &file.set, file.work.as_deref()).map_err(Stop::Usage)?)
+}
+
+/// The same, where steps may lack what is found by looking at those above.
+pub fn load_undecided(file: &FileArgs, threads: Option<usize>) -> Result<Pipeline, Stop> {
+    use_threads(threads)?;
+    present(check::load(&file.pipeline, &file.set, file.work.as_deref()).map_err(Stop::Usage)?)
 }
 
 /// The pipeline of a command that only looks at the work folder.
@@ -21,9 +27,25 @@ pub fn glance(file: &FileArgs) -> Result<Pipeline, Stop> {
 }
 
 /// What is there to plan by is not enough for anything else.
-pub fn complete(mut pipeline: Pipeline) -> Result<Pipeline, Stop> {
+fn present(mut pipeline: Pipeline) -> Result<Pipeline, Stop> {
     let missing = std::mem::take(&mut pipeline.missing);
     if missing.is_empty() { Ok(pipeline) } else { Err(Stop::Usage(missing)) }
+}
+
+/// The same, and every step has what it needs.
+pub fn complete(mut pipeline: Pipeline) -> Result<Pipeline, Stop> {
+    pipeline.missing.extend(std::mem::take(&mut pipeline.undecided).into_iter().map(|(_, fault)| fault));
+    present(pipeline)
+}
+
+/// Refuses steps that lack what is found by looking at those above.
+pub fn decided(pipeline: &mut Pipeline, steps: &[usize]) -> Result<(), Stop> {
+    let named: Vec<&str> = steps.iter().map(|&step| pipeline.steps[step].name.as_str()).collect();
+    let (of_these, others) =
+        std::mem::take(&mut pipeline.undecided).into_iter().partition(|(step, _)| named.contains(&step.as_str()));
+    pipeline.undecided = others;
+    let faults: Vec<(String, Error)> = of_these;
+    if faults.is_empty() { Ok(()) } else { Err(Stop::Usage(faults.into_iter().map(|(_, fault)| fault).collect())) }
 }
 
 /// The steps of a stage, or the one that is named.

@@ -35,7 +35,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use crate::cli::args::{Args, Command};
-use crate::cli::choice::{complete, glance, load, steps_between};
+use crate::cli::choice::{complete, decided, glance, load, load_undecided, steps_between};
 use crate::cli::run::{run_stage, run_steps};
 use crate::cli::stop::Stop;
 use crate::cli::threads::use_threads;
@@ -70,8 +70,9 @@ pub fn main(slow_kernel: Option<Fault>) -> ExitCode {
 fn dispatch(command: Command) -> Result<(), Stop> {
     match command {
         Command::Run { file, run, from, to } => {
-            let pipeline = load(&file, run.threads)?;
+            let mut pipeline = load_undecided(&file, run.threads)?;
             let steps = steps_between(&pipeline, from.as_deref(), to.as_deref())?;
+            decided(&mut pipeline, &steps)?;
             run_steps(&pipeline, &steps, &run)
         }
         Command::Ingest(stage) => run_stage(StageKind::Ingest, &stage),
@@ -93,7 +94,9 @@ fn dispatch(command: Command) -> Result<(), Stop> {
         Command::Plan { file, tasks: Some(format), replace, .. } => tasks::tasks(&load(&file, None)?, format, replace),
         Command::Plan { file, json, estimate, .. } => {
             use_threads(None)?;
-            let pipeline = check::load(&file.pipeline, &file.set, file.work.as_deref()).map_err(Stop::Usage)?;
+            let mut pipeline = check::load(&file.pipeline, &file.set, file.work.as_deref()).map_err(Stop::Usage)?;
+            let all: Vec<usize> = (0..pipeline.steps.len()).collect();
+            decided(&mut pipeline, &all)?;
             if estimate.estimate {
                 return estimate::print_estimate(&pipeline, &estimate, json);
             }
@@ -104,7 +107,7 @@ fn dispatch(command: Command) -> Result<(), Stop> {
         Command::Verify { file, step, set_aside, json } => {
             verify::verify(&glance(&file)?, step.as_deref(), set_aside, json)
         }
-        Command::Calibrate(args) => calibrate::calibrate(&load(&args.file, args.threads)?, &args),
+        Command::Calibrate(args) => calibrate::calibrate(&load_undecided(&args.file, args.threads)?, &args),
         Command::Vectors { file, table, out } => vectors::vectors(&glance(&file)?, &table, &out),
         Command::Task(args) => task::task(&args),
         Command::Submit { file, from, to, replace, dry_run } => {

@@ -108,8 +108,13 @@ impl Progress {
         } else {
             String::new()
         };
-        let word = if to_run == 1 { "task" } else { "tasks" };
-        let text = format!("{step}: {phase}, {} {word}{known}", thousands(to_run as u64));
+        let count = |n: u64, word: &str| format!("{} {word}{}", thousands(n), if n == 1 { "" } else { "s" });
+        let what = match rows {
+            Some(rows) if to_run == 1 => count(rows, "row"),
+            Some(rows) => format!("{}, {}", count(to_run as u64, "task"), count(rows, "row")),
+            None => count(to_run as u64, "task"),
+        };
+        let text = format!("{step}: {phase}, {what}{known}");
         if self.quiet {
             return;
         }

@@ -1,7 +1,7 @@
 //! `lvd run` and the commands of a stage.
 
 use crate::cli::args::{EngineName, RunArgs, StageArgs};
-use crate::cli::choice::{load, steps_of};
+use crate::cli::choice::{decided, load_undecided, steps_of};
 use crate::cli::progress::Progress;
 use crate::cli::say::{self, say};
 use crate::cli::stop::Stop;
@@ -21,8 +21,9 @@ use lvd_base::error::Error;
 
 /// Runs the steps of a stage.
 pub fn run_stage(kind: StageKind, stage: &StageArgs) -> Result<(), Stop> {
-    let pipeline = load(&stage.file, stage.run.threads)?;
+    let mut pipeline = load_undecided(&stage.file, stage.run.threads)?;
     let steps = steps_of(kind, &pipeline, stage)?;
+    decided(&mut pipeline, &steps)?;
     run_steps(&pipeline, &steps, &stage.run)
 }
 

@@ -147,7 +147,12 @@ pub fn tables() -> String {
     add("calibrate: thresholds", "_calibrate/DEDUP/thresholds.parquet", of::<calibrate::ThresholdRow>());
     add("calibrate: edits", "_calibrate/DEDUP/edits.parquet", of::<calibrate::EditRow>());
     add("calibrate: copies", "_calibrate/DEDUP/copies.parquet", of::<calibrate::CopyRow>());
-    add("calibrate: pairs that look alike", "_calibrate/DEDUP/alike.parquet", of::<calibrate::LookalikeRow>());
+    add("calibrate: pairs that look alike", "_calibrate/DEDUP/alike.parquet", of::<calibrate::NearPair>());
+    add(
+        "calibrate: the nearest that do not look alike",
+        "_calibrate/DEDUP/unlike.parquet",
+        of::<calibrate::NearPair>(),
+    );
     add("every step: report", "STEP/report.parquet", of::<TaskReport>());
     add("every step: histograms", "STEP/histogram.parquet", of::<HistogramBin>());
     text.push_str(

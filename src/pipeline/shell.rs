@@ -19,7 +19,10 @@ pub fn typed(file: &Path, overrides: &[String], work: Option<&str>) -> String {
     let mut line = quoted(&file.to_string_lossy());
     let options = overrides.iter().map(|set| ("--set", set.as_str())).chain(work.map(|work| ("--work", work)));
     for (option, value) in options {
-        line.push_str(&format!(" {option} {}", quoted(value)));
+        // After an option, `a.b=c` sets no variable, and reads better without quotes.
+        let plain = value.chars().all(|c| c.is_ascii_alphanumeric() || "._-/:=".contains(c));
+        let value = if plain { value.to_owned() } else { quoted(value) };
+        line.push_str(&format!(" {option} {value}"));
     }
     line
 }
@@ -34,7 +37,7 @@ mod tests {
     fn a_hint_repeats_what_was_typed() {
         let sets = ["dedup.threshold=0.8".to_owned(), "sources.a.urls=my list.txt".to_owned()];
         let line = typed(Path::new("my photos.toml"), &sets, Some("w"));
-        assert_eq!(line, "'my photos.toml' --set 'dedup.threshold=0.8' --set 'sources.a.urls=my list.txt' --work w");
+        assert_eq!(line, "'my photos.toml' --set dedup.threshold=0.8 --set 'sources.a.urls=my list.txt' --work w");
         assert_eq!(typed(Path::new("photos.toml"), &[], None), "photos.toml");
     }
 

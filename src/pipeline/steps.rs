@@ -39,6 +39,9 @@ pub struct Pipeline {
     /// Sources whose size the file declares, and models, that are not there: enough to plan by, not
     /// to run.
     pub missing: Vec<Error>,
+    /// Steps that lack a setting which is found by looking at what the steps above give: these can
+    /// run before.
+    pub undecided: Vec<(String, Error)>,
     /// Images of each source: counted, or as declared.
     pub sizes: IndexMap<String, u64>,
     /// How tasks run on Slurm.

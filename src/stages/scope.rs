@@ -69,14 +69,26 @@ pub struct Scope<'a> {
     pub step: &'a str,
     /// What is wrong so far, and at which key of the file: keys from the top.
     pub faults: Vec<(Vec<String>, Fault)>,
+    /// What the step cannot run without, but is found by looking at what the steps above give.
+    pub undecided: Vec<(Vec<String>, Fault)>,
 }
 
 impl Scope<'_> {
     /// Notes that the step's setting `key` is wrong.
     pub fn fault(&mut self, key: &str, message: impl Into<String>, hint: impl Into<String>) {
-        let mut path = vec!["steps".to_owned(), self.step.to_owned()];
-        path.extend(key.split('.').filter(|part| !part.is_empty()).map(str::to_owned));
-        self.faults.push((path, Fault::new(message, hint)));
+        self.faults.push((self.path(key), Fault::new(message, hint)));
+    }
+
+    /// Notes that the step's setting `key` has yet to be found, by looking at what the steps above
+    /// give.
+    pub fn undecided(&mut self, key: &str, message: impl Into<String>, hint: impl Into<String>) {
+        self.undecided.push((self.path(key), Fault::new(message, hint)));
+    }
+
+    /// The keys of a setting of the step, from the top of the file.
+    fn path(&self, key: &str) -> Vec<String> {
+        let below = key.split('.').filter(|part| !part.is_empty());
+        ["steps", self.step].into_iter().chain(below).map(str::to_owned).collect()
     }
 
     /// A number of images or clusters, to scale; 1 at least, unless it was 0.

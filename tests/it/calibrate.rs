@@ -88,6 +88,16 @@ fn the_numbers_add_up_and_do_not_depend_on_threads() {
         assert!((number(row, "recall") - number(lowest, "recall")).abs() < 1e-12);
     }
 
+    // Both ways are measured; of pictures that differ, fewer are near to each other as it rises.
+    assert_eq!(found["other_way"]["whiten"], !found["whiten"].as_bool().expect("a setting"));
+    assert!((0.0..=1.0).contains(&number(&found["other_way"], "micro_ap")), "{}", found["other_way"]);
+    let unlike: Vec<f64> = thresholds.iter().map(|row| number(row, "unlike")).collect();
+    assert!(unlike.is_sorted_by(|a, b| a >= b) && unlike[0] > 0.0 && unlike[100] < 0.5, "{unlike:?}");
+    for known in suggestions.iter().filter(|known| !known["cautious"].is_null()) {
+        let row = thresholds.iter().find(|row| row["threshold"] == known["cautious"]["threshold"]).expect("a row");
+        assert!(number(row, "unlike") < 1.0, "one of 24 images is more than one in a hundred: {row}");
+    }
+
     // A lower threshold drops more.
     let drops: Vec<f64> = thresholds.iter().map(|row| number(row, "drops")).collect();
     assert!(
@@ -160,13 +170,49 @@ fn what_is_missing_is_said_before_any_work() {
     let (code, said) = fails(&["dedup"]);
     assert!(code == 1 && said.contains("embed/copy") && said.contains("hint: lvd run"), "{said}");
     let (code, said) = fails(&[]);
-    assert!(code == 2 && said.contains("dedup, clean") && said.contains("hint: say which"), "{said}");
+    assert!(code == 1 && said.contains("step \"dedup\" reads") && said.contains("hint: lvd run"), "{said}");
     let (code, said) = fails(&["cluster"]);
     assert!(code == 2 && said.contains("is a cluster step") && said.contains("hint: calibrate a dedup step"), "{said}");
     let (code, said) = fails(&["nowhere"]);
     assert!(code == 2 && said.contains("nowhere") && said.contains("hint: steps are"), "{said}");
     let (code, said) = fails(&["dedup", "--images", "1"]);
     assert!(code == 2 && said.contains("at least 2"), "{said}");
+}
+
+#[test]
+fn a_threshold_is_measured_before_there_is_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (work, file) = (folder.path().join("work"), folder.path().join("quickstart.toml"));
+    let text = std::fs::read_to_string(crate::common::EXAMPLE.join("quickstart.toml")).expect("the example's file");
+    let without: Vec<&str> = text.lines().filter(|line| !line.starts_with("threshold = 0.78")).collect();
+    assert_eq!(without.len() + 1, text.lines().count(), "{text}");
+    let absolute =
+        without.join("\n").replace("= \"models/", &format!("= \"{}/models/", crate::common::EXAMPLE.display()));
+    std::fs::write(&file, absolute).expect("room");
+    for name in std::fs::read_dir(&*crate::common::EXAMPLE).expect("the example").flatten() {
+        if name.path().is_dir() && !folder.path().join(name.file_name()).exists() {
+            std::os::unix::fs::symlink(name.path(), folder.path().join(name.file_name())).expect("a link");
+        }
+    }
+    let (file, work) = (file.to_string_lossy().into_owned(), work.to_string_lossy().into_owned());
+    let with = |command: &[&str]| -> Vec<String> {
+        let all = [&command[..1], &[file.as_str(), "--work", &work], &command[1..]].concat();
+        all.into_iter().map(str::to_owned).collect()
+    };
+    // Whatever needs the threshold says so before it starts, and what is above does not need it.
+    for command in [&["run"][..], &["dedup"], &["plan"], &["check"]] {
+        let (code, said) = failure(&strs(&with(command)));
+        assert!(code == 2 && said.contains("steps.dedup") && said.contains("lvd calibrate"), "{command:?}: {said}");
+    }
+    run(&strs(&with(&["run", "--to", "embed", "--quiet"])));
+    let found = run(&strs(&with(&["calibrate", "--images", "8", "--json", "--quiet"])));
+    let mut steps = serde_json::Deserializer::from_str(&found).into_iter::<Value>();
+    let dedup = steps.next().expect("a step").expect("JSON");
+    assert!(dedup["step"] == "dedup" && dedup["threshold"].is_null(), "{dedup}");
+    assert_eq!(list(&dedup, "thresholds").len(), 101);
+    assert!(steps.next().is_none(), "the second reads what the first has yet to make");
+    let table = run(&strs(&with(&["calibrate", "dedup", "--images", "8", "--quiet"])));
+    assert!(!table.contains("this step") && table.contains("whitened: micro-AP"), "{table}");
 }
 
 #[test]
@@ -194,7 +240,7 @@ fn the_table_marks_the_step_and_names_what_comes_next() {
         table.contains("recall") && table.contains("flip_vertical") && table.contains("lowest threshold"),
         "{table}"
     );
-    assert!(said.contains("clean: edit and embed images, 5 tasks") && said.contains("thresholds.parquet"), "{said}");
+    assert!(said.contains("clean: edit and embed images, 5 rows") && said.contains("thresholds.parquet"), "{said}");
     let summary = std::fs::read(work.join("dedup/summary.json")).expect("a summary");
     let survivors = serde_json::from_slice::<Value>(&summary).expect("JSON")["rows_out"].as_u64().expect("a number");
     let first = table.lines().next().expect("a line");

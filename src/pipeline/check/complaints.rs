@@ -10,12 +10,14 @@ pub struct Complaints<'a> {
     pub faults: Vec<Error>,
     /// What is not there yet: enough to plan by, not to run.
     pub missing: Vec<Error>,
+    /// Settings without which a step cannot run, though those above it can.
+    pub undecided: Vec<(String, Error)>,
 }
 
 impl<'a> Complaints<'a> {
     /// None so far.
     pub fn new(source: &'a Source) -> Self {
-        Self { source, faults: Vec::new(), missing: Vec::new() }
+        Self { source, faults: Vec::new(), missing: Vec::new(), undecided: Vec::new() }
     }
 
     /// Notes a fault of the setting at `keys`.

@@ -74,13 +74,14 @@ fn read(path: &Path, overrides: &[String], work: Option<&str>, depth: Depth) -> 
         }
         complaints.faults.extend(models::faults(&catalog, &steps, &store, &source));
     }
-    let Complaints { mut faults, missing, .. } = complaints;
+    let Complaints { mut faults, missing, undecided, .. } = complaints;
     if !faults.is_empty() {
         faults.extend(missing);
+        faults.extend(undecided.into_iter().map(|(_, fault)| fault));
         return Err(faults);
     }
     let typed = typed(path, overrides, work);
-    Ok(Pipeline { path: path.to_path_buf(), typed, source, store, catalog, steps, missing, sizes, slurm })
+    Ok(Pipeline { path: path.to_path_buf(), typed, source, store, catalog, steps, missing, undecided, sizes, slurm })
 }
 
 /// The work folder of the command line or, without one, of the file.

@@ -32,8 +32,18 @@ pub fn steps(
                 continue;
             }
         };
-        let mut scope = Scope { catalog, sizes, scale: file.scale, above: &above, step: name, faults: Vec::new() };
+        let mut scope = Scope {
+            catalog,
+            sizes,
+            scale: file.scale,
+            above: &above,
+            step: name,
+            faults: Vec::new(),
+            undecided: Vec::new(),
+        };
         stage.check(&mut scope);
+        let undecided = scope.undecided.into_iter().map(|(key, fault)| (name.clone(), source.fault(&key, fault)));
+        complaints.undecided.extend(undecided);
         for (key, fault) in scope.faults {
             complaints.faults.push(source.fault(&key, fault));
         }

@@ -183,7 +183,7 @@ impl Dedup {
             Some(_) => format!("the published threshold of {embedder:?} is not for whitened vectors"),
             None => format!("embedder {embedder:?} has no published threshold for copies"),
         };
-        scope.fault("threshold", message, "set `threshold`: `lvd calibrate` measures it on your own images");
+        scope.undecided("threshold", message, "set `threshold`: `lvd calibrate` measures it on your own images");
     }
 
     /// Finds what is wrong with the settings.
