@@ -7,6 +7,7 @@ pub mod bench;
 pub mod fit;
 pub mod model_file;
 mod rate;
+mod resume;
 mod sessions;
 mod spec;
 mod work;

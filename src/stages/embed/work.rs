@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::stages::embed::fit::ModelFile;
 use crate::stages::embed::model_file::{MODELS, file_of};
+use crate::stages::embed::resume::Pieces;
 use crate::stages::embed::sessions::Sessions;
 use crate::stages::embed::spec::{EmbedCommon, EmbedTask, EmbedderSpec};
 use crate::stages::embed::worker::{Embedded, Worker};
@@ -45,11 +46,17 @@ pub fn run(spec: &EmbedTask, common: &EmbedCommon, task: &mut Task) -> Result<()
     task.outcome.facts.insert("providers".into(), names.join(", ").into());
     task.outcome.warnings.extend(sessions.passed_over().iter().map(|reason| format!("not used: {reason}")));
     let worker = |number| Worker::new(number, &sessions, common);
-    let mut failure = None;
-    flow(jobs, task.threads, &worker, &mut |embedded| {
-        write(&embedded, &mut writers, common, task)?;
-        failure = failure.take().or(embedded.failure);
+    let (mut failure, threads) = (None, task.threads);
+    let mut pieces = Pieces::of(task, jobs.rows);
+    let mut take = |embedded: &Embedded| {
+        write(embedded, &mut writers, common, task)?;
+        failure = failure.take().or_else(|| embedded.failure.clone());
         Ok(())
+    };
+    let done = pieces.replay(&mut take)?;
+    flow(jobs.skip(done), threads, &worker, &mut |embedded| {
+        take(&embedded)?;
+        pieces.add(&embedded)
     })?;
     judge(failure.as_deref(), task)?;
     for (writer, embedder) in writers.into_iter().zip(&common.embedders) {
@@ -57,6 +64,7 @@ pub fn run(spec: &EmbedTask, common: &EmbedCommon, task: &mut Task) -> Result<()
             task.publish(writer.finish()?, &embedder.name, spec.images.shard)?;
         }
     }
+    pieces.clear();
     Ok(())
 }
 

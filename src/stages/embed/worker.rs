@@ -24,7 +24,7 @@ pub struct Embedded {
     /// The images that got none.
     pub drops: Vec<Reason>,
     /// Why each image of `ids` is to be dropped, while the job lasts.
-    faults: Vec<Option<Reason>>,
+    pub(super) faults: Vec<Option<Reason>>,
     /// What the first model that failed said, and of which image.
     pub failure: Option<String>,
 }
