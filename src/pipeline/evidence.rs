@@ -42,11 +42,21 @@ pub fn missing(pipeline: &Pipeline, summary: &Summary) -> Option<String> {
              which finds more"
         )),
         Some(_) => None,
+        // What is known of an encoder was measured, if on other pictures.
+        None if !many && is_known(pipeline, dedup) => None,
         None => Some(format!(
             "{fact}, and no calibration backs the threshold of {threshold}: it may {}; lvd calibrate {file} {name} measures it",
             if many { "drop what is no copy" } else { "miss most copies" }
         )),
     }
+}
+
+/// Whether the threshold is the one that is known for the encoder.
+fn is_known(pipeline: &Pipeline, dedup: &Dedup) -> bool {
+    let embedder = dedup.vectors.name().split_once('/').and_then(|(_, name)| pipeline.catalog.embedders.get(name));
+    let known = embedder.and_then(|embedder| embedder.copies).filter(|_| !dedup.whiten);
+    let known = known.map(|known| if dedup.references.is_empty() { known.pool } else { known.references });
+    known.is_some_and(|known| known.to_bits() == dedup.threshold().to_bits())
 }
 
 /// What the step's calibration measured at its threshold, if it is one of such vectors.

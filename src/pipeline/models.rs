@@ -69,9 +69,9 @@ fn look(catalog: &Catalog, batches: &Batches, store: &Store, source: &Source, fe
             source.fault(&keys, Fault::new(error.to_string(), hint))
         };
         let folder = store.work.root().join(MODELS);
-        let file = match present(&embedder.model, &folder) {
-            None if fetch && !matches!(embedder.model, Model::File(_)) => file_of(&embedder.model, &folder).map(Some),
-            there => Ok(there),
+        let file = match &embedder.model {
+            Model::Url { .. } | Model::Builtin(_) if fetch => file_of(&embedder.model, &folder).map(Some),
+            model => Ok(present(model, &folder)),
         };
         match file {
             Ok(None) => {}

@@ -16,15 +16,13 @@ pub fn quoted(word: &str) -> String {
 /// hint without them would name another run.
 #[must_use]
 pub fn typed(file: &Path, overrides: &[String], work: Option<&str>) -> String {
-    let mut line = quoted(&file.to_string_lossy());
     let options = overrides.iter().map(|set| ("--set", set.as_str())).chain(work.map(|work| ("--work", work)));
-    for (option, value) in options {
+    options.fold(quoted(&file.to_string_lossy()), |line, (option, value)| {
         // After an option, `a.b=c` sets no variable, and reads better without quotes.
         let plain = value.chars().all(|c| c.is_ascii_alphanumeric() || "._-/:=".contains(c));
         let value = if plain { value.to_owned() } else { quoted(value) };
-        line.push_str(&format!(" {option} {value}"));
-    }
-    line
+        format!("{line} {option} {value}")
+    })
 }
 
 #[cfg(test)]

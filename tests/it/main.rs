@@ -14,6 +14,7 @@ mod demo;
 mod doors;
 mod file;
 mod hostile;
+mod in_the_box;
 mod kill;
 mod limits;
 mod lists;

@@ -15,6 +15,8 @@ use lvd_ops::histogram::Histogram;
 
 /// One empty cluster in so many is no accident any more.
 const MANY_EMPTY: usize = 10;
+/// Images a cluster, on average, below which clusters say little.
+const FEW: u64 = 5;
 
 table! {
     /// The level-1 cluster of a pool or seed image. The clusters above it are in the `tree` table.
@@ -120,6 +122,15 @@ pub fn count(common: &SizesCommon, task: &mut Task) -> Result<()> {
     if MANY_EMPTY * empty > clusters {
         task.outcome.warnings.insert(format!(
             "{empty} of {clusters} level-1 clusters have no image: are so many images alike? lower the first of `clusters`"
+        ));
+    }
+    if task.outcome.rows_out < FEW * clusters as u64 {
+        #[expect(clippy::cast_precision_loss, reason = "a mean")]
+        let mean = task.outcome.rows_out as f64 / clusters as f64;
+        task.outcome.warnings.insert(format!(
+            "{} images in {clusters} level-1 clusters, {mean:.1} each: a draw that is even over so many is nearly one over \
+             images; lower the first of `clusters`",
+            task.outcome.rows_out
         ));
     }
     let written = writer.finish()?;

@@ -71,6 +71,10 @@ pub struct CollectCommon {
     pub seed: u64,
 }
 
+/// Cosine with its seed under which an image has little to do with it, for the encoders that are
+/// known here.
+const FAR: f32 = 0.5;
+
 /// An image that a set may get.
 struct Candidate {
     row: Retrieved,
@@ -109,6 +113,14 @@ pub fn run(common: &CollectCommon, task: &mut Task) -> Result<()> {
         if offered == 0 {
             let warning = format!("nothing was retrieved for seed set {:?}", set.name);
             task.outcome.warnings.insert(warning);
+        }
+        let nearest = kept.values().filter_map(|row| row.similarity).max_by(f32::total_cmp);
+        if let Some(nearest) = nearest.filter(|&nearest| nearest < FAR) {
+            task.outcome.warnings.insert(format!(
+                "no image found for seed set {:?} has a cosine over {nearest:.2} with its seed: does the pool hold anything \
+                 like it? look at them, and set `min_similarity`",
+                set.name
+            ));
         }
         let times: u64 = kept.values().map(|row| u64::from(row.times)).sum();
         task.count(&format!("retrieved_for_{}", set.name), times);

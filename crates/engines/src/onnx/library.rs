@@ -14,17 +14,31 @@ use lvd_base::limits::MEMORY_CURE;
 /// The name under which the library lies in its folder.
 pub const LIBRARY_NAME: &str = "libonnxruntime.so";
 
-/// Where the library is looked for, best first: the file `ORT_DYLIB_PATH`, then `libonnxruntime.so`
-/// in the folder `LVD_LIB_DIR`, else in `lvd/lib` under `XDG_DATA_HOME` (`~/.local/share`), which
-/// `setup.sh` fills.
+/// Where the library is looked for, best first: the file `ORT_DYLIB_PATH`; `libonnxruntime.so` in
+/// the folder `LVD_LIB_DIR`; Python's package `onnxruntime`, where pip has installed the program;
+/// `lvd/lib` under `XDG_DATA_HOME` (`~/.local/share`), which `setup.sh` fills.
 #[must_use]
 pub fn library_path() -> PathBuf {
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    if let Some(file) = set("ORT_DYLIB_PATH") {
-        return file;
-    }
+    let by_pip = || std::env::current_exe().ok().and_then(|program| installed_beside(&program));
     let data = || set("XDG_DATA_HOME").unwrap_or_else(|| set("HOME").unwrap_or_default().join(".local/share"));
-    set("LVD_LIB_DIR").unwrap_or_else(|| data().join("lvd/lib")).join(LIBRARY_NAME)
+    set("ORT_DYLIB_PATH")
+        .or_else(|| set("LVD_LIB_DIR").map(|folder| folder.join(LIBRARY_NAME)))
+        .or_else(by_pip)
+        .unwrap_or_else(|| data().join("lvd/lib").join(LIBRARY_NAME))
+}
+
+/// The library in Python's package `onnxruntime`, where the program was installed by pip: into
+/// `bin` beside `lib/python3.N/site-packages`.
+fn installed_beside(program: &Path) -> Option<PathBuf> {
+    let prefix = program.parent().filter(|folder| folder.ends_with("bin"))?.parent()?;
+    let entries = |folder: PathBuf| std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let named = |path: &PathBuf, start: &str| {
+        path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(start))
+    };
+    let pythons = entries(prefix.join("lib")).filter(|path| named(path, "python3."));
+    let libraries = pythons.flat_map(|python| entries(python.join("site-packages/onnxruntime/capi")));
+    libraries.filter(|path| named(path, "libonnxruntime.so")).max()
 }
 
 /// The library once loaded: its environment lives as long as the process.
@@ -145,4 +159,26 @@ pub fn providers() -> Result<Vec<String>> {
 /// An error of the library.
 pub(super) fn native(error: &ort::Error) -> Error {
     Error::native("ONNX Runtime", error.to_string().trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_pip_installed_finds_the_library_of_its_python() -> Result<()> {
+        let prefix = tempfile::tempdir().map_err(Error::io("a temporary folder"))?;
+        let program = prefix.path().join("bin/lvd");
+        assert_eq!(installed_beside(&program), None);
+        let folder = prefix.path().join("lib/python3.12/site-packages/onnxruntime/capi");
+        std::fs::create_dir_all(&folder).map_err(Error::io(&folder))?;
+        assert_eq!(installed_beside(&program), None);
+        for name in ["libonnxruntime_providers_shared.so", "libonnxruntime.so.1.30.0", "onnxruntime_pybind11_state.so"]
+        {
+            std::fs::write(folder.join(name), "").map_err(Error::io(&folder))?;
+        }
+        assert_eq!(installed_beside(&program), Some(folder.join("libonnxruntime.so.1.30.0")));
+        assert_eq!(installed_beside(&prefix.path().join("release/lvd")), None);
+        Ok(())
+    }
 }
