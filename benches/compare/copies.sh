@@ -25,13 +25,13 @@ dedup='edge_floor = 0.3' embedders=
 if [ -n "${MODEL:-}" ]; then
     cp "$MODEL" "$folder/model.onnx"
     dedup=$'threshold = 0.8\nedge_floor = 0.5'
-    embedders='[embedders.vit]
+    embedders='[embedders.encoder]
 model = "model.onnx"
 mean = [0.485, 0.456, 0.406]
 std = [0.229, 0.224, 0.225]
 resize = 224'
 else
-    embedders='[embedders.copy]
+    embedders='[embedders.encoder]
 model = "builtin:copy"'
 fi
 if [ -n "${WHITEN:-}" ]; then dedup=$'whiten = true\nthreshold = 0.5\nedge_floor = 0.3'; fi

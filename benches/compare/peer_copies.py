@@ -107,7 +107,7 @@ def semdedup(work):
     """SemDeDup (arXiv 2303.09540) on our vectors: spherical k-means, then all pairs of each cluster."""
     import faiss
 
-    embedded = table(f"{work}/embed/vit")
+    embedded = table(f"{work}/embed/encoder")
     by_id = names_by_id(work)
     files = [by_id[id] for id in embedded["id"].to_pylist()]
     names = sorted(files)

@@ -44,6 +44,19 @@ pub fn by_hash(url: &str, sha256: &str, folder: &Path) -> Result<PathBuf> {
     download(url, sha256, folder, PAUSE)
 }
 
+/// The file at `url`, whatever its hash, as `path`. What comes of a broken download lies beside it
+/// as `.partial`, and is continued.
+pub fn to_file(url: &str, path: &Path) -> Result<()> {
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(".partial");
+    let partial = PathBuf::from(partial);
+    let mut file = lock(&partial)?;
+    let runtime = runtime::start("lvd-download", 1)?;
+    runtime.block_on(fill(url, &mut file, &partial, PAUSE))?;
+    file.sync_all().map_err(Error::io(&partial))?;
+    std::fs::rename(&partial, path).map_err(Error::io(path))
+}
+
 /// The file with these bytes, in `folder`: written if it is not there.
 pub fn unpacked(bytes: &[u8], folder: &Path) -> Result<PathBuf> {
     // Two threads of a process would write to one file aside.

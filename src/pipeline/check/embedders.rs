@@ -144,7 +144,8 @@ fn number_fault(mean: [f32; 3], std: [f32; 3], dims: Option<u32>) -> Option<Faul
     Some(Fault::new(fact, "set `dims` to 2 or more, or leave it out"))
 }
 
-fn embedder(settings: &EmbedderSettings, base: &Path, depth: Depth) -> Result<Embedder, Fault> {
+/// What a table of settings says of an embedder.
+pub fn embedder(settings: &EmbedderSettings, base: &Path, depth: Depth) -> Result<Embedder, Fault> {
     let model = model(settings, base, depth)?;
     let preset = match &model {
         Model::Builtin(_) if settings.preset.is_some() => {

@@ -11,12 +11,12 @@ mod steps;
 use std::path::Path;
 
 use crate::pipeline::engine::slurm::settings::AllSettings;
-use crate::pipeline::file::Source;
+use crate::pipeline::file::{EmbedderSettings, Source};
 use crate::pipeline::models;
 use crate::pipeline::shell::typed;
 use crate::pipeline::steps::Pipeline;
 use crate::pipeline::store::Store;
-use crate::stages::catalog::Catalog;
+use crate::stages::catalog::{Catalog, Embedder};
 use complaints::{Complaints, fault_of};
 use depth::Depth;
 use lvd_base::error::{Error, Fault, Result};
@@ -43,6 +43,11 @@ pub fn examine(path: &Path, overrides: &[String], work: Option<&str>) -> Checked
 /// be gone, as may models.
 pub fn glance(path: &Path, overrides: &[String], work: Option<&str>) -> Checked {
     read(path, overrides, work, Depth::File)
+}
+
+/// The embedder of a table whose paths are absolute.
+pub fn embedder(settings: &EmbedderSettings) -> std::result::Result<Embedder, Fault> {
+    embedders::embedder(settings, Path::new(""), Depth::Named)
 }
 
 fn read(path: &Path, overrides: &[String], work: Option<&str>, depth: Depth) -> Checked {

@@ -60,15 +60,15 @@ impl Misfit {
 ///
 /// # Errors
 /// When it does not fit, with the setting to look at.
-pub fn try_model(name: &str, embedder: &Embedder, path: &Path, batch: usize) -> std::result::Result<(), Misfit> {
+pub fn try_model(name: &str, embedder: &Embedder, path: &Path, batch: usize) -> std::result::Result<Fit, Misfit> {
     let spec = spec_of(name, embedder).map_err(Misfit::model)?;
     let file = ModelFile { path: path.to_owned(), spec, normalised: embedder.normalised };
     file.verify().map_err(Misfit::model)?;
-    if known(&file.question(Provider::Cpu, 1, batch)?).is_some() {
-        return Ok(());
+    if let Some(fit) = known(&file.question(Provider::Cpu, 1, batch)?) {
+        return Ok(fit);
     }
     let mut session = Session::open(path, 1).map_err(Misfit::model)?;
-    file.fit(&mut session, 1, batch).map(|_| ())
+    file.fit(&mut session, 1, batch)
 }
 
 /// What was found to fit in this process, by [`ModelFile::question`].
