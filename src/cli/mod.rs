@@ -11,6 +11,7 @@ mod choice;
 mod doctor;
 mod estimate;
 mod example;
+mod init;
 mod man;
 mod plan;
 mod progress;
@@ -117,6 +118,7 @@ fn dispatch(command: Command) -> Result<(), Stop> {
             let options = Options { seed: seed.unwrap_or(default.seed), images: images.unwrap_or(default.images) };
             example::example(&folder, &options, score)
         }
+        Command::Init(args) => init::init(args),
         Command::Config => Ok(table::print(&reference::settings())?),
         Command::Tables => Ok(table::print(&reference::tables())?),
         Command::Man { folder } => man::man(folder.as_deref()),

@@ -14,6 +14,7 @@ mod demo;
 mod doors;
 mod file;
 mod hostile;
+mod init;
 mod kill;
 mod limits;
 mod lists;

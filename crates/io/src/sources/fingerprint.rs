@@ -17,9 +17,9 @@ use lvd_base::error::{Error, Result};
 pub(super) fn of(source: &Source) -> Result<String> {
     let mut hash = Fields(Sha256::new());
     match source {
-        Source::Folder { path, except } => {
+        Source::Folder { path, except, extensions } => {
             hash.text("folder");
-            folder::walk(path, except, &mut |found| {
+            folder::walk(path, except, extensions, &mut |found| {
                 hash.file(found.location.as_bytes(), found.metadata);
                 Ok(())
             })?;

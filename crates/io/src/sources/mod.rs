@@ -11,6 +11,7 @@ mod json;
 mod kinds;
 mod lines;
 pub(crate) mod location;
+pub mod look;
 pub(crate) mod parquet_file;
 mod pattern;
 mod rows;
@@ -42,7 +43,7 @@ impl Source {
     pub fn list(&self, each: &mut dyn FnMut(InputRow) -> Result<()>) -> Result<Notes> {
         let mut notes = Notes::default();
         match self {
-            Self::Folder { path, except } => folder::walk(path, except, &mut |found| {
+            Self::Folder { path, except, extensions } => folder::walk(path, except, extensions, &mut |found| {
                 each(InputRow { location: found.location.to_owned(), caption: None })
             })?,
             Self::Urls { format, url_column, caption_column, .. } => {
@@ -74,9 +75,9 @@ impl Source {
     /// column that is missing or of a wrong type; the hint names the columns there are.
     pub fn check(&self) -> Result<u64> {
         match self {
-            Self::Folder { path, except } => {
+            Self::Folder { path, except, extensions } => {
                 let mut rows = 0;
-                folder::walk(path, except, &mut |_| {
+                folder::walk(path, except, extensions, &mut |_| {
                     rows += 1;
                     Ok(())
                 })?;
