@@ -34,6 +34,8 @@ pub(super) struct Heap {
     pub(super) tars: Vec<Seen>,
     /// Lists of URLs, and tables of URLs or images.
     pub(super) lists: Vec<(Seen, UrlFormat)>,
+    /// Files beside images that may hold their captions, by extension.
+    pub(super) captions: BTreeMap<String, (u64, u64)>,
     /// Whether a folder source of it would meet what is no image.
     pub(super) is_mixed: bool,
     pub(super) left_out: Counts,
@@ -126,9 +128,7 @@ impl Walk {
     }
 
     fn image(&mut self, path: &Path, extension: String, bytes: u64) {
-        let (files, sum) = self.heap.images.entry(extension).or_default();
-        *files += 1;
-        *sum += bytes;
+        add(&mut self.heap.images, extension, bytes);
         self.beside.insert(hash(&path.with_extension("")));
         if let Some(parent) = path.parent() {
             self.folders.insert(hash(parent));
@@ -148,9 +148,9 @@ impl Walk {
             let is_tar = extension == "tar";
             if works.iter().any(|work| seen.path.starts_with(work)) {
                 heap.left_out.add(Why::OfWork, bytes);
-            } else if !is_tar && beside.contains(&stem) {
-                heap.left_out.add(Why::Caption(extension), bytes);
-            } else if !is_tar && (described.contains(&stem) || folders.contains(&stem)) {
+            } else if beside.contains(&stem) && ["txt", "json"].contains(&&*extension) {
+                add(&mut heap.captions, extension, bytes);
+            } else if !is_tar && [&beside, &described, &folders].iter().any(|names| names.contains(&stem)) {
                 heap.left_out.add(Why::Describes, bytes);
             } else if seen.path.to_str().is_none() {
                 heap.left_out.add(Why::Name, bytes);
@@ -164,6 +164,13 @@ impl Walk {
         }
         heap
     }
+}
+
+/// Counts a file by its extension.
+fn add(counts: &mut BTreeMap<String, (u64, u64)>, extension: String, bytes: u64) {
+    let (files, sum) = counts.entry(extension).or_default();
+    *files += 1;
+    *sum += bytes;
 }
 
 /// A path, in eight bytes: a pool may have millions.

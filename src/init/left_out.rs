@@ -8,9 +8,9 @@ use serde::Serialize;
 /// Why a file is in no source. The order is that of the table.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Why {
-    /// Text beside an image, by its extension.
+    /// A file beside an image that holds no caption, by its extension.
     Caption(String),
-    /// A table or JSON that is named like a tar or a folder of images.
+    /// A list that is named like an image, a tar or a folder of images.
     Describes,
     /// A list of URLs in a place that has images as well.
     UrlsBesideImages,
@@ -33,9 +33,7 @@ pub(super) enum Why {
 impl Display for Why {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Caption(extension) => {
-                write!(f, ".{extension} beside images: captions are read from tars and tables, not from folders")
-            }
+            Self::Caption(extension) => write!(f, "beside images, no caption in the first ones: .{extension}"),
             Self::Describes => f.write_str("lists of what is in a tar or folder of the same name"),
             Self::UrlsBesideImages => f.write_str("lists of URLs beside images: in the file, commented out"),
             Self::NoColumn => f.write_str("lists and tables without URLs or images"),
@@ -67,16 +65,19 @@ pub(super) struct Counts(BTreeMap<Why, (u64, u64)>);
 
 impl Counts {
     pub(super) fn add(&mut self, why: Why, bytes: u64) {
-        let (files, sum) = self.0.entry(why).or_default();
-        *files += 1;
+        self.add_all(why, 1, bytes);
+    }
+
+    /// Adds several files at once.
+    pub(super) fn add_all(&mut self, why: Why, files: u64, bytes: u64) {
+        let (all, sum) = self.0.entry(why).or_default();
+        *all += files;
         *sum += bytes;
     }
 
     pub(super) fn merge(&mut self, other: Self) {
         for (why, (files, bytes)) in other.0 {
-            let (all, sum) = self.0.entry(why).or_default();
-            *all += files;
-            *sum += bytes;
+            self.add_all(why, files, bytes);
         }
     }
 

@@ -10,8 +10,10 @@ const LONGEST: usize = 60;
 /// What a folder or file is called, as a name of a file or source: lower case letters, digits and
 /// dashes.
 pub(super) fn slug(path: &Path) -> String {
-    let whole = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
-    let stem = if whole.is_dir() { whole.file_name() } else { whole.file_stem() };
+    // `.` and `..` have no name of their own.
+    let named = path.file_name().map(|_| path.to_path_buf()).or_else(|| std::fs::canonicalize(path).ok());
+    let named = named.unwrap_or_default();
+    let stem = if path.is_dir() { named.file_name() } else { named.file_stem() };
     slug_of(&stem.unwrap_or_default().to_string_lossy())
 }
 

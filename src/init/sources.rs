@@ -1,6 +1,7 @@
 //! From what a place holds to the sources of a pipeline file, counted.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use indicatif::HumanCount;
@@ -18,8 +19,8 @@ use lvd_base::error::{Error, Result};
 use lvd_io::sources::look::columns;
 use lvd_io::sources::{Source as ImageSource, UrlFormat};
 
-/// Rows of a tar that are looked at for a caption.
-const CAPTION_ROWS: usize = 100;
+/// Rows of a tar or folder that are looked at for a caption.
+const CAPTION_ROWS: usize = 1000;
 /// Files of a folder that are named one by one; of more, all of an ending together.
 const NAMED: usize = 3;
 
@@ -99,7 +100,7 @@ type Groups = BTreeMap<Group, Vec<(Seen, u64)>>;
 impl Sources {
     /// Adds what a place holds.
     pub(super) fn add(&mut self, heap: Heap, role: Role, base: &Path) -> Result<()> {
-        let Heap { root, images, folders, tars, lists, is_mixed, mut left_out } = heap;
+        let Heap { root, images, captions, folders, tars, lists, is_mixed, mut left_out } = heap;
         let mut groups = Groups::new();
         let tars: Vec<(Seen, Counted)> =
             tars.into_par_iter().map(|seen| (counted_tar(&seen.path), seen)).map(swap).collect();
@@ -116,7 +117,8 @@ impl Sources {
         }
         let has_images = !images.is_empty() || groups.keys().any(|group| group.kind != Kind::Urls);
         if !images.is_empty() {
-            let source = folder(&root, &images, folders, is_mixed, base)?;
+            let mut source = folder(&root, &images, folders, is_mixed, base)?;
+            add_captions(&mut source, &root, captions, &mut left_out);
             self.push(&root, role, source);
         }
         for (group, files) in groups {
@@ -172,6 +174,26 @@ fn folder(
     let settings =
         SourceSettings { folder: Some(named_from(base, root)?.into()), extensions, ..SourceSettings::default() };
     Ok(Source { folders, ..source(Kind::Folder, files, files, bytes, note, settings) })
+}
+
+/// Says that a folder has captions, or that what lies beside its images are none.
+fn add_captions(source: &mut Source, root: &Path, files: BTreeMap<String, (u64, u64)>, left_out: &mut Counts) {
+    let extensions = source.settings.extensions.clone().unwrap_or_default();
+    let images = ImageSource::Folder { path: root.to_path_buf(), except: Vec::new(), extensions, captions: true };
+    if files.is_empty() {
+        return;
+    }
+    if !has_captions(&images) {
+        for (extension, (n, bytes)) in files {
+            left_out.add_all(Why::Caption(extension), n, bytes);
+        }
+        return;
+    }
+    source.settings.captions = Some(true);
+    for (extension, (n, bytes)) in files {
+        let _ = write!(source.note, ", captions in {} .{extension}", HumanCount(n));
+        source.bytes += bytes;
+    }
 }
 
 /// A source of the files of a group.

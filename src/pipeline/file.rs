@@ -81,6 +81,10 @@ pub struct SourceSettings {
     /// `["jpg", "png"]`; `""` is a name without an ending. Others count as no rows. Left out: every
     /// file is a row, and what is no image is dropped.
     pub extensions: Option<Vec<String>>,
+    /// In `folder`: whether the caption of a picture is the `.txt` beside it or, without one,
+    /// `caption` in the `.json` beside it. Left out: a folder has no captions. Needs `extensions`,
+    /// so that these files are no rows.
+    pub captions: Option<bool>,
     /// Files with URLs: `txt` (a URL a line), `csv`, `tsv`, `jsonl` or `parquet`. A folder means
     /// every such file in it. Text is UTF-8. In `csv` and `tsv` fields may be quoted, and a quote
     /// in them is doubled; one that is never closed is an error that names its line. A row whose

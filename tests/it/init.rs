@@ -11,7 +11,7 @@ use parquet::arrow::ArrowWriter;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::common::{cell, lvd, parquet_files, rows};
+use crate::common::{cell, lvd, parquet_files, rows, table};
 
 /// Writes pictures, no two alike.
 fn pictures(folder: &Path, from: u8, count: u8) {
@@ -133,7 +133,7 @@ fn a_folder_of_photos_becomes_a_data_set() {
     text(&desk.at("My Photos/.DS_Store"), "no image");
     let (out, err) = desk.run(&["init", "My Photos"]);
     assert!(out.contains("my-photos  pool  folder     40      40"), "{out}");
-    assert!(out.contains("no image by its name: .pdf"), "{out}");
+    assert!(out.contains("no image by its name: .pdf") && out.contains("captions in 1 .txt"), "{out}");
     assert!(err.contains("wrote my-photos.toml: a data set of about 20 images"), "{err}");
     assert!(err.contains("\n  lvd run my-photos.toml\n"), "{err}");
     let (_, checked) = desk.run(&["check", "my-photos.toml"]);
@@ -149,6 +149,8 @@ fn a_folder_of_photos_becomes_a_data_set() {
     let composition = rows(&desk.at("work-my-photos/export/composition.parquet"));
     let counted: usize = composition.iter().map(|row| cell(row, "images").parse::<usize>().expect("a number")).sum();
     assert_eq!((exported, counted, line("export").nth(1)), (20, 20, Some("20")), "{out}");
+    let ingested = table(&desk.at("work-my-photos/ingest"));
+    assert_eq!(ingested.iter().filter(|row| cell(row, "caption") == "a dog").count(), 1);
 
     // The work folder and the file are no part of what it finds when it looks again.
     desk.run(&["init", "--force", "."]);

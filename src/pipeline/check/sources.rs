@@ -109,6 +109,7 @@ fn image_source(settings: &SourceSettings, base: &Path, ours: &[&Path]) -> Resul
         if set { Err(fault()) } else { Ok(()) }
     };
     only_for(settings.folder.is_none() && settings.extensions.is_some(), "extensions", "folder")?;
+    only_for(settings.folder.is_none() && settings.captions.is_some(), "captions", "folder")?;
     match (&settings.folder, &settings.urls, &settings.parquet, &settings.tars) {
         (Some(folder), None, None, None) => {
             only_for(settings.caption_column.is_some(), "caption_column", "urls`, `parquet` and `tars")?;
@@ -122,7 +123,12 @@ fn image_source(settings: &SourceSettings, base: &Path, ours: &[&Path]) -> Resul
                 return Err(Fault::new(format!("{}: the work folder is this folder", path.display()), hint));
             }
             let except = ours.iter().map(|&path| path.to_path_buf()).collect();
-            Ok(ImageSource::Folder { path, except, extensions: extensions(settings)? })
+            let (extensions, captions) = (extensions(settings)?, settings.captions.unwrap_or(false));
+            if captions && extensions.is_empty() {
+                let hint = "say which files are images, for instance `extensions = [\"jpg\"]`";
+                return Err(Fault::new("`captions` without `extensions`: captions would be rows", hint));
+            }
+            Ok(ImageSource::Folder { path, except, extensions, captions })
         }
         (None, Some(files), None, None) => {
             only_for(settings.image_column.is_some(), "image_column", "parquet")?;

@@ -9,6 +9,7 @@ use lvd_base::error::{Error, Result};
 
 /// A file that the walk came by.
 pub(super) struct Found<'a> {
+    pub(super) path: &'a Path,
     /// Its escaped path below the folder.
     pub(super) location: &'a str,
     /// Of the file, or of the symlink itself where that leads nowhere: it is a row, and fetching
@@ -40,6 +41,6 @@ pub(super) fn walk(
             return Ok(());
         }
         let below = path.strip_prefix(root).unwrap_or(path);
-        each(Found { location: &location::escape(below.as_os_str().as_bytes()), metadata })
+        each(Found { path, location: &location::escape(below.as_os_str().as_bytes()), metadata })
     })
 }

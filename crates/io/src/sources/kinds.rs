@@ -26,6 +26,9 @@ pub enum Source {
         /// empty one is that of a name without a dot. None: every file is one.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         extensions: Vec<String>,
+        /// Whether captions are read from the files beside the images.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        captions: bool,
     },
     /// Lists of URLs.
     Urls {
