@@ -12,6 +12,8 @@ pub mod pipeline;
 
 pub mod calibrate;
 
+pub mod init;
+
 pub mod cli;
 
 pub use lvd_base::{Error, Result};

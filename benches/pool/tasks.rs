@@ -279,10 +279,20 @@ fn cpu_seconds() -> Result<f64> {
 
 fn catalog() -> Catalog {
     let mut catalog = Catalog { seed: 1, ..Catalog::default() };
-    let source = lvd_io::sources::Source::Folder { path: "none".into(), except: Vec::new() };
+    let source = lvd_io::sources::Source::Folder {
+        path: "none".into(),
+        except: Vec::new(),
+        extensions: Vec::new(),
+        captions: false,
+    };
     let entry = lvd::stages::catalog::SourceEntry::new(0, lvd::stages::catalog::Role::Pool, source);
     catalog.sources.insert("pool".into(), entry);
-    let source = lvd_io::sources::Source::Folder { path: "none".into(), except: Vec::new() };
+    let source = lvd_io::sources::Source::Folder {
+        path: "none".into(),
+        except: Vec::new(),
+        extensions: Vec::new(),
+        captions: false,
+    };
     let entry = lvd::stages::catalog::SourceEntry::new(1, lvd::stages::catalog::Role::Seed, source);
     catalog.sources.insert("seeds".into(), entry);
     catalog

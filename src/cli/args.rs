@@ -7,10 +7,14 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use crate::pipeline::preset::Preset;
 
 const AFTER: &str = "\
-Start here:
+Start here, with your own photos:
+  lvd init photos                   look at the folder, and write photos.toml
+  lvd run photos.toml               curate it: every step, in order; what is done is skipped
+  lvd report photos.toml            what each step did
+
+Or with the built-in example:
   lvd example demo                  make a small crawl with its ground truth, and a pipeline file for it
-  lvd run demo/quickstart.toml      curate it: every step, in order; what is done is skipped
-  lvd report demo/quickstart.toml   what each step did
+  lvd run demo/quickstart.toml      curate it
   lvd plan demo/quickstart.toml --set dedup.threshold=0.9    what a change would run again
 
 Exit codes: 0 all went well; 1 a step failed; 2 the command or the pipeline file is wrong; 3 too many rows failed.";
@@ -25,6 +29,8 @@ pub struct Args {
 
 #[derive(Subcommand)]
 pub enum Command {
+    /// Look at a folder of images, and write a pipeline file that fits it
+    Init(InitArgs),
     /// Bring all steps of a pipeline up to date, or a range of them
     Run {
         #[command(flatten)]
@@ -211,6 +217,28 @@ fn preset(name: &str) -> Result<Preset, String> {
     let known = Preset::ALL.map(|preset| serde_json::json!(preset).as_str().unwrap_or_default().to_owned());
     let found = known.iter().position(|known| known == name);
     found.map(|at| Preset::ALL[at]).ok_or_else(|| format!("presets are: {}", known.join(", ")))
+}
+
+#[derive(ClapArgs)]
+pub struct InitArgs {
+    /// Your images: a folder of pictures, tars, Parquet files or lists of URLs, or one such file
+    pub folder: PathBuf,
+    /// Curated images: they go in as they are, and more like them are looked for; may be given
+    /// several times
+    #[arg(long, value_name = "FOLDER")]
+    pub seed: Vec<PathBuf>,
+    /// Images to keep out, such as a test set: copies of them go; may be given several times
+    #[arg(long, value_name = "FOLDER")]
+    pub reference: Vec<PathBuf>,
+    /// The pipeline file [default: NAME.toml here, called like the folder]
+    #[arg(short, long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Overwrite the pipeline file
+    #[arg(long)]
+    pub force: bool,
+    /// Print what was found as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(ClapArgs)]

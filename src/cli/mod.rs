@@ -11,6 +11,7 @@ mod choice;
 mod doctor;
 mod estimate;
 mod example;
+mod init;
 mod man;
 mod model;
 mod plan;
@@ -122,6 +123,7 @@ fn dispatch(command: Command) -> Result<(), Stop> {
             let options = Options { seed: seed.unwrap_or(default.seed), images: images.unwrap_or(default.images) };
             example::example(&folder, &options, score)
         }
+        Command::Init(args) => init::init(args),
         Command::Config => Ok(table::print(&reference::settings())?),
         Command::Tables => Ok(table::print(&reference::tables())?),
         Command::Model(ModelCommand::Add(args)) => model::add(&args),

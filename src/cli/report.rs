@@ -92,9 +92,12 @@ pub fn where_next(pipeline: &Pipeline, summaries: &[(Summary, bool)]) -> String 
     let work = pipeline.store.work.location();
     let file = &pipeline.typed;
     if let Some((export, _)) = summaries.iter().find(|(summary, _)| summary.stage == "export") {
+        let images = thousands(export.rows_out);
         let _ = write!(
             text,
-            "\nThe data set:  {work}/{0}/data/*.parquet\nWhat is in it: {work}/{0}/composition.parquet\nReports:       {work}/STEP/report.parquet\n",
+            "\nThe data set:   {images} images in {work}/{0}/data/*.parquet\n\
+             What is in it:  {work}/{0}/composition.parquet\n\
+             In Python:      datasets.load_dataset(\"parquet\", data_files=\"{work}/{0}/data/*.parquet\")\n",
             export.step
         );
     }
@@ -103,11 +106,19 @@ pub fn where_next(pipeline: &Pipeline, summaries: &[(Summary, bool)]) -> String 
     let dedup = dedup.map(|dedup| dedup.step.as_str());
     let first = summaries.first().map_or("STEP", |(summary, _)| &summary.step);
     let change = dedup.map_or("seed=2".into(), |step| format!("{step}.threshold={other}"));
-    let _ = write!(
-        text,
-        "\nLook further:\n  lvd report {file} {}\n  lvd plan {file} --set {change}\n  duckdb -c \"select * from '{work}/{first}/report.parquet'\"\n",
-        dedup.unwrap_or(first),
-    );
+    let step = dedup.unwrap_or(first);
+    let mut further = vec![
+        (format!("lvd report {file} {step}"), "what it kept and dropped, with histograms"),
+        (format!("lvd plan {file} --set {change}"), "what a change would run again"),
+        (format!("duckdb -c \"select * from '{work}/{first}/report.parquet'\""), "each step has such a table"),
+    ];
+    if let Some(step) = dedup {
+        let calibrate = format!("lvd calibrate {file} {step}");
+        further.insert(1, (calibrate, "which threshold finds edited copies of your images"));
+    }
+    text.push_str("\nLook further:\n");
+    let lines = further.into_iter().map(|(command, what)| vec![format!("  {command}"), what.to_owned()]);
+    text.push_str(&columns(&["", ""], &lines.collect::<Vec<_>>()));
     text
 }
 

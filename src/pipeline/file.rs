@@ -77,6 +77,14 @@ pub struct SourceSettings {
     /// A folder with images, searched with all folders below it. The work folder and this file are
     /// left out where they lie in it.
     pub folder: Option<PathBuf>,
+    /// In `folder`: the endings of the files that are images, without the dot, large or small:
+    /// `["jpg", "png"]`; `""` is a name without an ending. Others count as no rows. Left out: every
+    /// file is a row, and what is no image is dropped.
+    pub extensions: Option<Vec<String>>,
+    /// In `folder`: whether the caption of a picture is the `.txt` beside it or, without one,
+    /// `caption` in the `.json` beside it. Left out: a folder has no captions. Needs `extensions`,
+    /// so that these files are no rows.
+    pub captions: Option<bool>,
     /// Files with URLs: `txt` (a URL a line), `csv`, `tsv`, `jsonl` or `parquet`. A folder means
     /// every such file in it. Text is UTF-8. In `csv` and `tsv` fields may be quoted, and a quote
     /// in them is doubled; one that is never closed is an error that names its line. A row whose

@@ -15,6 +15,7 @@ mod doors;
 mod file;
 mod hostile;
 mod in_the_box;
+mod init;
 mod kill;
 mod limits;
 mod lists;

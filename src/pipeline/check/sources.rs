@@ -72,12 +72,32 @@ fn count(images: &ImageSource) -> Result<u64, Fault> {
 /// A source that gives no image.
 fn nothing_in(images: &ImageSource) -> Fault {
     let fact = match images {
-        ImageSource::Folder { path, .. } => format!("{}: no file in this folder", path.display()),
+        ImageSource::Folder { path, extensions, .. } if extensions.is_empty() => {
+            format!("{}: no file in this folder", path.display())
+        }
+        ImageSource::Folder { path, extensions, .. } => {
+            format!("{}: no file in this folder ends in {}", path.display(), extensions.join(", "))
+        }
         ImageSource::Urls { .. } => "its lists have no rows".into(),
         ImageSource::Parquet { .. } => "its Parquet files have no rows".into(),
         ImageSource::Tar { .. } => "its tars have no images".into(),
     };
     Fault::new(fact, "put images there, or take the source out of this file")
+}
+
+/// The extensions that the files of a folder must have, as they are compared.
+fn extensions(settings: &SourceSettings) -> Result<Vec<String>, Fault> {
+    let extensions: Vec<String> =
+        settings.extensions.iter().flatten().map(|extension| extension.to_lowercase()).collect();
+    let wrong = extensions.iter().find(|extension| extension.contains(['.', '/', '*']));
+    if let Some(wrong) = wrong {
+        let hint = "write it without dots and stars: `extensions = [\"jpg\", \"png\"]`";
+        return Err(Fault::new(format!("{wrong:?} is no ending in `extensions`"), hint));
+    }
+    if settings.extensions.is_some() && extensions.is_empty() {
+        return Err(Fault::new("`extensions` is empty", "name some, or leave it out: then every file is a row"));
+    }
+    Ok(extensions)
 }
 
 /// The source of `settings`; `ours` are the work folder and the pipeline file, which hold no images
@@ -88,6 +108,8 @@ fn image_source(settings: &SourceSettings, base: &Path, ours: &[&Path]) -> Resul
         let fault = || Fault::new(format!("`{key}` is for `{kind}` only"), format!("remove `{key}`"));
         if set { Err(fault()) } else { Ok(()) }
     };
+    only_for(settings.folder.is_none() && settings.extensions.is_some(), "extensions", "folder")?;
+    only_for(settings.folder.is_none() && settings.captions.is_some(), "captions", "folder")?;
     match (&settings.folder, &settings.urls, &settings.parquet, &settings.tars) {
         (Some(folder), None, None, None) => {
             only_for(settings.caption_column.is_some(), "caption_column", "urls`, `parquet` and `tars")?;
@@ -100,7 +122,13 @@ fn image_source(settings: &SourceSettings, base: &Path, ours: &[&Path]) -> Resul
                 let hint = "give `work` a folder of its own; it may lie in this one, and is left out then";
                 return Err(Fault::new(format!("{}: the work folder is this folder", path.display()), hint));
             }
-            Ok(ImageSource::Folder { path, except: ours.iter().map(|&path| path.to_path_buf()).collect() })
+            let except = ours.iter().map(|&path| path.to_path_buf()).collect();
+            let (extensions, captions) = (extensions(settings)?, settings.captions.unwrap_or(false));
+            if captions && extensions.is_empty() {
+                let hint = "say which files are images, for instance `extensions = [\"jpg\"]`";
+                return Err(Fault::new("`captions` without `extensions`: captions would be rows", hint));
+            }
+            Ok(ImageSource::Folder { path, except, extensions, captions })
         }
         (None, Some(files), None, None) => {
             only_for(settings.image_column.is_some(), "image_column", "parquet")?;

@@ -94,6 +94,12 @@ impl Format {
     }
 }
 
+/// Whether a file that begins so claims to be an image of a format that is decoded.
+#[must_use]
+pub fn looks_like_image(first: &[u8]) -> bool {
+    Format::of(first).is_some()
+}
+
 /// What is known of an image that decodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {

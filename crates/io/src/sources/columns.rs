@@ -7,6 +7,41 @@ use lvd_base::error::{Error, Result, nearest};
 /// The caption column that is taken when none is named.
 pub(super) const DEFAULT_CAPTION: &str = "caption";
 
+/// The longest text that is kept of a first row, in bytes: enough to see what it is.
+const FIRST_BYTES: usize = 4096;
+
+/// A column of a table or list.
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// What it holds.
+    pub holds: Holds,
+}
+
+/// What a column holds, by its type and its first row.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Holds {
+    /// Text: that of the first row, empty where it has none.
+    Text(String),
+    /// The bytes of images.
+    Image,
+    /// Anything else.
+    Other,
+}
+
+impl Holds {
+    /// Text, as far as it says what it is.
+    pub(super) fn of_text(bytes: &[u8]) -> Self {
+        Self::Text(String::from_utf8_lossy(&bytes[..bytes.len().min(FIRST_BYTES)]).trim().to_owned())
+    }
+
+    /// Whether it is a URL of the web.
+    #[must_use]
+    pub fn is_url(&self) -> bool {
+        matches!(self, Self::Text(text) if text.starts_with("http://") || text.starts_with("https://"))
+    }
+}
+
 /// Which columns to read.
 #[derive(Clone, Copy)]
 pub(super) struct Columns<'a> {

@@ -8,8 +8,8 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use super::folder;
 use super::kinds::{Source, lists};
+use super::{beside, folder};
 use crate::digest::hex;
 use lvd_base::error::{Error, Result};
 
@@ -17,9 +17,15 @@ use lvd_base::error::{Error, Result};
 pub(super) fn of(source: &Source) -> Result<String> {
     let mut hash = Fields(Sha256::new());
     match source {
-        Source::Folder { path, except } => {
+        Source::Folder { path, except, extensions, captions } => {
             hash.text("folder");
-            folder::walk(path, except, &mut |found| {
+            let mut extensions = extensions.clone();
+            if *captions {
+                hash.text("captions");
+                let all = extensions.is_empty();
+                extensions.extend(beside::EXTENSIONS.into_iter().filter(|_| !all).map(str::to_owned));
+            }
+            folder::walk(path, except, &extensions, &mut |found| {
                 hash.file(found.location.as_bytes(), found.metadata);
                 Ok(())
             })?;

@@ -1,4 +1,4 @@
-//! A folder of images: each file in it and below it is a row.
+//! A folder of images: each file in it and below it is a row, or each with one of some extensions.
 
 use std::fs::Metadata;
 use std::os::unix::ffi::OsStrExt;
@@ -9,6 +9,7 @@ use lvd_base::error::{Error, Result};
 
 /// A file that the walk came by.
 pub(super) struct Found<'a> {
+    pub(super) path: &'a Path,
     /// Its escaped path below the folder.
     pub(super) location: &'a str,
     /// Of the file, or of the symlink itself where that leads nowhere: it is a row, and fetching
@@ -16,9 +17,19 @@ pub(super) struct Found<'a> {
     pub(super) metadata: &'a Metadata,
 }
 
+/// The extension of a file in lower case, without its dot; empty where there is none.
+pub(super) fn extension(path: &Path) -> String {
+    path.extension().map_or_else(String::new, |extension| extension.to_string_lossy().to_lowercase())
+}
+
 /// Calls `each` for every file below `root` but those at `except`, whatever they are called there,
-/// and those below them.
-pub(super) fn walk(root: &Path, except: &[PathBuf], each: &mut dyn FnMut(Found) -> Result<()>) -> Result<()> {
+/// and those below them. With `extensions`, only files that have one of them.
+pub(super) fn walk(
+    root: &Path,
+    except: &[PathBuf],
+    extensions: &[String],
+    each: &mut dyn FnMut(Found) -> Result<()>,
+) -> Result<()> {
     if !std::fs::metadata(root).map_err(Error::io(root))?.is_dir() {
         return Err(Error::usage(
             format!("{}: not a folder", root.display()),
@@ -26,7 +37,10 @@ pub(super) fn walk(root: &Path, except: &[PathBuf], each: &mut dyn FnMut(Found) 
         ));
     }
     walk::files(root, usize::MAX, except, &mut |path, metadata| {
+        if !extensions.is_empty() && !extensions.contains(&extension(path)) {
+            return Ok(());
+        }
         let below = path.strip_prefix(root).unwrap_or(path);
-        each(Found { location: &location::escape(below.as_os_str().as_bytes()), metadata })
+        each(Found { path, location: &location::escape(below.as_os_str().as_bytes()), metadata })
     })
 }

@@ -14,7 +14,7 @@ use lvd_base::error::{Error, Result};
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Source {
-    /// Every file below a folder is an image.
+    /// Every file below a folder is an image, or those with some extensions.
     Folder {
         /// The folder.
         path: PathBuf,
@@ -22,6 +22,13 @@ pub enum Source {
         /// folder, the pipeline file.
         #[serde(default)]
         except: Vec<PathBuf>,
+        /// The extensions of the files that are images, in lower case and without the dot; the
+        /// empty one is that of a name without a dot. None: every file is one.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        extensions: Vec<String>,
+        /// Whether captions are read from the files beside the images.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        captions: bool,
     },
     /// Lists of URLs.
     Urls {
@@ -114,7 +121,7 @@ impl Source {
     /// The files and folders it names.
     pub fn paths(&mut self) -> Vec<&mut PathBuf> {
         match self {
-            Self::Folder { path, except } => std::iter::once(path).chain(except).collect(),
+            Self::Folder { path, except, .. } => std::iter::once(path).chain(except).collect(),
             Self::Urls { files, .. } | Self::Parquet { files, .. } | Self::Tar { files, .. } => {
                 files.iter_mut().collect()
             }

@@ -3,6 +3,7 @@
 //! A source lists its rows in a fixed order, so that a row's place in the list is its identity for
 //! good; it never fetches an image. [`crate::fetch`] does that, from the rows alone.
 
+mod beside;
 mod columns;
 mod files;
 mod fingerprint;
@@ -11,6 +12,7 @@ mod json;
 mod kinds;
 mod lines;
 pub(crate) mod location;
+pub mod look;
 pub(crate) mod parquet_file;
 mod pattern;
 mod rows;
@@ -42,9 +44,12 @@ impl Source {
     pub fn list(&self, each: &mut dyn FnMut(InputRow) -> Result<()>) -> Result<Notes> {
         let mut notes = Notes::default();
         match self {
-            Self::Folder { path, except } => folder::walk(path, except, &mut |found| {
-                each(InputRow { location: found.location.to_owned(), caption: None })
-            })?,
+            Self::Folder { path, except, extensions, captions } => {
+                folder::walk(path, except, extensions, &mut |found| {
+                    let caption = if *captions { beside::caption(found.path, &mut notes) } else { None };
+                    each(InputRow { location: found.location.to_owned(), caption })
+                })?;
+            }
             Self::Urls { format, url_column, caption_column, .. } => {
                 let columns = Columns { url: url_column, caption: caption_column.as_deref() };
                 for (path, format) in kinds::lists(self, *format)? {
@@ -74,9 +79,9 @@ impl Source {
     /// column that is missing or of a wrong type; the hint names the columns there are.
     pub fn check(&self) -> Result<u64> {
         match self {
-            Self::Folder { path, except } => {
+            Self::Folder { path, except, extensions, .. } => {
                 let mut rows = 0;
-                folder::walk(path, except, &mut |_| {
+                folder::walk(path, except, extensions, &mut |_| {
                     rows += 1;
                     Ok(())
                 })?;

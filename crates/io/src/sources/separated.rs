@@ -38,8 +38,7 @@ pub(super) fn list(
     let mut records = Records { input: text::open(path)?, path: path.into(), dialect, line: 1, after_cr: false };
     let mut record = Record::default();
     records.next(&mut record)?;
-    let header: Vec<String> =
-        record.fields().map(|name| String::from_utf8_lossy(name.trim_ascii()).into_owned()).collect();
+    let header = header(&record);
     let (url, caption) = (columns.url_in(path, &header)?, columns.caption_in(path, &header)?);
     while records.next(&mut record)? {
         if record.cut {
@@ -57,6 +56,21 @@ pub(super) fn list(
         each(InputRow::of_list("line", record.line, record.field(url), caption, notes))?;
     }
     Ok(())
+}
+
+/// The names in the header, and the fields of the first row.
+pub(super) fn first(path: &Path, dialect: Dialect) -> Result<(Vec<String>, Vec<Vec<u8>>)> {
+    let mut records = Records { input: text::open(path)?, path: path.into(), dialect, line: 1, after_cr: false };
+    let mut record = Record::default();
+    records.next(&mut record)?;
+    let header = header(&record);
+    records.next(&mut record)?;
+    Ok((header, record.fields().map(<[u8]>::to_vec).collect()))
+}
+
+/// The names of the columns.
+fn header(record: &Record) -> Vec<String> {
+    record.fields().map(|name| String::from_utf8_lossy(name.trim_ascii()).into_owned()).collect()
 }
 
 /// Whether quoted fields hold rows of their own; an error where there is no doubt that they do.

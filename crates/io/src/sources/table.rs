@@ -6,10 +6,11 @@ use std::path::Path;
 
 use arrow::datatypes::{DataType, Schema};
 
-use super::columns::{self, Columns, DEFAULT_CAPTION};
+use super::columns::{self, Column, Columns, DEFAULT_CAPTION, Holds};
 use super::location::{ParquetRow, file_name};
 use super::parquet_file::{Builder, open};
 use super::rows::{InputRow, Notes};
+use crate::decode::looks_like_image;
 use lvd_base::error::{Error, Result};
 
 /// The place of the image column, once its type is known to hold bytes.
@@ -80,6 +81,43 @@ pub(super) fn check_urls(path: &Path, columns: Columns) -> Result<u64> {
         Err(Error::data(path, "one row is enough"))
     });
     if read { rows(path, &builder) } else { first.map(|()| 0) }
+}
+
+/// The columns, and what they hold by their types and in the first row.
+pub(super) fn look(path: &Path) -> Result<Vec<Column>> {
+    let builder = open(path)?;
+    let schema = builder.schema();
+    let has_rows = rows(path, &builder)? > 0;
+    let look = |(place, name): (usize, &String)| {
+        let data_type = schema.field(place).data_type();
+        let holds = match data_type {
+            DataType::Struct(_) if image_place(path, schema, name).is_ok() => Holds::Image,
+            data_type if !is_text(data_type) => Holds::Other,
+            data_type => {
+                let first = if has_rows { first(path, place)? } else { None };
+                match first {
+                    Some(bytes) if looks_like_image(&bytes) => Holds::Image,
+                    Some(bytes) => Holds::of_text(&bytes),
+                    None if is_binary(data_type) => Holds::Image,
+                    None => Holds::Text(String::new()),
+                }
+            }
+        };
+        Ok(Column { name: name.clone(), holds })
+    };
+    let names: Vec<String> = schema.fields().iter().map(|field| field.name().clone()).collect();
+    names.iter().enumerate().map(look).collect()
+}
+
+/// The first value of a column of texts or bytes; `None` for a null.
+fn first(path: &Path, place: usize) -> Result<Option<Vec<u8>>> {
+    let mut value = None;
+    let mut read = false;
+    let stopped = texts::for_each(path, [Some(place)], &mut |_, [found]| {
+        (read, value) = (true, found.map(<[u8]>::to_vec));
+        Err(Error::data(path, "one row is enough"))
+    });
+    if read { Ok(value) } else { stopped.map(|()| None) }
 }
 
 fn rows(path: &Path, builder: &Builder) -> Result<u64> {

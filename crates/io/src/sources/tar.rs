@@ -13,12 +13,11 @@ use ::tar::{Archive, Entry};
 use super::columns::DEFAULT_CAPTION;
 use super::json;
 use super::location::{self, TarMember, escape, file_name};
+use super::look;
 use super::rows::{InputRow, MAX_CAPTION_BYTES, Notes};
 use super::text::unpacks;
 use lvd_base::error::{Error, Result};
 
-/// The extensions of images, in lower case.
-const IMAGES: [&[u8]; 8] = [b"jpg", b"jpeg", b"png", b"webp", b"gif", b"bmp", b"tif", b"tiff"];
 /// Images of one sample that wait for its caption; those of more are handed on with what is known
 /// by then.
 const WAITING: usize = 1000;
@@ -135,7 +134,10 @@ fn is_plain(entry: &Entry<File>) -> bool {
 }
 
 fn is_image(suffix: &[u8]) -> bool {
-    suffix.rsplit(|&byte| byte == b'.').next().is_some_and(|extension| IMAGES.contains(&extension))
+    suffix
+        .rsplit(|&byte| byte == b'.')
+        .next()
+        .is_some_and(|extension| look::IMAGES.iter().any(|image| image.as_bytes() == extension))
 }
 
 /// The key of a member's sample, and in lower case what follows the first dot.

@@ -24,7 +24,7 @@ fn images(file: impl Into<PathBuf>) -> Source {
 }
 
 fn folder(path: impl Into<PathBuf>) -> Source {
-    Source::Folder { path: path.into(), except: Vec::new() }
+    Source::Folder { path: path.into(), except: Vec::new(), extensions: Vec::new(), captions: false }
 }
 
 fn locations(source: &Source) -> lvd_base::Result<Vec<String>> {
@@ -54,7 +54,7 @@ fn what_is_ours_is_no_image_of_a_folder() -> Done {
     }
     symlink("work", root.join("link"))?;
     let except = vec![root.join("work"), root.join("p.toml"), root.join("not there")];
-    let source = Source::Folder { path: root.into(), except };
+    let source = Source::Folder { path: root.into(), except, extensions: Vec::new(), captions: false };
     assert_eq!(locations(&source)?, ["1.png"]);
     assert_eq!(source.check()?, 1);
     let before = source.fingerprint()?;

@@ -20,6 +20,17 @@ type Each<'a> = dyn FnMut(&Path, &Metadata) -> Result<()> + 'a;
 /// Calls `each` for every file below `root`, `depth` names deep at most, but those at `except`,
 /// whatever they are called there, and those below them.
 pub(super) fn files(root: &Path, depth: usize, except: &[PathBuf], each: &mut Each) -> Result<()> {
+    all(root, depth, except, each, &mut |_| {})
+}
+
+/// The same, and calls `hidden` for each file and folder that is left out for its name.
+pub(super) fn all(
+    root: &Path,
+    depth: usize,
+    except: &[PathBuf],
+    each: &mut Each,
+    hidden: &mut dyn FnMut(&Path),
+) -> Result<()> {
     // What is not there yet cannot be met.
     let except: Vec<Identity> =
         except.iter().filter_map(|path| std::fs::metadata(path).ok()).map(|metadata| identity(&metadata)).collect();
@@ -35,7 +46,11 @@ pub(super) fn files(root: &Path, depth: usize, except: &[PathBuf], each: &mut Ea
             Err(error) => return Err(Error::io(&path)(error)),
         };
         let identity = identity(&metadata);
-        let mut passed_over = is_hidden(&path) || except.contains(&identity);
+        let mut passed_over = except.contains(&identity);
+        if is_hidden(&path) && !passed_over {
+            hidden(&path);
+            passed_over = true;
+        }
         if let Some(depth) = folder_at {
             entered.truncate(depth);
             passed_over |= entered.contains(&identity);

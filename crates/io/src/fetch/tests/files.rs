@@ -18,7 +18,8 @@ fn every_listed_file_is_read_whatever_its_name() -> Done {
     }
     symlink("nowhere", dir.path().join("dangling"))?;
     symlink("a/1.jpg", dir.path().join("link"))?;
-    let source = Source::Folder { path: dir.path().into(), except: Vec::new() };
+    let source =
+        Source::Folder { path: dir.path().into(), except: Vec::new(), extensions: Vec::new(), captions: false };
     let answers = answers(&fetcher(limits())?, &source, &rows(&source)?)?;
     let text = |text: &str| Ok(text.to_owned());
     let expect = [
@@ -46,7 +47,7 @@ fn what_is_no_image_file_is_dropped_and_never_waited_for() -> Done {
     let _socket = UnixListener::bind(root.join("socket"))?;
     symlink("/dev/zero", root.join("device"))?;
     let check = |location: &str, expect: std::result::Result<&str, Reason>| -> Done {
-        let source = Source::Folder { path: root.clone(), except: Vec::new() };
+        let source = Source::Folder { path: root.clone(), except: Vec::new(), extensions: Vec::new(), captions: false };
         let answers = answers(&fetcher(limits())?, &source, &[row(location)])?;
         let detail = format!("{location}: {answers:?}");
         assert_eq!(outcomes(answers), [expect.map(str::to_owned)], "{detail}");
@@ -84,7 +85,8 @@ fn a_thousand_files_keep_their_order() -> Done {
     for number in 0..1000 {
         fs::write(dir.path().join(format!("{number:04}")), format!("{number:04}"))?;
     }
-    let source = Source::Folder { path: dir.path().into(), except: Vec::new() };
+    let source =
+        Source::Folder { path: dir.path().into(), except: Vec::new(), extensions: Vec::new(), captions: false };
     let rows = rows(&source)?;
     let expect: Vec<_> = rows.iter().map(|row| Ok(row.location.clone())).collect();
     assert_eq!(outcomes(answers(&fetcher(limits())?, &source, &rows)?), expect);
