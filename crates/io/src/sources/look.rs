@@ -176,7 +176,7 @@ mod tests {
             });
             Ok(())
         })?;
-        assert_eq!(seen, ["hidden .DS_Store", "a.txt txt 5", "b/2.JPG jpg 7", "hidden b/.git"].map(str::to_owned));
+        assert_eq!(seen, ["hidden .DS_Store", "a.txt txt 5", "hidden b/.git", "b/2.JPG jpg 7"].map(str::to_owned));
         Ok(())
     }
 }
