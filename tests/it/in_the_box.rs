@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::common::{EXAMPLE, cell, failure, files, output, run, table};
 use lvd_kernels::hash::Draw;
 
-/// Pictures of the example, 24 of them, and each again at half its size, encoded by JPEG.
+/// Pictures of the example, 24 of them, and each again encoded by JPEG.
 fn project(steps: &str) -> (tempfile::TempDir, String) {
     let folder = tempfile::tempdir().expect("a folder");
     let (pool, seeds) = (folder.path().join("pool"), folder.path().join("seeds"));
@@ -18,9 +18,8 @@ fn project(steps: &str) -> (tempfile::TempDir, String) {
     let open = |path: &Path| image::open(path).ok().filter(|picture| picture.width() >= 64 && picture.height() >= 64);
     let pictures = found.iter().filter_map(|path| open(path)).step_by(3).take(24);
     for (number, picture) in pictures.enumerate() {
-        let small = picture.thumbnail(picture.width() / 2, picture.height() / 2);
         picture.to_rgb8().save(pool.join(format!("{number:02}.png"))).expect("room");
-        small.to_rgb8().save(pool.join(format!("{number:02}-copy.jpg"))).expect("room");
+        picture.to_rgb8().save(pool.join(format!("{number:02}-copy.jpg"))).expect("room");
     }
     // White noise is like nothing.
     let draw = Draw::new(1, "noise");
