@@ -28,16 +28,24 @@ pub fn library_path() -> PathBuf {
         .unwrap_or_else(|| data().join("lvd/lib").join(LIBRARY_NAME))
 }
 
-/// The library in Python's package `onnxruntime`, where the program was installed by pip: into
-/// `bin` beside `lib/python3.N/site-packages`.
+/// The library in Python's package `onnxruntime`, where the program was installed by pip: into a
+/// folder of `site-packages`, or into `bin` beside `lib/python3.N/site-packages`.
 fn installed_beside(program: &Path) -> Option<PathBuf> {
-    let prefix = program.parent().filter(|folder| folder.ends_with("bin"))?.parent()?;
+    let folder = program.parent()?;
     let entries = |folder: PathBuf| std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
     let named = |path: &PathBuf, start: &str| {
         path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(start))
     };
-    let pythons = entries(prefix.join("lib")).filter(|path| named(path, "python3."));
-    let libraries = pythons.flat_map(|python| entries(python.join("site-packages/onnxruntime/capi")));
+    let prefix = folder.parent()?;
+    let packages: Vec<PathBuf> = if folder.ends_with("bin") {
+        let pythons = entries(prefix.join("lib")).filter(|path| named(path, "python3."));
+        pythons.map(|python| python.join("site-packages")).collect()
+    } else if prefix.ends_with("site-packages") {
+        vec![prefix.to_owned()]
+    } else {
+        Vec::new()
+    };
+    let libraries = packages.into_iter().flat_map(|packages| entries(packages.join("onnxruntime/capi")));
     libraries.filter(|path| named(path, "libonnxruntime.so")).max()
 }
 
@@ -178,6 +186,9 @@ mod tests {
             std::fs::write(folder.join(name), "").map_err(Error::io(&folder))?;
         }
         assert_eq!(installed_beside(&program), Some(folder.join("libonnxruntime.so.1.30.0")));
+        // A wheel with libraries of its own has the program among the packages, and a script in `bin`.
+        let among = prefix.path().join("lib/python3.12/site-packages/lvd.scripts/lvd");
+        assert_eq!(installed_beside(&among), Some(folder.join("libonnxruntime.so.1.30.0")));
         assert_eq!(installed_beside(&prefix.path().join("release/lvd")), None);
         Ok(())
     }
