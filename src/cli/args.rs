@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
-use crate::pipeline::preset::Preset;
+use crate::cli::model::ModelCommand;
 
 const AFTER: &str = "\
 Start here, with your own photos:
@@ -187,36 +187,6 @@ pub enum Command {
         /// Which shell
         shell: clap_complete::Shell,
     },
-}
-
-/// What `lvd model` does.
-#[derive(Subcommand)]
-pub enum ModelCommand {
-    /// Fetch or open an ONNX file, try it on pictures, and print its table of a pipeline file
-    Add(ModelAddArgs),
-}
-
-#[derive(ClapArgs)]
-pub struct ModelAddArgs {
-    /// The ONNX file, or its URL
-    #[arg(value_name = "URL|FILE")]
-    pub source: String,
-    /// The known encoder that it is (docs/models.md)
-    #[arg(long, value_parser = preset)]
-    pub preset: Option<Preset>,
-    /// The embedder's name [default: the file's]
-    #[arg(long)]
-    pub name: Option<String>,
-    /// Where a file from a URL goes
-    #[arg(long, value_name = "FOLDER", default_value = "models")]
-    pub folder: PathBuf,
-}
-
-/// A preset by its name.
-fn preset(name: &str) -> Result<Preset, String> {
-    let known = Preset::ALL.map(|preset| serde_json::json!(preset).as_str().unwrap_or_default().to_owned());
-    let found = known.iter().position(|known| known == name);
-    found.map(|at| Preset::ALL[at]).ok_or_else(|| format!("presets are: {}", known.join(", ")))
 }
 
 #[derive(ClapArgs)]

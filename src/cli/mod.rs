@@ -36,7 +36,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-use crate::cli::args::{Args, Command, ModelCommand};
+use crate::cli::args::{Args, Command};
 use crate::cli::choice::{complete, decided, glance, load, load_undecided, steps_between};
 use crate::cli::run::{run_stage, run_steps};
 use crate::cli::stop::Stop;
@@ -126,7 +126,7 @@ fn dispatch(command: Command) -> Result<(), Stop> {
         Command::Init(args) => init::init(args),
         Command::Config => Ok(table::print(&reference::settings())?),
         Command::Tables => Ok(table::print(&reference::tables())?),
-        Command::Model(ModelCommand::Add(args)) => model::add(&args),
+        Command::Model(model::ModelCommand::Add(args)) => model::add(&args),
         Command::Man { folder } => man::man(folder.as_deref()),
         Command::Completions { shell } => {
             let mut command = <Args as clap::CommandFactory>::command();

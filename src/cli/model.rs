@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::cli::args::ModelAddArgs;
+use clap::{Args, Subcommand};
+
 use crate::cli::say::say;
 use crate::cli::stop::Stop;
 use crate::cli::table::print;
 use crate::pipeline::check;
 use crate::pipeline::file::EmbedderSettings;
+use crate::pipeline::preset::Preset;
 use crate::stages::embed::fit::try_model;
 use lvd_base::error::Error;
 use lvd_engines::onnx::Session;
@@ -16,6 +18,36 @@ use lvd_io::{download, publish, secret};
 
 /// The side of most encoders' input, for a model that takes any.
 const SIDE: usize = 224;
+
+/// What `lvd model` does.
+#[derive(Subcommand)]
+pub enum ModelCommand {
+    /// Fetch or open an ONNX file, try it on pictures, and print its table of a pipeline file
+    Add(ModelAddArgs),
+}
+
+#[derive(Args)]
+pub struct ModelAddArgs {
+    /// The ONNX file, or its URL
+    #[arg(value_name = "URL|FILE")]
+    pub source: String,
+    /// The known encoder that it is (docs/models.md)
+    #[arg(long, value_parser = preset)]
+    pub preset: Option<Preset>,
+    /// The embedder's name [default: the file's]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Where a file from a URL goes
+    #[arg(long, value_name = "FOLDER", default_value = "models")]
+    pub folder: PathBuf,
+}
+
+/// A preset by its name.
+fn preset(name: &str) -> Result<Preset, String> {
+    let known = Preset::ALL.map(|preset| serde_json::json!(preset).as_str().unwrap_or_default().to_owned());
+    let found = known.iter().position(|known| known == name);
+    found.map(|at| Preset::ALL[at]).ok_or_else(|| format!("presets are: {}", known.join(", ")))
+}
 
 /// Fetches a model where it is a URL, tries it, and prints its table of the pipeline file.
 pub fn add(args: &ModelAddArgs) -> Result<(), Stop> {

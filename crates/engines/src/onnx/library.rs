@@ -186,7 +186,7 @@ mod tests {
             std::fs::write(folder.join(name), "").map_err(Error::io(&folder))?;
         }
         assert_eq!(installed_beside(&program), Some(folder.join("libonnxruntime.so.1.30.0")));
-        // A wheel with libraries of its own has the program among the packages, and a script in `bin`.
+        // A wheel with libraries has the program among the packages, and a script in `bin`.
         let among = prefix.path().join("lib/python3.12/site-packages/lvd.scripts/lvd");
         assert_eq!(installed_beside(&among), Some(folder.join("libonnxruntime.so.1.30.0")));
         assert_eq!(installed_beside(&prefix.path().join("release/lvd")), None);
