@@ -50,8 +50,9 @@ test: build ## run all tests; those on a Slurm cluster need root
 	@./setup.sh --tests
 	@rm -f $(SKIPPED)
 	cargo test $(CARGO_FLAGS) --workspace --no-run
-	@# Those on a Slurm cluster mostly wait: they run beside the others, and are shown after them.
-	@cargo test $(CARGO_FLAGS) --test it -- on_slurm:: >$(ON_SLURM) 2>&1 & slurm=$$!; \
+	@# Those on a Slurm cluster mostly wait: they run beside the others, and are shown after them. Without --workspace
+	@# cargo would compile all again, with the features of one package.
+	@cargo test $(CARGO_FLAGS) --workspace --test it -- on_slurm:: >$(ON_SLURM) 2>&1 & slurm=$$!; \
 		trap 'kill $$slurm; exit 130' INT TERM; \
 		cargo test $(CARGO_FLAGS) --workspace -- --skip on_slurm::; others=$$?; \
 		wait $$slurm; slurm=$$?; cat $(ON_SLURM); exit $$((others | slurm))
