@@ -1,6 +1,6 @@
 """Edited views of the training pictures, as what the frozen front of the backbone makes of them.
 
-    python views.py data.csv PICTURES VIEWS --rounds 8
+    python views.py data.csv PICTURES VIEWS --rounds 2
 
 Every round makes two views of each picture and writes them to VIEWS as a file of half-precision
 arrays: picture number, host number (-1 without), 112 x 10 x 10 features. The front is everything
@@ -11,6 +11,7 @@ import argparse
 import csv
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -90,20 +91,26 @@ def tones(x, chance):
     return y.astype(np.uint8)
 
 
-def quality(x, chance):
+# What `quality` draws from, in the first round of views and from the second on. After the first,
+# strong blur was what the encoder failed at.
+BLUR, PIXELS, NOISE, SHARP, JPEG = range(5)
+KINDS = [[BLUR, PIXELS, NOISE, SHARP, JPEG], [BLUR, BLUR, BLUR, BLUR, PIXELS, PIXELS, NOISE, NOISE, SHARP, JPEG]]
+
+
+def quality(x, chance, kinds):
     h, w = x.shape[:2]
     side = (h * w) ** 0.5
-    kind = chance.integers(5)
-    if kind == 0:
+    kind = kinds[chance.integers(len(kinds))]
+    if kind == BLUR:
         return cv2.GaussianBlur(x, (0, 0), max(0.4, side * np.exp(chance.uniform(np.log(0.003), np.log(0.035)))))
-    if kind == 1:
+    if kind == PIXELS:
         by = chance.uniform(0.12, 0.7)
         small = cv2.resize(x, (max(8, int(w * by)), max(8, int(h * by))), interpolation=[cv2.INTER_AREA, cv2.INTER_LINEAR][chance.integers(2)])
         return cv2.resize(small, (w, h), interpolation=[cv2.INTER_NEAREST, cv2.INTER_CUBIC][chance.integers(2)])
-    if kind == 2:
+    if kind == NOISE:
         noise = chance.standard_normal(x.shape[: chance.integers(2, 4)], np.float32) * chance.uniform(5, 45)
         return np.clip(x + (noise if noise.ndim == 3 else noise[..., None]), 0, 255).astype(np.uint8)
-    if kind == 3:
+    if kind == SHARP:
         soft = cv2.GaussianBlur(x, (0, 0), max(0.5, side * chance.uniform(0.003, 0.015))).astype(np.float32)
         return np.clip(x + chance.uniform(0.5, 2.5) * (x - soft), 0, 255).astype(np.uint8)
     return squeeze(x, chance)
@@ -207,9 +214,10 @@ def cover(x, other, chance):
     return x
 
 
-def view(x, other, chance, strength):
-    """An edited copy of `x`, and whether it shows `other` as well."""
+def view(x, other, chance, strength, again):
+    """An edited copy of `x`, and whether it shows `other` as well; `again` after the first round."""
     often = lambda p: chance.random() < p * strength
+    worse = partial(quality, kinds=KINDS[again])
     hosted = False
     if often(0.55):
         x = crop(x, chance, 0.3 if chance.random() < 0.7 else 0.7)
@@ -227,7 +235,7 @@ def view(x, other, chance, strength):
     if often(0.55):
         x = tones(x, chance)
     steps = []
-    steps += [quality] if often(0.35) else []
+    steps += [worse] if often([0.35, 0.7][again]) else []
     steps += [text] if often(0.2) else []
     steps += [strip] if often(0.12) else []
     steps += [shapes] if often(0.2) else []
@@ -239,7 +247,7 @@ def view(x, other, chance, strength):
     if often(0.16):
         x, hosted = paste(x, other, chance), True
     if often(0.15):
-        x = quality(x, chance)
+        x = worse(x, chance)
     if often(0.4):
         x = squeeze(x, chance)
     return x, hosted
@@ -253,8 +261,7 @@ def main():
     parse.add_argument("list")
     parse.add_argument("pictures", type=Path)
     parse.add_argument("views", type=Path)
-    parse.add_argument("--rounds", type=int, default=8)
-    parse.add_argument("--stop", type=int, help="after so many files; 7 keeps an eighth of the pictures for judging")
+    parse.add_argument("--rounds", type=int, default=2)
     parse.add_argument("--process", type=int, default=0, help="this one's number, of --processes")
     parse.add_argument("--processes", type=int, default=1)
     parse.add_argument("--show", type=Path, help="only a sheet of views, to look at")
@@ -271,7 +278,7 @@ def main():
         host = int(chance.choice(usable))
         # Every fourth view is hardly edited: what a pool holds itself.
         strength = 0.35 if chance.random() < 0.25 else 1.0
-        x, hosted = view(read(number), read(host), chance, strength)
+        x, hosted = view(read(number), read(host), chance, strength, turn_number >= 2)
         x = Image.fromarray(x[..., ::-1]).resize((SIDE, SIDE), Image.BICUBIC)
         return np.asarray(x), host if hosted and host != number else -1
 
@@ -286,8 +293,8 @@ def main():
         settings.intra_op_num_threads = 1
         session = onnxruntime.InferenceSession(file.name, settings, providers=["CPUExecutionProvider"])
     began, done = time.time(), 0
-    for part in range(options.stop or options.rounds * 8):
-        # An eighth of the pictures a file: others may begin to train on it.
+    # An eighth of the pictures a file: others may begin to train on it. The last eighth is kept.
+    for part in (part for part in range(options.rounds * 8) if part % 8 < 7):
         target = options.views / f"{part:04}.npz"
         if target.exists() or part % options.processes != options.process:
             continue

@@ -5,6 +5,7 @@
 //! Without the feature `faiss` there is an index of the same shape that cannot be made: see
 //! [`PRESENT`].
 
+mod compiled_for;
 #[cfg(feature = "faiss")]
 mod index;
 #[cfg(feature = "faiss")]
@@ -14,6 +15,7 @@ mod raw;
 #[path = "faiss/absent.rs"]
 mod index;
 
+pub use compiled_for::unusable;
 pub use index::Index;
 
 /// Whether this program was built with FAISS.
