@@ -3,7 +3,8 @@
 //!
 //! Copies are not encoded again but for the JPEG edits, and are made of a picture of at most
 //! [`LONGEST`] pixels a side, which is what platforms leave of larger ones. Vectors are rounded to
-//! half precision, as those of the pool are.
+//! half precision, as those of the pool are. What is embedded is kept at once, for a command that
+//! is stopped.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -11,6 +12,7 @@ use image::RgbImage;
 use image::imageops::{self, FilterType};
 
 use crate::calibrate::inputs::{Event, Inputs, Pool};
+use crate::calibrate::kept::Kept;
 use crate::calibrate::pictures::{files, gone, open};
 use crate::calibrate::sample::DrawnImages;
 use crate::stages::catalog::Embedder;
@@ -54,9 +56,11 @@ pub struct Copies {
 }
 
 /// The vectors of one image and its copies.
-struct Family {
-    original: Vec<f32>,
-    copies: Vec<Option<Vec<f32>>>,
+pub struct Family {
+    /// The image's own.
+    pub original: Vec<f32>,
+    /// Those of its copies, in the order of [`Edit::ALL`]; none where the model gave no usable one.
+    pub copies: Vec<Option<Vec<f32>>>,
 }
 
 /// Edits and embeds every image of the sample; `dimension` is that of the stored vectors.
@@ -71,11 +75,17 @@ pub fn embed(
     let model = file_of(&embedder.model, &inputs.work.root().join(MODELS))?;
     // What cannot be opened is said before the first picture is read.
     drop(Session::open(&model, 1)?);
+    let kept = Kept::of(inputs, pool, sample, (name, embedder))?;
+    let families: Vec<Option<Family>> = (0..sample.ids.len()).map(|place| kept.load(place)).collect();
+    let wanted: Vec<ImageId> = missing(sample, &families);
     let hosts = hosts(inputs, pool, sample)?;
-    let files = Mutex::new(files(inputs, pool, &sample.ids));
-    let families: Mutex<Vec<Option<Family>>> = Mutex::new(sample.ids.iter().map(|_| None).collect());
+    let files = Mutex::new(files(inputs, pool, &wanted));
+    let families = Mutex::new(families);
     let seed = Draw::new(inputs.catalog.seed, "calibrate/edits");
-    tell(Event::Begins("edit and embed images", sample.ids.len()));
+    if wanted.len() < sample.ids.len() {
+        tell(Event::GoesOn(sample.ids.len() - wanted.len()));
+    }
+    tell(Event::Begins("edit and embed images", wanted.len()));
     let work = || -> Result<()> {
         let mut session = Session::open(&model, 1)?;
         loop {
@@ -85,6 +95,7 @@ pub fn embed(
             let host = hosts.iter().find(|(host, _)| *host == sample.host[place]).map(|(_, picture)| picture);
             let host = host.expect("every host was read");
             let family = family(&file, host, seed.within(file.id.0), &mut session, (embedder, inputs.scaled_side))?;
+            kept.save(place, &family)?;
             families.lock().unwrap_or_else(PoisonError::into_inner)[place] = Some(family);
             tell(Event::Done);
         }
@@ -122,6 +133,11 @@ pub fn embed(
         }
     }
     Ok(copies)
+}
+
+/// The images that have no family yet.
+fn missing(sample: &DrawnImages, families: &[Option<Family>]) -> Vec<ImageId> {
+    sample.ids.iter().zip(families).filter(|(_, family)| family.is_none()).map(|(&id, _)| id).collect()
 }
 
 /// The step's embedder.

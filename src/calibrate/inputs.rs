@@ -1,6 +1,7 @@
 //! What a calibration is given: settings, tables, and who is told what happens.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::stages::catalog::Catalog;
@@ -23,7 +24,7 @@ pub struct Settings {
 }
 
 /// What to look at.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Inputs<'a> {
     /// Seed, sources and embedders.
     pub catalog: &'a Catalog,
@@ -39,10 +40,14 @@ pub struct Inputs<'a> {
     pub tables: &'a BTreeMap<String, Table>,
     /// Threads to use.
     pub threads: usize,
+    /// The folder for what is embedded, until the tables are written.
+    pub kept: PathBuf,
 }
 
 /// What happens, for whoever shows it.
 pub enum Event {
+    /// So many images were edited and embedded by a command that was stopped.
+    GoesOn(usize),
     /// A part of the work begins, of so many pieces.
     Begins(&'static str, usize),
     /// A piece is done.

@@ -15,6 +15,7 @@
 mod copies;
 mod drops;
 mod inputs;
+mod kept;
 mod lookalikes;
 mod outcome;
 mod pairs;
@@ -24,6 +25,7 @@ mod sample;
 mod score;
 
 pub use inputs::{Event, Inputs, Settings};
+pub use kept::clear;
 pub use lookalikes::NearPair;
 pub use outcome::{Calibration, CopyRow, EditRow, OtherWay, Suggestion, ThresholdRow};
 pub use score::Normalised;

@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::calibrate::{self, Calibration, Event, Inputs, OtherWay, Settings, Suggestion, ThresholdRow};
@@ -57,8 +57,10 @@ pub fn calibrate(pipeline: &Pipeline, args: &CalibrateArgs) -> std::result::Resu
         let folder = if args.out.is_none() || several { out.join(&step.name) } else { out };
         // What cannot be written to is said before the work.
         lvd_io::publish::make_folder(&folder)?;
-        let found = one(pipeline, args, &settings, (step, dedup, &tables))?;
+        let kept = folder.join("_kept");
+        let found = one(pipeline, args, &settings, (step, dedup, &tables), kept.clone())?;
         found.write(&folder)?;
+        calibrate::clear(&kept)?;
         if args.json {
             print_json("the numbers", &found.to_json())?;
             continue;
@@ -84,6 +86,7 @@ fn one(
     args: &CalibrateArgs,
     settings: &Settings,
     (step, dedup, tables): (&Step, &Dedup, &BTreeMap<String, Table>),
+    kept: PathBuf,
 ) -> std::result::Result<Calibration, Stop> {
     let inputs = Inputs {
         catalog: &pipeline.catalog,
@@ -93,6 +96,7 @@ fn one(
         scaled_side: embed_step(pipeline, dedup).and_then(|embed| embed.scaled_side(&pipeline.catalog)),
         tables,
         threads: compute_on(args.threads)?,
+        kept,
     };
     let progress = Progress::new(args.quiet);
     progress.tell(&event::Event::Note(format!(
@@ -110,6 +114,11 @@ fn one(
                 let rows = Some(pieces as u64);
                 event::Event::PhaseBegins { step: &step.name, phase, tasks: 1, to_run: 1, rows }
             }
+            Event::GoesOn(images) => event::Event::Note(format!(
+                "{}: goes on: {} of these images were embedded by a command that was stopped",
+                step.name,
+                thousands(images as u64)
+            )),
             Event::Done => event::Event::Rows(pieces_done.fetch_add(1, Ordering::Relaxed) + 1),
             Event::Ends => event::Event::PhaseEnds,
         });

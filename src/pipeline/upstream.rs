@@ -29,7 +29,8 @@ pub fn check(pipeline: &Pipeline, steps: &[usize]) -> Result<()> {
             return Err(Error::usage(message, hint));
         }
         if let Some(failed) = usable::fault(&summary, &pipeline.catalog, step.stage.max_failed_share()) {
-            let report = format!("{}; --as-is goes on with what there is", usable::where_to_look(pipeline, step));
+            let report =
+                format!("{}; --as-is goes on with what there is", usable::where_to_look(pipeline, step, &summary));
             return Err(Error::TooManyFailed(Fault::new(failed, report).at(&step.name)));
         }
     }

@@ -6,6 +6,8 @@ use crate::pipeline::summary::{SourceCount, Summary};
 use crate::stages::StageKind;
 use crate::stages::catalog::{Catalog, Role};
 use crate::stages::ingest::in_pool_counter;
+use lvd_base::types::Reason;
+use lvd_io::sources::Source;
 
 /// What is wrong with the share of rows that failed, if anything is: of a source, or of all sources
 /// together.
@@ -58,16 +60,35 @@ pub fn seeds_in_pool(pipeline: &Pipeline, summary: &Summary) -> Vec<String> {
     met.filter(|(name, _)| !is_taken_out(name)).map(warn).collect()
 }
 
-/// The command that shows why, and where each row says so.
+/// The command that shows why, and where each row says so; for folders of which every file is a
+/// row, how to leave out what is no image.
 #[must_use]
-pub fn where_to_look(pipeline: &Pipeline, step: &Step) -> String {
+pub fn where_to_look(pipeline: &Pipeline, step: &Step, summary: &Summary) -> String {
     let report = format!("lvd report {} {}", pipeline.typed, step.name);
-    match step.stage.kind() {
-        StageKind::Ingest => format!(
-            "{report}; each row and its reason: {}/{}/failed/*.parquet",
-            pipeline.store.work.location(),
-            step.name
-        ),
-        _ => report,
+    if step.stage.kind() != StageKind::Ingest {
+        return report;
     }
+    let rows =
+        format!("{report}; each row and its reason: {}/{}/failed/*.parquet", pipeline.store.work.location(), step.name);
+    match summary.sources.iter().find(|(name, count)| holds_other_files(&pipeline.catalog, name, count)) {
+        None => rows,
+        Some((name, _)) => format!(
+            "{rows}; where the folder of {name:?} holds other files, too: `extensions = [\"jpg\", \"png\"]` in [sources.{name}] \
+             reads these alone, and `captions = true` the text beside them"
+        ),
+    }
+}
+
+/// Whether a source is a folder of which every file is a row, and most that failed are no image.
+fn holds_other_files(catalog: &Catalog, name: &str, count: &SourceCount) -> bool {
+    let every_file = matches!(
+        catalog.sources.get(name).map(|entry| &entry.source),
+        Some(Source::Folder { extensions, .. }) if extensions.is_empty()
+    );
+    every_file
+        && count
+            .drops
+            .iter()
+            .max_by_key(|(_, rows)| **rows)
+            .is_some_and(|(reason, _)| *reason == Reason::UnsupportedFormat)
 }

@@ -2,8 +2,10 @@
 
 use std::collections::HashSet;
 use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
 
-use crate::common::{cell, content, failure, on_example, output, rows, run, strs};
+use crate::common::{cell, content, failure, lvd, on_example, output, rows, run, strs};
 use serde_json::Value;
 
 /// Calibrates the example's dedup step; the JSON that is printed.
@@ -306,4 +308,33 @@ fn a_step_that_drops_much_asks_for_a_calibration() {
     let threshold = rows.iter().filter(precise).filter_map(|row| row["threshold"].as_f64()).min_by(f64::total_cmp);
     let backed = says(&threshold.expect("one that is precise").to_string());
     assert!(!backed.contains("precision of"), "{backed}");
+}
+
+#[test]
+fn one_that_was_stopped_goes_on_and_says_the_same() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (work, out) = (folder.path().join("work"), folder.path().join("out"));
+    run(&strs(&on_example("run", &work, &["--to", "embed"])));
+    let whole = calibrated(&work, "24", &["--out", &folder.path().join("whole").to_string_lossy()]);
+
+    let args = on_example("calibrate", &work, &["dedup", "--images", "24", "--out", &out.to_string_lossy()]);
+    let quiet = [args.clone(), vec!["--quiet".into()]].concat();
+    let mut child = lvd().args(strs(&quiet)).stdout(Stdio::null()).spawn().expect("lvd");
+    let kept = || std::fs::read_dir(out.join("_kept")).map_or(0, |entries| entries.flatten().count());
+    while kept() < 3 {
+        assert!(child.try_wait().expect("it can be waited for").is_none(), "it ended before it was killed");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    child.kill().expect("it runs");
+    child.wait().expect("it ends");
+    assert!(!out.join("summary.json").exists());
+
+    let again = output(&strs(&args));
+    let said = String::from_utf8_lossy(&again.stderr);
+    assert!(again.status.success() && said.contains("were embedded by a command that was stopped"), "{said}");
+    assert!(!out.join("_kept").exists());
+    let summary = std::fs::read(out.join("summary.json")).expect("a summary");
+    let summary: Value = serde_json::from_slice(&summary).expect("JSON");
+    assert_eq!(summary["thresholds"], whole["thresholds"]);
+    assert_eq!(content(&out), content(&folder.path().join("whole")), "the tables, to the byte");
 }

@@ -49,7 +49,7 @@ pub fn finish(
     }
     match usable::fault(&summary, &pipeline.catalog, step.stage.max_failed_share()) {
         Some(failed) => {
-            let fault = Fault::new(failed, usable::where_to_look(pipeline, step));
+            let fault = Fault::new(failed, usable::where_to_look(pipeline, step, &summary));
             Err(Error::TooManyFailed(fault.at(&step.name)))
         }
         None => Ok(()),

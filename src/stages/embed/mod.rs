@@ -9,7 +9,7 @@ pub mod model_file;
 mod rate;
 mod resume;
 mod sessions;
-mod spec;
+pub(crate) mod spec;
 mod work;
 mod worker;
 
