@@ -2,11 +2,6 @@
 # for all clones. `make help` lists the targets.
 
 CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/lvd/target
-# FAISS's own code gains up to 1.4 times from AVX2. Set CXXFLAGS yourself for a program that must run on older machines.
-ifneq ($(shell grep -qw avx2 /proc/cpuinfo && grep -qw fma /proc/cpuinfo && grep -qw bmi2 /proc/cpuinfo && echo yes),)
-CXXFLAGS ?= -march=x86-64-v3
-export CXXFLAGS
-endif
 export CARGO_TARGET_DIR
 # cmake from PyPI, where setup.sh had to fetch it.
 CMAKE_BIN := $(or $(XDG_DATA_HOME),$(HOME)/.local/share)/lvd/cmake/data/bin
@@ -32,9 +27,13 @@ setup: ## install what is missing: compiler, cmake, OpenBLAS, ONNX Runtime
 
 # Clones share the cache, and cargo tells our own files apart by time only: another clone's are thrown away first.
 OURS = $(CARGO_TARGET_DIR)/built-from
+FLAGS = $(CARGO_TARGET_DIR)/compiled-with
 ours: setup
 	@if [ "$$(cat $(OURS) 2>/dev/null)" != "$(CURDIR)" ]; then \
 		cargo clean $(CARGO_FLAGS) --quiet $(CRATES) && mkdir -p $(CARGO_TARGET_DIR) && echo "$(CURDIR)" > $(OURS); fi
+	@# Nor does cargo see that FAISS was compiled with other flags.
+	@if [ "$$(cat $(FLAGS) 2>/dev/null || echo unknown)" != "$(CXXFLAGS)" ]; then \
+		cargo clean $(CARGO_FLAGS) --quiet -p faiss-sys && echo "$(CXXFLAGS)" > $(FLAGS); fi
 
 build: ours ## build the program
 	cargo build $(CARGO_FLAGS)

@@ -29,7 +29,6 @@ if [ -z "${OPENBLAS_CORETYPE:-}" ]; then
 fi
 
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$cache/target}
-if grep -qw avx2 /proc/cpuinfo; then export CXXFLAGS=${CXXFLAGS--march=x86-64-v3}; fi
 bench=${bench:-compare}
 ours=$(cargo bench --locked --manifest-path "$repo/Cargo.toml" --workspace --bench "$bench" --no-run --message-format json 2>/dev/null |
     sed -n 's/.*"name":"'"$bench"'".*"executable":"\([^"]*\)".*/\1/p')

@@ -53,7 +53,6 @@ impl Doctor {
     pub fn examine() -> Self {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let mut warnings: Vec<_> = blas::slow_kernel().into_iter().collect();
-        warnings.extend(crate::faiss::unusable().filter(|_| crate::faiss::PRESENT));
         let blas_kernel = blas::kernel();
         if blas_kernel.is_none() {
             let fact = "the BLAS library is not OpenBLAS: its speed is unknown, and it may start threads of its own";

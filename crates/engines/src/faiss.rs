@@ -5,7 +5,6 @@
 //! Without the feature `faiss` there is an index of the same shape that cannot be made: see
 //! [`PRESENT`].
 
-mod compiled_for;
 #[cfg(feature = "faiss")]
 mod index;
 #[cfg(feature = "faiss")]
@@ -15,7 +14,6 @@ mod raw;
 #[path = "faiss/absent.rs"]
 mod index;
 
-pub use compiled_for::unusable;
 pub use index::Index;
 
 /// Whether this program was built with FAISS.

@@ -83,10 +83,9 @@ impl Retrieve {
 
     /// Finds what is wrong with the settings.
     pub(super) fn find_faults(&mut self, scope: &mut Scope) {
-        if let Some(fault) = faiss::unusable() {
-            let fact = format!("`ivf` is FAISS's: {}", fault.fact);
-            scope.require(self.search != Some(Search::Ivf), "search", fact, fault.cure);
-        }
+        let fact = "`ivf` is FAISS's, and this lvd was built without it";
+        let cure = "use \"exact\", or build lvd with --features faiss";
+        scope.require(faiss::PRESENT || self.search != Some(Search::Ivf), "search", fact, cure);
         scope.wire_vectors(&mut self.vectors, VectorUse::Content, "vectors");
         scope.wire_optional(&mut self.pool, StageKind::Dedup, "pool");
         let by_cluster = self.sets.values().any(|rule| rule.method == Method::Cluster);

@@ -4,7 +4,6 @@
 use std::path::Path;
 
 use super::Storage;
-use super::compiled_for::left_out;
 use lvd_base::error::{Error, Result};
 use lvd_kernels::exact::Knn;
 
@@ -12,7 +11,7 @@ use lvd_kernels::exact::Knn;
 pub enum Index {}
 
 fn absent() -> Error {
-    Error::Usage(left_out())
+    Error::usage("this lvd was built without FAISS", "set `search = \"exact\"`, or build it with --features faiss")
 }
 
 impl Index {

@@ -7,8 +7,8 @@ use std::ptr;
 use faiss_sys as ffi;
 use rayon::prelude::*;
 
+use super::Storage;
 use super::raw::{Object, Probes, as_i64, c_path, check, rows};
-use super::{Storage, unusable};
 use lvd_base::error::{Error, Result};
 use lvd_kernels::blas::one_thread;
 use lvd_kernels::exact::Knn;
@@ -30,11 +30,6 @@ fn words(storage: Storage, d: usize) -> String {
             format!("PQ{}np", d / together)
         }
     }
-}
-
-/// Before the first call of FAISS's code.
-fn usable() -> Result<()> {
-    unusable().map_or(Ok(()), |fault| Err(Error::Usage(fault)))
 }
 
 /// An inverted-file index by inner product: each vector lies in the list of its nearest centroid,
@@ -62,7 +57,6 @@ impl Index {
         let (lists, n) = (rows(centroids, d), rows(sample, d));
         assert!(lists > 0, "an index needs a centroid");
         assert!(n >= storage.trained_on(), "{n} vectors to train {storage:?} on");
-        usable()?;
         one_thread();
         let words = CString::new(format!("IVF{lists},{}", words(storage, d))).expect("no zero byte");
         let metric = ffi::FaissMetricType_METRIC_INNER_PRODUCT;
@@ -88,7 +82,6 @@ impl Index {
     /// # Errors
     /// When the file cannot be read or holds another kind of index.
     pub fn read(path: &Path) -> Result<Self> {
-        usable()?;
         // FAISS's own message for a missing file names its C++ source.
         std::fs::File::open(path).map_err(Error::io(path))?;
         let name = c_path(path)?;
