@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,6 +14,7 @@ use crate::cli::say;
 use crate::cli::stop::Stop;
 use crate::cli::table::{columns, print, print_json, thousands};
 use crate::cli::threads::compute_on;
+use crate::pipeline::shell::changed;
 use crate::pipeline::steps::{Pipeline, Step};
 use crate::pipeline::{event, status};
 use crate::stages::dedup::Dedup;
@@ -293,6 +294,7 @@ fn by_edit(found: &Calibration) -> String {
 
 fn where_next(folder: &Path, found: &Calibration, file: &str) -> String {
     let folder = folder.display();
+    let set = |key: &str, value: &dyn Display| format!("{}.{key}={value}", found.step);
     let mut text = format!(
         "\nIn {folder}: thresholds.parquet, edits.parquet, copies.parquet, alike.parquet, unlike.parquet, summary.json\n"
     );
@@ -308,13 +310,12 @@ fn where_next(folder: &Path, found: &Calibration, file: &str) -> String {
         let threshold = other.suggestion.as_ref().and_then(Suggestion::threshold).unwrap_or_default();
         let _ = writeln!(
             text,
-            "{} finds more: lvd plan {file} --set {1}.whiten={2} --set {1}.threshold={threshold}",
+            "{} finds more: lvd plan {}",
             if other.whiten { "whitening" } else { "not whitening" },
-            found.step,
-            other.whiten
+            changed(file, &[set("whiten", &other.whiten), set("threshold", &threshold)])
         );
     }
-    let plan = |threshold: f64| format!("lvd plan {file} --set {}.threshold={threshold}", found.step);
+    let plan = |threshold: f64| format!("lvd plan {}", changed(file, &[set("threshold", &threshold)]));
     let undecided = found.lookalikes.len();
     let _ = match (suggestion.cautious, suggestion.lowest) {
         (Some((sure, recall)), Some((lowest, more))) if sure > lowest => writeln!(
@@ -334,8 +335,10 @@ fn where_next(folder: &Path, found: &Calibration, file: &str) -> String {
         ),
         (None, None) => writeln!(
             text,
-            "no threshold has a precision of {}; next: lvd calibrate {file} {} --set {}.whiten=true",
-            suggestion.precision, found.step, found.step
+            "no threshold has a precision of {}; next: lvd calibrate {} {}",
+            suggestion.precision,
+            changed(file, &[set("whiten", &true)]),
+            found.step
         ),
     };
     text

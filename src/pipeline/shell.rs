@@ -17,12 +17,29 @@ pub fn quoted(word: &str) -> String {
 #[must_use]
 pub fn typed(file: &Path, overrides: &[String], work: Option<&str>) -> String {
     let options = overrides.iter().map(|set| ("--set", set.as_str())).chain(work.map(|work| ("--work", work)));
-    options.fold(quoted(&file.to_string_lossy()), |line, (option, value)| {
-        // After an option, `a.b=c` sets no variable, and reads better without quotes.
-        let plain = value.chars().all(|c| c.is_ascii_alphanumeric() || "._-/:=".contains(c));
-        let value = if plain { value.to_owned() } else { quoted(value) };
-        format!("{line} {option} {value}")
-    })
+    options
+        .fold(quoted(&file.to_string_lossy()), |line, (option, value)| format!("{line} {option} {}", value_of(value)))
+}
+
+/// What was typed, with `sets` in place of its own settings of the same keys.
+#[must_use]
+pub fn changed(typed: &str, sets: &[String]) -> String {
+    let key = |set: &str| set.split('=').next().map(str::to_owned);
+    let mut words = shlex::split(typed).unwrap_or_default().into_iter().peekable();
+    let mut line: Vec<String> = words.next().iter().map(|file| quoted(file)).collect();
+    while let (Some(option), Some(value)) = (words.next(), words.next()) {
+        if option != "--set" || !sets.iter().any(|set| key(set) == key(&value)) {
+            line.extend([option, value_of(&value)]);
+        }
+    }
+    line.extend(sets.iter().flat_map(|set| ["--set".to_owned(), value_of(set)]));
+    line.join(" ")
+}
+
+/// The value of an option. There, `a.b=c` sets no variable, and reads better without quotes.
+fn value_of(value: &str) -> String {
+    let plain = value.chars().all(|c| c.is_ascii_alphanumeric() || "._-/:=".contains(c));
+    if plain { value.to_owned() } else { quoted(value) }
 }
 
 #[cfg(test)]
@@ -37,6 +54,9 @@ mod tests {
         let line = typed(Path::new("my photos.toml"), &sets, Some("w"));
         assert_eq!(line, "'my photos.toml' --set dedup.threshold=0.8 --set 'sources.a.urls=my list.txt' --work w");
         assert_eq!(typed(Path::new("photos.toml"), &[], None), "photos.toml");
+        let other = changed(&line, &["dedup.threshold=0.9".into(), "dedup.whiten=true".into()]);
+        let rest = "'my photos.toml' --set 'sources.a.urls=my list.txt' --work w";
+        assert_eq!(other, format!("{rest} --set dedup.threshold=0.9 --set dedup.whiten=true"));
     }
 
     #[test]
