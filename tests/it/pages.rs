@@ -236,6 +236,15 @@ fn every_file_that_the_pages_name_is_there() {
 }
 
 #[test]
+fn no_page_holds_the_marks_of_a_merge() {
+    for page in Page::all() {
+        let text = std::fs::read_to_string(&page.path).expect("the page");
+        let mark = text.lines().find(|line| line.starts_with("<<<<<<<") || line.starts_with(">>>>>>>"));
+        assert!(mark.is_none(), "{}: {mark:?}", page.name);
+    }
+}
+
+#[test]
 fn lines_of_prose_have_a_hundred_characters_at_most() {
     let mut wrong = Vec::new();
     for page in Page::all().iter().filter(|page| !PRINTED.contains(&&*page.name)) {
