@@ -1,6 +1,7 @@
 //! What the tests share: the real binary, the built-in example, and the rows of tables as text.
 
 pub mod gate;
+pub mod pictures;
 pub mod rows;
 pub mod slurm;
 
