@@ -20,8 +20,7 @@ Or with the built-in example:
   lvd run demo/quickstart.toml      curate it
   lvd plan demo/quickstart.toml --set dedup.threshold=0.9    what a change would run again
 
-Exit codes: 0 all went well; 1 a step failed; 2 the command or the pipeline file is wrong; 3 too many rows failed; 4 lvd audit found
-images.";
+Exit codes: 0 all went well; 1 a step failed; 2 the command or the pipeline file is wrong; 3 too many rows failed; 4 lvd audit found images.";
 
 /// Curate image datasets for self-supervised training: from raw images to balanced Parquet shards
 #[derive(Parser)]

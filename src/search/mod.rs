@@ -2,7 +2,8 @@
 //!
 //! `find` asks which images of the pool are nearest to a picture, `audit` whether images of a set,
 //! or copies of them, are in the finished data set. A picture becomes a vector by the code of ingest
-//! and embed, and is compared with every vector: the search misses nothing. Nothing is written.
+//! and embed, and is compared with every vector: the search misses nothing. Nothing is
+//! written, but for a model that is not in the work folder yet.
 //!
 //! Memory: a block of 8,192 vectors and the nearest so far for each thread; 64 MiB of files being
 //! looked at, and a decoded picture and a session of the model for each thread. `audit` holds the

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::common::pictures::{alone, file_of, passed_on, unknown};
 use crate::common::rows::{Rows, ids, number};
-use crate::common::{EXAMPLE, cell, on_example, output, run, strs, table};
+use crate::common::{CURATED, EXAMPLE, cell, on_example, output, run, strs, table};
 
 /// The exit code of an audit, what it prints and what it says.
 fn audited(args: &[String]) -> (i32, String, String) {
@@ -61,11 +61,10 @@ fn heap(folder: &Path, images: &Rows) {
 #[test]
 fn every_image_of_a_set_is_counted_once() {
     let folder = tempfile::tempdir().expect("a folder");
-    let (work, set) = (folder.path().join("work"), folder.path().join("set"));
-    run(&strs(&on_example("run", &work, &["--quiet"])));
-    let images = exported(&work);
+    let (work, set) = (CURATED.as_path(), folder.path().join("set"));
+    let images = exported(work);
     heap(&set, &images);
-    let on = |set: &Path, more: &[&str]| on_example("audit", &work, &[&[&*set.to_string_lossy()], more].concat());
+    let on = |set: &Path, more: &[&str]| on_example("audit", work, &[&[&*set.to_string_lossy()], more].concat());
     let (code, answer) = as_json(&on(&set, &[]));
     assert_eq!((code, counts(&answer)), (4, [10, 3, 2, 5]), "{answer}");
     let unusable: Vec<String> = answer["unusable"]
@@ -124,8 +123,14 @@ fn every_image_of_a_set_is_counted_once() {
     let (code, again) = as_json(&on(&packed, &[]));
     assert_eq!((code, counts(&again)), (4, [10, 3, 2, 5]), "{again}");
 
+    // A set of nothing is none.
+    let empty = folder.path().join("empty");
+    fs::create_dir(&empty).expect("a folder");
+    let (code, _, err) = audited(&on(&empty, &[]));
+    assert!(code == 2 && err.contains("nothing in this folder") && err.contains("hint: "), "{code} {err}");
+
     // What calibrate measured of the threshold is said.
-    run(&strs(&on_example("calibrate", &work, &["clean", "--images", "8", "--json", "--quiet"])));
+    run(&strs(&on_example("calibrate", work, &["clean", "--images", "8", "--json", "--quiet"])));
     let summary = fs::read(work.join("_calibrate/clean/summary.json")).expect("a summary");
     let summary: Value = serde_json::from_slice(&summary).expect("JSON");
     let at = summary["thresholds"].as_array().expect("rows").iter().find(|row| row["threshold"] == 0.75);
@@ -149,10 +154,9 @@ fn table_of(folder: &Path, to: &Path) {
 #[test]
 fn what_a_reference_step_took_out_is_not_found() {
     let folder = tempfile::tempdir().expect("a folder");
-    let work = folder.path().join("work");
-    run(&strs(&on_example("run", &work, &["--quiet"])));
+    let work = CURATED.as_path();
     let holdout = EXAMPLE.join("reference/holdout").to_string_lossy().into_owned();
-    let (code, answer) = as_json(&on_example("audit", &work, &[&holdout]));
+    let (code, answer) = as_json(&on_example("audit", work, &[&holdout]));
     assert_eq!((code, counts(&answer)), (0, [40, 0, 0, 40]), "{answer}");
 
     // The same work folder as a pipeline sees it that ends before: there they are.
@@ -165,7 +169,7 @@ fn what_a_reference_step_took_out_is_not_found() {
     let file: PathBuf = folder.path().join("short.toml");
     let short: String = before.lines().map(absolute).collect();
     fs::write(&file, short.replace("shard_rows = 500", "shard_rows = 100")).expect("a file");
-    let [file, work_] = [&file, &work].map(|path| path.to_string_lossy().into_owned());
+    let [file, work_] = [file.as_path(), work].map(|path| path.to_string_lossy().into_owned());
     let args = ["audit", &file, &holdout, "--work", &work_, "--threshold", "0.75"].map(str::to_owned);
     let (code, answer) = as_json(&args);
     let found = answer["found"].as_array().expect("rows");

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::common::pictures::{alone, file_of, passed_on, unknown};
 use crate::common::rows::{Rows, number};
-use crate::common::{EXAMPLE, cell, failure, files, on_example, output, run, shared_data, strs, table};
+use crate::common::{CURATED, EXAMPLE, cell, failure, files, on_example, output, run, shared_data, strs, table};
 
 /// What is found near pictures, as JSON.
 fn found(work: &Path, pictures: &[&Path], more: &[&str]) -> Value {
@@ -35,8 +35,7 @@ fn cosine(near: &Value) -> f64 {
 #[test]
 fn a_picture_of_the_pool_finds_itself_and_what_became_of_it() {
     let folder = tempfile::tempdir().expect("a folder");
-    let work = folder.path().join("work");
-    run(&strs(&on_example("run", &work, &["--quiet"])));
+    let work = CURATED.as_path();
     let images = table(&work.join("ingest"));
     let (groups, sampled) = (table(&work.join("dedup")), table(&work.join("sample")));
     let of = |rows: &Rows, id: u64| rows.iter().find(|row| number(row, "id") == id).cloned();
@@ -45,7 +44,7 @@ fn a_picture_of_the_pool_finds_itself_and_what_became_of_it() {
     let mut states = std::collections::BTreeMap::<String, usize>::new();
     let some: Rows = images.iter().step_by(7).cloned().collect();
     let paths: Vec<PathBuf> = some.iter().map(|row| file_of(row)).collect();
-    let answer = found(&work, &paths.iter().map(PathBuf::as_path).collect::<Vec<_>>(), &["-k", "4"]);
+    let answer = found(work, &paths.iter().map(PathBuf::as_path).collect::<Vec<_>>(), &["-k", "4"]);
     let pictures = answer["pictures"].as_array().expect("pictures");
     assert_eq!(pictures.len(), some.len());
     for (row, picture) in some.iter().zip(pictures) {
@@ -80,12 +79,12 @@ fn a_picture_of_the_pool_finds_itself_and_what_became_of_it() {
     }
 
     // Passed on, it is still the nearest; a picture that nobody has is no copy.
-    let originals = alone(&work, &images);
+    let originals = alone(work, &images);
     let large = originals.iter().filter(|row| number(row, "width").min(number(row, "height")) >= 64);
     let copy = folder.path().join("copy.jpg");
     for row in large.step_by(40).take(5) {
         passed_on(&file_of(row), &copy);
-        let answer = found(&work, &[&copy], &[]);
+        let answer = found(work, &[&copy], &[]);
         let first = &nearest(&answer)[0];
         assert!(
             first["id"] == number(row, "id") && first["same_file"] == false && cosine(first) > 0.78,
@@ -95,14 +94,14 @@ fn a_picture_of_the_pool_finds_itself_and_what_became_of_it() {
     }
     let nobody = folder.path().join("nobody.png");
     unknown(1, &nobody);
-    let answer = found(&work, &[&nobody], &[]);
+    let answer = found(work, &[&nobody], &[]);
     assert!(answer["pictures"][0]["is_copy"] == false && cosine(&nearest(&answer)[0]) < 0.78, "{answer}");
 
     // Another table is another question, and threads are none.
     let both = [copy.as_path(), &nobody];
-    let one = found(&work, &both, &["--threads", "1"]);
-    assert_eq!(one, found(&work, &both, &["--threads", "2"]));
-    let semantic = found(&work, &both, &["--step", "embed/semantic"]);
+    let one = found(work, &both, &["--threads", "1"]);
+    assert_eq!(one, found(work, &both, &["--threads", "2"]));
+    let semantic = found(work, &both, &["--step", "embed/semantic"]);
     assert_eq!((&semantic["vectors"], &semantic["threshold"]), (&Value::from("embed/semantic"), &Value::Null));
     assert_ne!(semantic["pictures"], one["pictures"]);
 
@@ -110,7 +109,7 @@ fn a_picture_of_the_pool_finds_itself_and_what_became_of_it() {
     let broken = folder.path().join("broken.jpg");
     std::fs::write(&broken, b"\xff\xd8\xff half of it").expect("a file");
     let paths = [broken.to_string_lossy().into_owned(), nobody.to_string_lossy().into_owned()];
-    let output = output(&strs(&on_example("find", &work, &strs(&paths))));
+    let output = output(&strs(&on_example("find", work, &strs(&paths))));
     let [out, err] = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     assert_eq!(output.status.code(), Some(1), "{err}");
     assert!(err.contains("broken.jpg: broken: ") && err.contains("1 of 2 files cannot be compared"), "{err}");
@@ -181,8 +180,6 @@ fn what_cannot_be_asked_is_said_before_work_starts() {
     says("find", &[picture, "-k", "0"], &["0 neighbours", "hint: ask for 1 to 1000"]);
     says("find", &[&empty.to_string_lossy()], &["a folder", "hint: name pictures; lvd audit"]);
     says("audit", &[picture, "--threshold", "7"], &["--threshold 7: no cosine"]);
-    run(&strs(&on_example("run", &work, &["--quiet", "--to", "embed"])));
-    says("audit", &[picture], &["step \"export\" is not whole yet"]);
 }
 
 #[test]

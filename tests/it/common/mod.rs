@@ -141,6 +141,13 @@ pub static UNDISTURBED: LazyLock<Vec<(String, String)>> = LazyLock::new(|| {
     content(folder.path())
 });
 
+/// A work folder with an undisturbed run of the example, for tests that change nothing in it.
+pub static CURATED: LazyLock<PathBuf> = LazyLock::new(|| {
+    let work = EXAMPLE.join("curated");
+    run(&strs(&on_example("run", &work, &["--quiet"])));
+    work
+});
+
 /// Lets a process live for a while at most; the status of one that ended by itself, and `None` for
 /// one that was killed.
 pub fn let_live(child: &mut Child, life: Duration) -> Option<ExitStatus> {
