@@ -7,7 +7,7 @@ use clap::Args;
 use crate::cli::args::FileArgs;
 use crate::cli::choice::glance;
 use crate::cli::progress::Progress;
-use crate::cli::say;
+use crate::cli::say::say;
 use crate::cli::stop::Stop;
 use crate::cli::table::{columns, print, print_json, thousands};
 use crate::cli::threads::compute_on;
@@ -54,7 +54,7 @@ pub fn audit(args: &AuditArgs) -> Result<(), Stop> {
         print(&text(&answer, &pipeline.typed))?;
     }
     for left in &answer.left_out {
-        say::line(&format!("not looked at: {} ({})", left.why, thousands(left.files)));
+        say!("not looked at: {} ({})", left.why, thousands(left.files));
     }
     if answer.found.is_empty() { Ok(()) } else { Err(Stop::Found) }
 }

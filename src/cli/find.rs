@@ -8,7 +8,7 @@ use clap::Args;
 use crate::cli::args::FileArgs;
 use crate::cli::choice::glance;
 use crate::cli::progress::Progress;
-use crate::cli::say;
+use crate::cli::say::say;
 use crate::cli::stop::Stop;
 use crate::cli::table::{columns, print, print_json, thousands};
 use crate::cli::threads::compute_on;
@@ -52,11 +52,11 @@ pub fn find(args: &FindArgs) -> Result<(), Stop> {
     let answer = answer.map_err(Stop::of_user)?;
     if args.json {
         print_json("what was found", &answer)?;
-    } else {
+    } else if !answer.pictures.is_empty() {
         print(&text(&answer, &pipeline.typed))?;
     }
     for unusable in &answer.unusable {
-        say::line(&format!("error: {}: {}: {}", unusable.path, unusable.reason.name(), unusable.detail));
+        say!("error: {}: {}: {}", unusable.path, unusable.reason.name(), unusable.detail);
     }
     match (answer.unusable.len(), args.images.len()) {
         (0, _) => Ok(()),

@@ -22,4 +22,5 @@ mod view;
 
 pub use became::Became;
 pub use origin::Image;
+pub use pictures::Unusable;
 pub use view::Threshold;

@@ -105,6 +105,13 @@ fn a_picture_of_the_pool_finds_itself_and_what_became_of_it() {
     assert_eq!((&semantic["vectors"], &semantic["threshold"]), (&Value::from("embed/semantic"), &Value::Null));
     assert_ne!(semantic["pictures"], one["pictures"]);
 
+    // A model that is not that of the vectors is an error.
+    let others = ["model=models/semantic.onnx", "resize=96", "squash=false"].map(|set| format!("embedders.copy.{set}"));
+    let mut args = vec![nobody.to_string_lossy().into_owned()];
+    args.extend(others.into_iter().flat_map(|set| ["--set".to_owned(), set]));
+    let (code, said) = failure(&strs(&on_example("find", work, &strs(&args))));
+    assert!(code == 2 && said.contains("lvd embed FILE --replace"), "{code} {said}");
+
     // A file that is no picture is said, and the others are answered.
     let broken = folder.path().join("broken.jpg");
     std::fs::write(&broken, b"\xff\xd8\xff half of it").expect("a file");
