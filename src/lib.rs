@@ -14,6 +14,8 @@ pub mod calibrate;
 
 pub mod init;
 
+pub mod search;
+
 pub mod cli;
 
 pub use lvd_base::{Error, Result};

@@ -37,26 +37,18 @@ use crate::calibrate::lookalikes::Lookalikes;
 use crate::calibrate::question::Question;
 use crate::calibrate::sample::DrawnImages;
 use crate::calibrate::score::Rules;
+use crate::stages::embed::encode::same_model;
 use crate::stages::pool::VectorShard;
-use crate::stages::task::{Place, Task};
+use crate::stages::task::Task;
 use lvd_base::error::{Error, Result};
 use lvd_io::vectors::Vectors;
-use lvd_kernels::dot::dot;
 use lvd_ops::whiten::Whitening;
-
-/// Cosine of a stored vector and one that the model gives now, below which they are not of the same
-/// model.
-const SAME_MODEL: f32 = 0.99;
 
 /// Draws, edits, embeds, compares and counts. The same pool, settings and seed give the same
 /// numbers on any number of threads.
 pub fn run(inputs: &Inputs, settings: &Settings, tell: &(dyn Fn(Event) + Sync)) -> Result<Calibration> {
     check(settings)?;
-    // It reads parts by the names in manifests, and publishes nothing.
-    let unused = || inputs.work.root().to_path_buf();
-    let (work, copies) = (inputs.work.clone(), unused());
-    let place = Place { work, copies, step: inputs.step.into(), number: 0, aside: unused(), checkpoint: unused() };
-    let task = Task::new(inputs.catalog, place, inputs.threads, &|_| ());
+    let task = Task::reader(inputs.catalog, inputs.work, inputs.threads);
     let mut pool = inputs.pool(!settings.normalise, &task)?;
     let sample = DrawnImages::draw(&pool.originals, settings.images, inputs.catalog.seed, &task)?;
     let originals = sample.vectors(&pool.originals, &task)?;
@@ -133,23 +125,6 @@ pub fn check(settings: &Settings) -> Result<()> {
             format!("a sample of {images} images"),
             "draw at least 2: collages need another image",
         ));
-    }
-    Ok(())
-}
-
-/// Whether the model gives for the originals what is stored of them.
-fn same_model(stored: &Vectors, again: &[f32]) -> Result<()> {
-    for (row, again) in again.chunks_exact(stored.dimension).enumerate() {
-        let cosine = dot(stored.row(row), again);
-        if cosine < SAME_MODEL {
-            let id = stored.ids[row].0;
-            return Err(Error::usage(
-                format!(
-                    "image {id:016x}: the stored vector and the one the model gives now have a cosine of {cosine:.3}"
-                ),
-                "the model or how pixels become its input was changed: lvd embed FILE --replace",
-            ));
-        }
     }
     Ok(())
 }

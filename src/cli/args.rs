@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
+use crate::cli::audit::AuditArgs;
+use crate::cli::find::FindArgs;
+use crate::cli::init::InitArgs;
 use crate::cli::model::ModelCommand;
 
 const AFTER: &str = "\
@@ -17,7 +20,7 @@ Or with the built-in example:
   lvd run demo/quickstart.toml      curate it
   lvd plan demo/quickstart.toml --set dedup.threshold=0.9    what a change would run again
 
-Exit codes: 0 all went well; 1 a step failed; 2 the command or the pipeline file is wrong; 3 too many rows failed.";
+Exit codes: 0 all went well; 1 a step failed; 2 the command or the pipeline file is wrong; 3 too many rows failed; 4 lvd audit found images.";
 
 /// Curate image datasets for self-supervised training: from raw images to balanced Parquet shards
 #[derive(Parser)]
@@ -115,6 +118,10 @@ pub enum Command {
     /// Find a threshold for a dedup step: edit a sample of its images, and see which copies the
     /// encoder recognises
     Calibrate(CalibrateArgs),
+    /// Find the images of the pool that are nearest to a picture, and what became of them
+    Find(FindArgs),
+    /// Look whether a set of images, or copies of them, are in the finished data set
+    Audit(AuditArgs),
     /// Write a table of vectors as plain numbers, for numpy (.npy), or for pandas and `DuckDB`
     /// (.parquet with lists)
     Vectors {
@@ -187,28 +194,6 @@ pub enum Command {
         /// Which shell
         shell: clap_complete::Shell,
     },
-}
-
-#[derive(ClapArgs)]
-pub struct InitArgs {
-    /// Your images: a folder of pictures, tars, Parquet files or lists of URLs, or one such file
-    pub folder: PathBuf,
-    /// Curated images: they go in as they are, and more like them are looked for; may be given
-    /// several times
-    #[arg(long, value_name = "FOLDER")]
-    pub seed: Vec<PathBuf>,
-    /// Images to keep out, such as a test set: copies of them go; may be given several times
-    #[arg(long, value_name = "FOLDER")]
-    pub reference: Vec<PathBuf>,
-    /// The pipeline file [default: NAME.toml here, called like the folder]
-    #[arg(short, long, value_name = "FILE")]
-    pub out: Option<PathBuf>,
-    /// Overwrite the pipeline file
-    #[arg(long)]
-    pub force: bool,
-    /// Print what was found as JSON
-    #[arg(long)]
-    pub json: bool,
 }
 
 #[derive(ClapArgs)]

@@ -6,7 +6,7 @@ use crate::cli::threads::use_threads;
 use crate::pipeline::check;
 use crate::pipeline::steps::Pipeline;
 use crate::stages::StageKind;
-use lvd_base::error::{Error, choices};
+use lvd_base::error::Error;
 
 /// The pipeline of a command that works: all that it names is there.
 pub fn load(file: &FileArgs, threads: Option<usize>) -> Result<Pipeline, Stop> {
@@ -75,9 +75,5 @@ pub fn steps_between(pipeline: &Pipeline, from: Option<&str>, to: Option<&str>) 
 
 /// The place of a step.
 pub fn position(pipeline: &Pipeline, name: &str) -> Result<usize, Stop> {
-    let names: Vec<&str> = pipeline.steps.iter().map(|step| step.name.as_str()).collect();
-    pipeline.steps.iter().position(|step| step.name == name).ok_or_else(|| {
-        let hint = choices(name, &format!("steps are: {}", names.join(", ")), names.iter().copied());
-        Stop::usage(format!("there is no step {name:?}"), hint)
-    })
+    pipeline.position(name).map_err(|error| Stop::Usage(vec![error]))
 }

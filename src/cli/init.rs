@@ -1,22 +1,43 @@
 //! `lvd init`: what was found and what was left out on standard output, what to type next on
 //! standard error.
 
-use crate::cli::args::InitArgs;
+use std::path::PathBuf;
+
+use clap::Args;
+
 use crate::cli::say::say;
 use crate::cli::stop::Stop;
 use crate::cli::table::{bytes, columns, print, print_json, thousands};
 use crate::init::{self, Outcome, Wanted};
 use crate::pipeline::shell::typed;
-use lvd_base::error::Error;
+
+#[derive(Args)]
+pub struct InitArgs {
+    /// Your images: a folder of pictures, tars, Parquet files or lists of URLs, or one such file
+    pub folder: PathBuf,
+    /// Curated images: they go in as they are, and more like them are looked for; may be given
+    /// several times
+    #[arg(long, value_name = "FOLDER")]
+    pub seed: Vec<PathBuf>,
+    /// Images to keep out, such as a test set: copies of them go; may be given several times
+    #[arg(long, value_name = "FOLDER")]
+    pub reference: Vec<PathBuf>,
+    /// The pipeline file [default: NAME.toml here, called like the folder]
+    #[arg(short, long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Overwrite the pipeline file
+    #[arg(long)]
+    pub force: bool,
+    /// Print what was found as JSON
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// Writes a pipeline file for what is in a folder.
 pub fn init(args: InitArgs) -> Result<(), Stop> {
     let InitArgs { folder, seed, reference, out, force, json } = args;
     let wanted = Wanted { folder, seeds: seed, references: reference, out, force };
-    let outcome = init::init(&wanted).map_err(|error| match error {
-        Error::Usage(_) => Stop::Usage(vec![error]),
-        error => Stop::Failed(error),
-    })?;
+    let outcome = init::init(&wanted).map_err(Stop::of_user)?;
     let file = typed(&outcome.file, &[], None);
     if json {
         print_json("what was found", &outcome)?;

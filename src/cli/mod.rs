@@ -2,15 +2,18 @@
 //!
 //! stdout is data, stderr is progress and messages. Exit codes: 0 all went well; 1 a step or task
 //! failed; 2 the command line or the pipeline file is wrong; 3 a step is whole, but more of its
-//! rows failed than the file allows; 128 and a signal's number: it was told to stop.
+//! rows failed than the file allows; 4 an audit found images; 128 and a signal's number: it was told
+//! to stop.
 
 mod args;
+mod audit;
 mod bench;
 mod calibrate;
 mod choice;
 mod doctor;
 mod estimate;
 mod example;
+mod find;
 mod init;
 mod man;
 mod model;
@@ -56,6 +59,7 @@ pub fn main(slow_kernel: Option<Fault>) -> ExitCode {
     }
     match dispatch(args.command) {
         Ok(()) | Err(Stop::Closed) => ExitCode::SUCCESS,
+        Err(Stop::Found) => ExitCode::from(4),
         Err(Stop::Usage(errors)) => {
             for error in &errors {
                 say::error("", error);
@@ -110,6 +114,8 @@ fn dispatch(command: Command) -> Result<(), Stop> {
             verify::verify(&glance(&file)?, step.as_deref(), set_aside, json)
         }
         Command::Calibrate(args) => calibrate::calibrate(&load_undecided(&args.file, args.threads)?, &args),
+        Command::Find(args) => find::find(&args),
+        Command::Audit(args) => audit::audit(&args),
         Command::Vectors { file, table, out } => vectors::vectors(&glance(&file)?, &table, &out),
         Command::Task(args) => task::task(&args),
         Command::Submit { file, from, to, replace, dry_run } => {

@@ -8,11 +8,21 @@ pub enum Stop {
     Usage(Vec<Error>),
     /// It went wrong while it ran.
     Failed(Error),
+    /// It went well, and what it looked for is there.
+    Found,
     /// Standard output was closed: whoever read it has seen enough.
     Closed,
 }
 
 impl Stop {
+    /// What a command could not do: what the user can mend is a wrong command.
+    pub fn of_user(error: Error) -> Self {
+        match error {
+            Error::Usage(_) => Self::Usage(vec![error]),
+            error => Self::Failed(error),
+        }
+    }
+
     /// A command that is wrong, with its cure.
     pub fn usage(fact: impl Into<String>, cure: impl Into<String>) -> Self {
         Self::Usage(vec![Error::usage(fact, cure)])

@@ -16,11 +16,9 @@ use lvd_io::vectors;
 pub fn vectors(pipeline: &Pipeline, table: &str, out: &Path) -> std::result::Result<(), Stop> {
     let (step, name) = table.split_once('/').unwrap_or((table, ""));
     let step = &pipeline.steps[position(pipeline, step)?];
-    let manifest = pipeline.store.manifest(&step.name)?.ok_or_else(|| {
-        Error::usage(format!("step {:?} is not whole yet", step.name), format!("lvd run {}", pipeline.typed))
-    })?;
-    let parts = manifest.tables.get(name).map(|table| table.parts.clone()).ok_or_else(|| {
-        let known: Vec<String> = manifest.tables.keys().map(|name| format!("{}/{name}", step.name)).collect();
+    let tables = pipeline.tables(&step.name)?;
+    let parts = tables.get(name).map(|table| table.parts.clone()).ok_or_else(|| {
+        let known: Vec<String> = tables.keys().map(|name| format!("{}/{name}", step.name)).collect();
         Stop::usage(
             format!("there is no table {table:?}"),
             choices(table, &format!("there is {}", known.join(", ")), known.iter().map(String::as_str)),

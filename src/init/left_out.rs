@@ -35,7 +35,9 @@ impl Display for Why {
         match self {
             Self::Caption(extension) => write!(f, "beside images, no caption in the first ones: .{extension}"),
             Self::Describes => f.write_str("lists of what is in a tar or folder of the same name"),
-            Self::UrlsBesideImages => f.write_str("lists of URLs beside images: in the file, commented out"),
+            Self::UrlsBesideImages => {
+                f.write_str("lists of URLs beside images: not read; in a pipeline file, commented out")
+            }
             Self::NoColumn => f.write_str("lists and tables without URLs or images"),
             Self::NoImage => f.write_str("tars and tables without an image"),
             Self::Name => f.write_str("names that are not UTF-8"),

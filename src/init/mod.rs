@@ -23,6 +23,7 @@ use crate::stages::catalog::Role;
 use lvd_base::error::{Error, Result};
 
 pub use left_out::LeftOut;
+pub use place::are_there;
 pub use propose::Proposal;
 pub use sources::{Kind, Source};
 
@@ -85,6 +86,17 @@ pub fn init(wanted: &Wanted) -> Result<Outcome> {
     let text = write::text(&file, &work, &sources, &proposal)?;
     publish(&file, &text, wanted.force)?;
     Ok(Outcome { file, work, sources, left_out: left_out.into_vec(), proposal })
+}
+
+/// What a folder or file holds: sources, named from the current folder, and what is in none of them.
+///
+/// # Errors
+/// A place that is not there, or has no images.
+pub fn look(folder: &Path) -> Result<(Vec<Source>, Vec<LeftOut>)> {
+    place::are_there(&[folder])?;
+    let mut found = sources::Sources::default();
+    found.add(find::look(folder, &[])?, Role::Pool, Path::new(""))?;
+    Ok((found.sources, found.left_out.into_vec()))
 }
 
 /// Refuses a pipeline file that is there, before anything is looked at.

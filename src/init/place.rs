@@ -7,7 +7,10 @@ use std::path::{Component, Path, PathBuf};
 use lvd_base::error::{Error, Result, nearest};
 
 /// Refuses a place that is not there.
-pub(super) fn are_there(paths: &[&Path]) -> Result<()> {
+///
+/// # Errors
+/// The first that is not, with the name that was meant.
+pub fn are_there(paths: &[&Path]) -> Result<()> {
     paths.iter().try_for_each(|path| match std::fs::metadata(path) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {

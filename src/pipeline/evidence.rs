@@ -32,7 +32,7 @@ pub fn missing(pipeline: &Pipeline, summary: &Summary) -> Option<String> {
     let many = dropped * DROPPED > summary.rows_in;
     let fact = format!("{name}: {} of {} images were dropped", HumanCount(dropped), HumanCount(summary.rows_in));
     let (file, threshold) = (&pipeline.typed, dedup.threshold());
-    match measured(pipeline, name, dedup) {
+    match measured(pipeline, name, dedup, threshold) {
         Some(Measured { precision, .. }) if many && precision < PRECISION => Some(format!(
             "{fact}, and the calibration gives the threshold of {threshold} a precision of {precision:.3}: lvd calibrate {file} {name} says which \
              has a better one"
@@ -59,14 +59,20 @@ fn is_known(pipeline: &Pipeline, dedup: &Dedup) -> bool {
     known.is_some_and(|known| known.to_bits() == dedup.threshold().to_bits())
 }
 
-/// What the step's calibration measured at its threshold, if it is one of such vectors.
-fn measured(pipeline: &Pipeline, step: &str, dedup: &Dedup) -> Option<Measured> {
+/// The share of the edited copies that a threshold finds by the step's calibration, if that measured
+/// it on such vectors.
+#[must_use]
+pub fn recall(pipeline: &Pipeline, step: &str, dedup: &Dedup, threshold: f32) -> Option<f64> {
+    measured(pipeline, step, dedup, threshold).map(|measured| measured.recall)
+}
+
+/// What the step's calibration measured at a threshold, if it is one of such vectors.
+fn measured(pipeline: &Pipeline, step: &str, dedup: &Dedup, threshold: f32) -> Option<Measured> {
     let path = pipeline.store.work.root().join("_calibrate").join(step).join("summary.json");
     let found: Value = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
     let same =
         found["vectors"] == dedup.vectors.name() && found["whiten"] == dedup.whiten && found["normalised"] == false;
-    let at =
-        |row: &&Value| row["threshold"].as_f64().is_some_and(|at| (at - f64::from(dedup.threshold())).abs() < 1e-6);
+    let at = |row: &&Value| row["threshold"].as_f64().is_some_and(|at| (at - f64::from(threshold)).abs() < 1e-6);
     let row = found["thresholds"].as_array().filter(|_| same)?.iter().find(at)?;
     Some(Measured { precision: row["precision"].as_f64()?, recall: row["recall"].as_f64()? })
 }

@@ -113,6 +113,15 @@ impl<'a> Task<'a> {
         Self { catalog, threads, progress, outcome: Outcome::default(), place }
     }
 
+    /// One that reads parts by the names in manifests, and publishes nothing.
+    #[must_use]
+    pub fn reader(catalog: &'a Catalog, work: &WorkFolder, threads: usize) -> Self {
+        let root = || work.root().to_path_buf();
+        let (work, copies) = (work.clone(), root());
+        let place = Place { work, copies, step: String::new(), number: 0, aside: root(), checkpoint: root() };
+        Self::new(catalog, place, threads, &|_| ())
+    }
+
     /// The step it belongs to.
     #[must_use]
     pub fn step(&self) -> &str {

@@ -6,6 +6,7 @@
 
 mod common;
 
+mod audit;
 mod broken;
 mod bucket;
 mod calibrate;
@@ -13,6 +14,7 @@ mod dedup;
 mod demo;
 mod doors;
 mod file;
+mod find;
 mod hostile;
 mod in_the_box;
 mod init;

@@ -43,7 +43,7 @@ fn help() {
     let nowhere = Path::new("/nowhere");
     settings(nowhere).bind(|| {
         assert_snapshot!("help", said(&["--help"]));
-        for command in ["run", "check", "plan", "status", "report", "cancel", "man"] {
+        for command in ["run", "check", "plan", "status", "report", "cancel", "man", "find", "audit"] {
             assert_snapshot!(format!("help-{command}"), said(&[command, "--help"]));
         }
     });

@@ -11,7 +11,7 @@ mod steps;
 use std::path::Path;
 
 use crate::pipeline::engine::slurm::settings::AllSettings;
-use crate::pipeline::file::{EmbedderSettings, Source};
+use crate::pipeline::file::{EmbedderSettings, Source, SourceSettings};
 use crate::pipeline::models;
 use crate::pipeline::shell::typed;
 use crate::pipeline::steps::Pipeline;
@@ -20,6 +20,7 @@ use crate::stages::catalog::{Catalog, Embedder};
 use complaints::{Complaints, fault_of};
 use depth::Depth;
 use lvd_base::error::{Error, Fault, Result};
+use lvd_io::sources::Source as ImageSource;
 
 /// A pipeline, or all that is wrong with its file.
 type Checked = std::result::Result<Pipeline, Vec<Error>>;
@@ -48,6 +49,11 @@ pub fn glance(path: &Path, overrides: &[String], work: Option<&str>) -> Checked 
 /// The embedder of a table whose paths are absolute.
 pub fn embedder(settings: &EmbedderSettings) -> std::result::Result<Embedder, Fault> {
     embedders::embedder(settings, Path::new(""), Depth::Named)
+}
+
+/// The images of a source whose paths are absolute, or those of the current folder.
+pub fn source(settings: &SourceSettings) -> std::result::Result<ImageSource, Fault> {
+    sources::image_source(settings, Path::new(""), &[])
 }
 
 fn read(path: &Path, overrides: &[String], work: Option<&str>, depth: Depth) -> Checked {

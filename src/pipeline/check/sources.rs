@@ -102,7 +102,7 @@ fn extensions(settings: &SourceSettings) -> Result<Vec<String>, Fault> {
 
 /// The source of `settings`; `ours` are the work folder and the pipeline file, which hold no images
 /// of the user's.
-fn image_source(settings: &SourceSettings, base: &Path, ours: &[&Path]) -> Result<ImageSource, Fault> {
+pub fn image_source(settings: &SourceSettings, base: &Path, ours: &[&Path]) -> Result<ImageSource, Fault> {
     let all = |paths: &[PathBuf]| paths.iter().map(|path| base.join(path)).collect::<Vec<_>>();
     let only_for = |set: bool, key: &str, kind: &str| {
         let fault = || Fault::new(format!("`{key}` is for `{kind}` only"), format!("remove `{key}`"));

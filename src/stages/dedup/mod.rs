@@ -37,7 +37,7 @@ use crate::stages::plan::{PhasePlan, TaskInput, broken};
 use crate::stages::pool::VectorShard;
 use crate::stages::scope::Scope;
 use crate::stages::stage::{Phased, StageSettings};
-use crate::stages::table::Part;
+use crate::stages::table::{Part, Table};
 use crate::stages::task::Task;
 use lvd_base::error::Result;
 use lvd_ops::whiten::Whitening;
@@ -133,6 +133,11 @@ pub fn fit_whitening(shards: &Shards, seed: u64, task: &Task) -> Result<Arc<Whit
     let all = shards.unsettled.iter().chain(&shards.settled).chain(&shards.references);
     let members: Vec<Member> = all.map(|shard| Member { shard: shard.clone(), settled: false }).collect();
     whiten::fit(&members, seed, task).map(|(.., whitening)| Arc::new(whitening))
+}
+
+/// The whitening that a step which is whole compared its vectors by; `table` is its `whitening`.
+pub fn read_whitening(table: &Table, task: &Task) -> Result<Option<Arc<Whitening>>> {
+    whiten::read(table.parts.first(), task)
 }
 
 /// What `whiten` fitted, if it did.

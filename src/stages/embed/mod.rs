@@ -4,6 +4,7 @@
 //! 8 files in flight.
 
 pub mod bench;
+pub mod encode;
 pub mod fit;
 pub mod model_file;
 mod rate;
@@ -107,6 +108,18 @@ impl Embed {
         self.scaled_decoding.map(|times| (times * f64::from(side)).ceil() as u32)
     }
 
+    /// What decides the vectors of these embedders.
+    fn common(&self, names: &[String], catalog: &Catalog) -> Result<EmbedCommon> {
+        let embedders = names.iter().filter_map(|name| catalog.embedders.get(name).map(|e| spec_of(name, e)));
+        Ok(EmbedCommon {
+            embedders: embedders.collect::<Result<_>>()?,
+            scaled_side: self.scaled_side(catalog),
+            batch_images: self.batch_images() as usize,
+            providers: self.providers.clone(),
+            jpeg_pixels: decode::JPEG_PIXELS.into(),
+        })
+    }
+
     /// Images a batch, as set or by what computes.
     #[must_use]
     pub fn batch_images(&self) -> u32 {
@@ -192,14 +205,7 @@ impl Phased for Embed {
 
     fn plan(&self, EmbedPhase::Embed: EmbedPhase, context: &PlanContext) -> Result<PhasePlan> {
         let names = self.tables(context.catalog.embedders.keys().cloned());
-        let embedders = names.iter().filter_map(|name| context.catalog.embedders.get(name).map(|e| spec_of(name, e)));
-        let common = EmbedCommon {
-            embedders: embedders.collect::<Result<_>>()?,
-            scaled_side: self.scaled_side(context.catalog),
-            batch_images: self.batch_images() as usize,
-            providers: self.providers.clone(),
-            jpeg_pixels: decode::JPEG_PIXELS.into(),
-        };
+        let common = self.common(&names, context.catalog)?;
         let kept = context.table(&format!("{}/kept", self.images.name()))?;
         let images = &context.table(self.images.name())?.parts;
         let task = |images: &Part| {

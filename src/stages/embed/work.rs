@@ -220,13 +220,18 @@ fn model_file(spec: &EmbedderSpec, task: &Task) -> Result<ModelFile> {
     Ok(ModelFile { path, spec: spec.clone(), normalised: known.normalised })
 }
 
+/// Images a job.
+pub fn job_images(common: &EmbedCommon) -> usize {
+    JOB_IMAGES.next_multiple_of(common.batch_images.max(1))
+}
+
 /// The jobs of a shard.
 pub fn jobs(spec: &EmbedTask, common: &EmbedCommon, task: &Task) -> Result<Jobs> {
     Ok(Jobs {
         groups: Box::new(images::read_files(&task.open(&spec.images)?)?),
         kept: kept_ids(task, &spec.kept)?,
         pending: Vec::new().into_iter(),
-        rows: JOB_IMAGES.next_multiple_of(common.batch_images.max(1)),
+        rows: job_images(common),
     })
 }
 

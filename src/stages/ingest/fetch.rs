@@ -133,7 +133,8 @@ impl Sink<'_> {
     }
 }
 
-fn check(bytes: Vec<u8>, limits: &ImageLimits) -> std::result::Result<(Facts, String, Vec<u8>), Dropped> {
+/// Looks at a file: what it holds and its SHA-256, or why it is no usable picture.
+pub fn check(bytes: Vec<u8>, limits: &ImageLimits) -> std::result::Result<(Facts, String, Vec<u8>), Dropped> {
     let facts = decode::inspect(&bytes, limits)?;
     let sha256 = part::sha256(&bytes);
     Ok((facts, sha256, bytes))

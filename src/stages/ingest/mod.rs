@@ -22,12 +22,26 @@ use crate::stages::scope::Scope;
 use crate::stages::stage::{Phased, StageSettings};
 use crate::stages::task::Task;
 use lvd_base::error::Result;
+use lvd_base::types::Dropped;
+use lvd_io::decode::{Facts, ImageLimits};
+use lvd_io::fetch::Fetcher;
 
-pub use exact::{Kept, in_pool_counter};
+pub use exact::{Hashed, Kept, in_pool_counter};
 pub use list::Listed;
 pub use settings::{Http, Ingest};
 
 impl Ingest {
+    /// What fetches rows as the step does.
+    pub fn fetcher(&self) -> Result<Fetcher> {
+        Fetcher::new(self.fetch_limits())
+    }
+
+    /// Looks at a file that is no row of the step as if it were one, however small its picture: what
+    /// it holds, its SHA-256 and its bytes, or why it is no usable picture.
+    pub fn look_at(&self, bytes: Vec<u8>) -> std::result::Result<(Facts, String, Vec<u8>), Dropped> {
+        fetch::check(bytes, &ImageLimits { min_side: 0, ..self.image_limits() })
+    }
+
     fn plan_list(&self, context: &PlanContext) -> Result<PhasePlan> {
         let taken = |name: &String| self.sources.as_ref().is_none_or(|names| names.contains(name));
         let sources = context.catalog.sources.iter().filter(|(name, _)| taken(name));

@@ -1,6 +1,7 @@
 //! What the tests share: the real binary, the built-in example, and the rows of tables as text.
 
 pub mod gate;
+pub mod pictures;
 pub mod rows;
 pub mod slurm;
 
@@ -138,6 +139,13 @@ pub static UNDISTURBED: LazyLock<Vec<(String, String)>> = LazyLock::new(|| {
     let folder = tempfile::tempdir().expect("a folder");
     run(&strs(&on_example("run", folder.path(), &[])));
     content(folder.path())
+});
+
+/// A work folder with an undisturbed run of the example, for tests that change nothing in it.
+pub static CURATED: LazyLock<PathBuf> = LazyLock::new(|| {
+    let work = EXAMPLE.join("curated");
+    run(&strs(&on_example("run", &work, &["--quiet"])));
+    work
 });
 
 /// Lets a process live for a while at most; the status of one that ended by itself, and `None` for
