@@ -14,7 +14,7 @@ use crate::common::{
 use lvd_kernels::hash::Draw;
 
 /// More than anything here takes.
-const LONG: Duration = Duration::from_secs(300);
+const LONG: Duration = Duration::from_mins(5);
 
 /// A pipe that nobody reads.
 fn unread() -> Stdio {

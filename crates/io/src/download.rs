@@ -22,7 +22,7 @@ use reqwest::header::{CONTENT_RANGE, RANGE};
 use reqwest::{Client, Response, StatusCode, Url};
 
 /// How long a server may be silent during a download.
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_mins(1);
 
 /// Attempts in a row that bring no byte beyond the furthest so far, after which a download is given
 /// up.

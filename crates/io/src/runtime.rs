@@ -12,7 +12,7 @@ use lvd_base::error::{Error, Result};
 
 /// How long a thread for what blocks (names of hosts, files) is kept for the next: for as long as
 /// the runtime is there. Where no other can be started, it does all.
-const KEEP: Duration = Duration::from_secs(365 * 24 * 3600);
+const KEEP: Duration = Duration::from_hours(8760);
 
 /// A runtime of `threads` threads, and one more for what blocks.
 pub fn start(name: &str, threads: usize) -> Result<Runtime> {

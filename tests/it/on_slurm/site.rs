@@ -10,7 +10,7 @@ use crate::common::slurm::{Cluster, Process, kill};
 use crate::common::{UNDISTURBED, content, files, on_example};
 
 /// A minute and some more: what a cluster may take for anything.
-pub const LONG: Duration = Duration::from_secs(120);
+pub const LONG: Duration = Duration::from_mins(2);
 
 /// One cluster at a time: each has more nodes than this machine has cores.
 static ONE: Mutex<()> = Mutex::new(());

@@ -12,7 +12,7 @@ const FIRST_WAIT: Duration = Duration::from_millis(250);
 const MAX_WAIT: Duration = Duration::from_secs(30);
 
 /// The longest that all waits for one URL may take together.
-const WAIT_BUDGET: Duration = Duration::from_secs(60);
+const WAIT_BUDGET: Duration = Duration::from_mins(1);
 
 /// A failed attempt.
 pub(super) struct Failure {

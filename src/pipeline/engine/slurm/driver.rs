@@ -21,7 +21,7 @@ use lvd_base::error::{Error, Result};
 use lvd_io::publish;
 
 /// How long a plain line of progress is good for.
-const QUIET: Duration = Duration::from_secs(60);
+const QUIET: Duration = Duration::from_mins(1);
 
 /// Takes the marker of a task that is done.
 type OnDone<'a> = dyn Fn(Marker) + Sync + 'a;

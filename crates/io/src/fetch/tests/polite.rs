@@ -43,7 +43,7 @@ fn silent_until(others: usize) -> std::io::Result<Server> {
             return respond(stream, "200 OK", "", path.as_bytes());
         }
         let begun = Instant::now();
-        while asked.load(Ordering::SeqCst) < others && begun.elapsed() < Duration::from_secs(60) {
+        while asked.load(Ordering::SeqCst) < others && begun.elapsed() < Duration::from_mins(1) {
             sleep(Duration::from_millis(5));
         }
         // Whoever would ask for more than that does so now.
