@@ -11,6 +11,7 @@ use super::sources::{Kind, Source};
 use crate::pipeline::shell::quoted;
 use crate::stages::catalog::Role;
 use lvd_base::error::{Error, Result};
+use lvd_encoders::Builtin;
 
 /// The pipeline file for some sources.
 pub(super) fn text(file: &Path, work: &str, sources: &[Source], proposal: &Proposal) -> Result<String> {
@@ -111,10 +112,11 @@ const ENCODERS: &str = "\
 ";
 
 fn dedup(file: &str) -> String {
+    let known = Builtin::Copy.copies().map_or_else(String::new, |known| known.pool.to_string());
     format!(
         "# Of each group of copies the largest picture stays. An image goes only if it is near one that
-# stays: chains are cut. The threshold is the one that is known for the encoder. To measure it on
-# your images, type `lvd calibrate {file} dedup`; to set it, `threshold = 0.6`.
+# stays: chains are cut. The threshold is the one that is known for the encoder, {known} for
+# builtin:copy. `lvd calibrate {file} dedup` measures it on your images.
 [steps.dedup]
 linkage = \"representative\"
 

@@ -90,7 +90,7 @@ impl<'a> View<'a> {
 
     /// Whether vectors are whitened, as the dedup step has them.
     pub fn whitens(&self) -> bool {
-        self.dedup.is_some_and(|(_, dedup)| dedup.whiten)
+        self.dedup.is_some_and(|(_, dedup)| dedup.whitens())
     }
 
     /// The cosine from which two images are called copies: the one asked for, the dedup step's, or
@@ -101,7 +101,10 @@ impl<'a> View<'a> {
             Some(Threshold { cosine: dedup.threshold?, of: format!("of step {name:?}") })
         };
         let known = || {
-            let copies = self.pipeline.catalog.embedders.get(self.embedder)?.copies.filter(|_| !self.whitens())?;
+            let copies = self.pipeline.catalog.embedders.get(self.embedder)?.copies?;
+            if copies.whitened != self.whitens() {
+                return None;
+            }
             let cosine = if against == Against::Pool { copies.pool } else { copies.references };
             Some(Threshold { cosine, of: format!("known for embedder {:?}", self.embedder) })
         };
@@ -111,7 +114,7 @@ impl<'a> View<'a> {
 
     /// The whitening of the dedup step, where it whitens.
     pub fn whitening(&self, task: &Task) -> Result<Option<Arc<Whitening>>> {
-        let Some((name, _)) = self.dedup.filter(|(_, dedup)| dedup.whiten) else { return Ok(None) };
+        let Some((name, _)) = self.dedup.filter(|(_, dedup)| dedup.whitens()) else { return Ok(None) };
         let tables = self.pipeline.tables(name)?;
         let read = tables.get("whitening").map_or(Ok(None), |table| read_whitening(table, task))?;
         let none = || {

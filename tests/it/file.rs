@@ -33,7 +33,7 @@ fn everything_wrong_is_found_with_its_place() {
         (steps("[steps.dedup]\nthreshold = 0.3\nedge_floor = 0.4\n"), "edges below 0.4 are not kept"),
         (steps("[steps.dedup]\nthreshold = 0.3\nkeep = \"farthest\"\n"), "needs a cluster step above it"),
         (steps("[steps.dedup]\nthreshold = 0.3\nsettled = \"dedup\"\n"), "there is no dedup step \"dedup\" above"),
-        (steps("[steps.dedup]\n"), "no published threshold for copies"),
+        (steps("[steps.dedup]\n"), "no known threshold for copies"),
         (steps("[steps.dedup]\nthreshold = 0.7\nreferences = [\"web\"]\n"), "is a pool source, expected reference"),
         (steps("[steps.cluster]\nclusters = [100000]\n"), "too few for 100000 clusters"),
         (steps("[steps.cluster]\nclusters = [10, 10]\n"), "ever fewer clusters"),

@@ -39,6 +39,9 @@ pub struct CopyThresholds {
     pub pool: f32,
     /// Of a pool with references.
     pub references: f32,
+    /// Whether they are of vectors that are whitened on the pool.
+    #[serde(default)]
+    pub whitened: bool,
 }
 
 /// How a pipeline file names one: `model = "builtin:copy"`.
@@ -82,7 +85,7 @@ impl Builtin {
     #[must_use]
     pub fn copies(self) -> Option<CopyThresholds> {
         match self {
-            Self::Copy => Some(CopyThresholds { pool: 0.92, references: 0.92 }),
+            Self::Copy => Some(CopyThresholds { pool: 0.8, references: 0.8, whitened: true }),
             Self::Semantic => None,
         }
     }
