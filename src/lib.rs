@@ -14,6 +14,8 @@ pub mod calibrate;
 
 pub mod init;
 
+pub mod look;
+
 pub mod cli;
 
 pub use lvd_base::{Error, Result};

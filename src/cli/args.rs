@@ -99,6 +99,16 @@ pub enum Command {
         #[command(flatten)]
         format: ReportFormat,
     },
+    /// Write a page for every step, to look at in a browser: what was chosen, and why
+    Look {
+        #[command(flatten)]
+        file: FileArgs,
+        /// Only this step
+        step: Option<String>,
+        /// Threads to use; results do not depend on it [default: all]
+        #[arg(long, value_name = "N")]
+        threads: Option<usize>,
+    },
     /// Compare every part of the work folder with its SHA-256, at the speed of the disk
     Verify {
         #[command(flatten)]
@@ -238,6 +248,9 @@ pub struct RunArgs {
     /// them failed
     #[arg(long)]
     pub as_is: bool,
+    /// Then write the pages of these steps, as `lvd look` does
+    #[arg(long, conflicts_with = "dry_run")]
+    pub look: bool,
     /// Print errors only
     #[arg(short, long)]
     pub quiet: bool,

@@ -46,6 +46,7 @@ pub use components::Group;
 pub use join::Edge;
 pub use settings::{Dedup, Keep, Linkage};
 pub use shards::Shards;
+pub use whiten::read as read_whitening;
 
 impl Dedup {
     fn plan_train(&self, nodes: &Nodes, context: &PlanContext) -> Result<PhasePlan> {

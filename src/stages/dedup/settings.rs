@@ -142,7 +142,9 @@ impl Dedup {
         self.threshold.unwrap_or(if self.references.is_empty() { 0.6 } else { 0.45 })
     }
 
-    pub(super) fn floor(&self) -> f32 {
+    /// The cosine from which pairs are kept.
+    #[must_use]
+    pub fn floor(&self) -> f32 {
         self.edge_floor.unwrap_or((self.threshold() - 0.1).max(-1.0))
     }
 

@@ -1,0 +1,149 @@
+//! The ladder: pairs by their similarity, from one picture down to below the threshold, so that
+//! the eye finds where copies end.
+
+use std::cmp::Reverse;
+
+use crate::look::dedup::{Decisions, try_threshold};
+use crate::look::draws::{Different, Lowest};
+use crate::look::page::{Block, Card, Page};
+use crate::look::plot::{self, Axes, Bin};
+use crate::look::step::Whole;
+use crate::look::words::{about, cosine};
+use crate::stages::dedup::{Dedup, Edge};
+use lvd_base::error::Result;
+use lvd_base::types::ImageId;
+use lvd_kernels::hash::Draw;
+
+/// Edges of the rungs, from the threshold up and down: narrow where it matters.
+const RUNGS: [f32; 4] = [0.02, 0.05, 0.1, 0.2];
+/// Pairs that are shown of a rung.
+const SHOWN: usize = 10;
+/// Width of a bin of the histogram.
+const BIN: f32 = 0.01;
+
+/// Pairs of similarities in a range.
+struct Rung {
+    low: f32,
+    high: f32,
+    drawn: Lowest<u64, (f32, ImageId, ImageId)>,
+    different: Different,
+}
+
+/// What a pass over the pairs gives.
+pub struct Ladder {
+    /// The most alike first.
+    rungs: Vec<Rung>,
+    bins: Vec<(f32, Different)>,
+    threshold: f32,
+    floor: f32,
+}
+
+impl Ladder {
+    /// Reads all pairs once. Against references, those of an image with a reference.
+    pub fn read(step: &Whole, settings: &Dedup) -> Result<Self> {
+        let (threshold, floor) = (settings.threshold(), settings.floor());
+        let mut ladder = Self::new(threshold, floor);
+        let draw = step.draw("pairs");
+        let relative = !settings.references.is_empty();
+        step.for_each::<Edge>("edges", |edge| {
+            if !relative || step.is_given(edge.id) != step.is_given(edge.neighbour) {
+                ladder.add(&edge, draw);
+            }
+        })?;
+        Ok(ladder)
+    }
+
+    fn new(threshold: f32, floor: f32) -> Self {
+        let mut edges: Vec<f32> = RUNGS.iter().map(|step| threshold + step).filter(|&edge| edge < 1.0 - 1e-4).collect();
+        edges.extend([threshold, 1.0]);
+        edges.extend(RUNGS.iter().map(|step| threshold - step).filter(|&edge| edge > floor + 1e-4));
+        edges.push(floor.min(threshold));
+        edges.sort_by_key(|&edge| Reverse(crate::look::draws::ascending(edge)));
+        edges.dedup();
+        let rung = |edges: &[f32]| Rung {
+            low: edges[1],
+            high: edges[0],
+            drawn: Lowest::new(SHOWN),
+            different: Different::new(),
+        };
+        let rungs = edges.windows(2).map(rung).collect();
+        let starts = std::iter::successors(Some(floor), |low| Some(low + BIN)).take_while(|&low| low < 1.0);
+        let bins = starts.take(300).map(|low| (low, Different::new())).collect();
+        Self { rungs, bins, threshold, floor }
+    }
+
+    fn add(&mut self, edge: &Edge, draw: Draw) {
+        let (a, b) = (edge.id.min(edge.neighbour), edge.id.max(edge.neighbour));
+        let (similarity, hash) = (edge.similarity, draw.within(a.0).bits(b.0));
+        if let Some(rung) = self.rungs.iter_mut().find(|rung| similarity >= rung.low) {
+            rung.different.add(hash);
+            rung.drawn.push(hash, (similarity, a, b));
+        }
+        let bin = self.bins.partition_point(|&(low, _)| low <= similarity).saturating_sub(1);
+        if let Some((_, different)) = self.bins.get_mut(bin) {
+            different.add(hash);
+        }
+    }
+
+    /// The images of the pairs that are shown.
+    pub fn images(&self) -> impl Iterator<Item = ImageId> {
+        self.rungs.iter().flat_map(|rung| rung.drawn.iter()).flat_map(|&(_, a, b)| [a, b])
+    }
+
+    /// Adds the section, and what to change when it looks wrong.
+    pub fn show(self, step: &Whole, settings: &Dedup, decisions: &Decisions, page: &mut Page) -> Result<()> {
+        let threshold = self.threshold;
+        let section = page.section(
+            "The ladder: where do copies end?",
+            "Pairs drawn at random from each range of similarity, the most alike first. Go down until the two \
+             pictures of a pair are no longer copies: there the threshold should be.",
+        );
+        let bins: Vec<Bin> = self
+            .bins
+            .iter()
+            .map(|(low, different)| {
+                let (low, high) = (f64::from(*low), f64::from(low + BIN));
+                Bin { low, high, count: different.count().n }
+            })
+            .collect();
+        let axes = Axes { x: "similarity (cosine)", y: "pairs" };
+        let words = format!("threshold {}", cosine(threshold));
+        let mark = (f64::from(threshold), words.as_str());
+        let caption = "Pairs by similarity; copies stand apart where there is a valley";
+        section.blocks.push(Block::Plot(plot::histogram(caption, &axes, &bins, Some(mark))?));
+        section.advice(
+            "Different pictures just above the line? Raise the threshold: fewer images are dropped.",
+            try_threshold(step, settings, (threshold + RUNGS[0]).min(1.0)),
+        );
+        section.advice(
+            "Copies just below the line? Lower it: more are dropped.",
+            try_threshold(step, settings, threshold - RUNGS[0]),
+        );
+        section.advice(
+            "No clear end? Measure it on edited copies of your own images.",
+            step.command("calibrate", step.name()),
+        );
+        if self.floor >= threshold {
+            section.note("No pair below the threshold was kept: lower `edge_floor` to see what lies there.");
+        }
+        for rung in self.rungs {
+            if (rung.high - threshold).abs() < f32::EPSILON {
+                section
+                    .blocks
+                    .push(Block::Line(format!("threshold {}: copies above, others below", cosine(threshold))));
+            }
+            let pairs = about(rung.different.count(), "pair", "pairs");
+            let caption = format!("{} to {}: {pairs}", cosine(rung.low), cosine(rung.high));
+            let mut drawn = rung.drawn.into_sorted();
+            drawn.sort_by(|a, b| b.0.total_cmp(&a.0));
+            let cards: Vec<Card> =
+                drawn.into_iter().map(|(x, a, b)| decisions.pair(format!("{x:.3}"), (a, b))).collect();
+            if cards.is_empty() {
+                section.note(caption);
+            } else {
+                section.figure(caption, cards);
+            }
+        }
+        Ok(())
+    }
+}
