@@ -99,7 +99,7 @@ pub struct Tallies<T> {
     different: Different,
 }
 
-impl<T: Copy> Tallies<T> {
+impl<T> Tallies<T> {
     /// None so far.
     pub fn new(most: usize) -> Self {
         Self { of: Lowest::new(most), different: Different::new() }
@@ -132,6 +132,11 @@ impl<T: Copy> Tallies<T> {
 pub fn ascending(x: f32) -> u32 {
     let bits = x.to_bits();
     if bits >> 31 == 1 { !bits } else { bits | 1 << 31 }
+}
+
+/// A number that orders the other way round.
+pub fn descending(x: f32) -> u32 {
+    !ascending(x)
 }
 
 #[cfg(test)]
@@ -182,5 +187,6 @@ mod tests {
     fn numbers_order_as_they_are() {
         let values = [-2.0f32, -0.5, -0.0, 0.0, 0.25, 1.0];
         assert!(values.map(ascending).is_sorted());
+        assert!(values.map(descending).iter().rev().is_sorted());
     }
 }

@@ -18,6 +18,9 @@ const SCRIPT: &str = include_str!("page.js");
 /// Nothing is fetched from anywhere, whatever a caption or a URL of a stranger says.
 const POLICY: &str = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'";
 
+/// Colours that the style has for dots.
+const COLOURS: usize = 8;
+
 /// A page that this one leads to.
 pub struct Link {
     /// Its file, beside this one.
@@ -105,6 +108,11 @@ fn block(block: &Block, pictures: &Pictures) -> Markup {
                 (PreEscaped(&plot.svg))
             },
             Block::Figure(figure) => (self::figure(figure, pictures)),
+            Block::Key(names) => p {
+                @for (colour, name) in names {
+                    span.key.{ "c" (colour % COLOURS) } {} (name) " "
+                }
+            },
             Block::Map(dots) => div.map { @for dot in dots { (self::dot(dot, pictures)) } },
         }
     }
@@ -158,7 +166,8 @@ fn shown(shown: &Shown, picture: Option<&Picture>) -> Markup {
             @if let Some((class, word)) = fate(shown.fate) { div.fate.(class) { (word) } }
             @for line in &shown.lines { div { (line) } }
             @if let Some(picture) = picture {
-                div title=(picture.place) { (picture.source) ", " (picture.width) " × " (picture.height) }
+                div { (picture.source) ", " (picture.width) " × " (picture.height) }
+                div.place title=(picture.place) { (picture.place.rsplit('/').next().unwrap_or_default()) }
             }
             div.id { (id) }
         }
@@ -184,7 +193,7 @@ fn fate(fate: Fate) -> Option<(&'static str, &'static str)> {
 }
 
 fn dot(dot: &Dot, pictures: &Pictures) -> Markup {
-    let mut class = format!("dot c{}", dot.colour % 8);
+    let mut class = format!("dot c{}", dot.colour % COLOURS);
     class.push_str(if dot.x > 0.5 { " west" } else { "" });
     class.push_str(if dot.y > 0.5 { " north" } else { "" });
     let place = format!("left:{:.2}%;bottom:{:.2}%", 100.0 * dot.x, 100.0 * dot.y);

@@ -7,13 +7,19 @@
 //! [`page`] is what a page says, [`html`] writes it, [`pictures`] finds its pictures, [`plot`] draws
 //! for it; a file or folder for each kind of step fills it in.
 
+mod cluster;
 mod dedup;
 mod draws;
+mod embed;
+mod export;
 pub mod html;
 mod index;
+mod ingest;
 pub mod page;
 pub mod pictures;
 pub mod plot;
+mod retrieve;
+mod sample;
 mod step;
 mod words;
 
@@ -56,9 +62,7 @@ pub fn write(pipeline: &Pipeline, steps: &[usize], threads: usize, tell: &dyn Fn
     let wanted = |step: &Whole| steps.iter().any(|&at| pipeline.steps[at].name == step.name());
     let links = links(pipeline, &whole, &wanted)?;
     for step in whole.iter().filter(|step| wanted(step)) {
-        if let Some(page) = page_of(step)? {
-            tell(&publish(pipeline, &page, &album, &links)?);
-        }
+        tell(&publish(pipeline, &page_of(step)?, &album, &links)?);
     }
     let index = publish(pipeline, &index::page(pipeline, &whole, &links), &album, &links)?;
     tell(&index);
@@ -66,10 +70,15 @@ pub fn write(pipeline: &Pipeline, steps: &[usize], threads: usize, tell: &dyn Fn
 }
 
 /// The page of a step.
-fn page_of(step: &Whole) -> Result<Option<Page>> {
+fn page_of(step: &Whole) -> Result<Page> {
     match step.step.stage.kind() {
-        StageKind::Dedup => dedup::page(step).map(Some),
-        _ => Ok(None),
+        StageKind::Ingest => ingest::page(step),
+        StageKind::Embed => embed::page(step),
+        StageKind::Dedup => dedup::page(step),
+        StageKind::Cluster => cluster::page(step),
+        StageKind::Retrieve => retrieve::page(step),
+        StageKind::Sample => sample::page(step),
+        StageKind::Export => export::page(step),
     }
 }
 

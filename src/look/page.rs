@@ -48,6 +48,8 @@ pub enum Block {
     Plot(Plot),
     /// Pictures under a caption.
     Figure(Figure),
+    /// What the colours of dots mean.
+    Key(Vec<(usize, String)>),
     /// Pictures as dots on a plane: each shows when it is pointed at.
     Map(Vec<Dot>),
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::pipeline::records::Manifest;
 use crate::pipeline::steps::{Pipeline, Step};
 use crate::pipeline::summary::Summary;
+use crate::stages::StageKind;
 use crate::stages::catalog::Role;
 use crate::stages::table::Table;
 use crate::stages::task::{Place, Task};
@@ -61,6 +62,28 @@ impl<'a> Whole<'a> {
         self.manifest.tables.get(name).cloned().unwrap_or_default()
     }
 
+    /// The names of its tables.
+    pub fn tables(&self) -> impl Iterator<Item = &str> {
+        self.manifest.tables.keys().map(String::as_str)
+    }
+
+    /// A table of another step, `STEP` or `STEP/TABLE`.
+    pub fn other(&self, name: &str) -> Result<Table> {
+        let (step, table) = name.split_once('/').unwrap_or((name, ""));
+        let manifest = self.pipeline.store.manifest(step)?;
+        let gone = || Error::usage(format!("step {step:?} is not whole any more"), "lvd run FILE");
+        Ok(manifest.ok_or_else(gone)?.tables.remove(table).unwrap_or_default())
+    }
+
+    /// The images of all ingest steps.
+    pub fn ingested(&self) -> Result<Table> {
+        let mut all = Table::default();
+        for step in self.pipeline.steps.iter().filter(|step| step.stage.kind() == StageKind::Ingest) {
+            all.parts.extend(self.other(&step.name)?.parts);
+        }
+        Ok(all)
+    }
+
     /// Calls `each` with every row of a table of its own.
     pub fn for_each<R: Row>(&self, table: &str, mut each: impl FnMut(R)) -> Result<()> {
         self.task.for_each::<R>(&self.table(table), |row| {
@@ -72,6 +95,11 @@ impl<'a> Whole<'a> {
     /// The draw of a purpose.
     pub fn draw(&self, purpose: &str) -> Draw {
         Draw::new(self.summary.seed, &format!("look/{purpose}"))
+    }
+
+    /// The source an image is of.
+    pub fn source(&self, id: ImageId) -> &str {
+        self.pipeline.catalog.source_of(id.shard()).map_or("?", |(name, _)| name)
     }
 
     /// Whether an image is of a seed or reference set.

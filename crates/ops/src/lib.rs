@@ -11,6 +11,7 @@ pub mod kmeans;
 pub mod likeness;
 pub mod near_pairs;
 pub mod pair;
+pub mod plane;
 pub mod preprocess;
 pub mod ranking;
 pub mod top_k;

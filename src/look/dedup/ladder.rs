@@ -16,8 +16,8 @@ use lvd_kernels::hash::Draw;
 
 /// Edges of the rungs, from the threshold up and down: narrow where it matters.
 const RUNGS: [f32; 4] = [0.02, 0.05, 0.1, 0.2];
-/// Pairs that are shown of a rung.
-const SHOWN: usize = 10;
+/// Pairs that are shown of the rungs at the threshold, of the next, and of those far from it.
+const SHOWN: [usize; 3] = [16, 12, 6];
 /// Width of a bin of the histogram.
 const BIN: f32 = 0.01;
 
@@ -60,15 +60,17 @@ impl Ladder {
         edges.push(floor.min(threshold));
         edges.sort_by_key(|&edge| Reverse(crate::look::draws::ascending(edge)));
         edges.dedup();
-        let rung = |edges: &[f32]| Rung {
-            low: edges[1],
-            high: edges[0],
-            drawn: Lowest::new(SHOWN),
-            different: Different::new(),
+        let rung = |edges: &[f32]| {
+            let (low, high) = (edges[1], edges[0]);
+            let distance = (low - threshold).max(threshold - high);
+            let near = RUNGS.iter().take(SHOWN.len() - 1).position(|&edge| distance < edge - 1e-4);
+            let shown = SHOWN[near.unwrap_or(SHOWN.len() - 1)];
+            Rung { low, high, drawn: Lowest::new(shown), different: Different::new() }
         };
         let rungs = edges.windows(2).map(rung).collect();
-        let starts = std::iter::successors(Some(floor), |low| Some(low + BIN)).take_while(|&low| low < 1.0);
-        let bins = starts.take(300).map(|low| (low, Different::new())).collect();
+        let last = ((1.0 - floor) / BIN - 1e-3).ceil();
+        let starts = (0u16..200).map(f32::from).take_while(|&at| at < last);
+        let bins = starts.map(|at| (floor + at * BIN, Different::new())).collect();
         Self { rungs, bins, threshold, floor }
     }
 
@@ -96,7 +98,7 @@ impl Ladder {
         let section = page.section(
             "The ladder: where do copies end?",
             "Pairs drawn at random from each range of similarity, the most alike first. Go down until the two \
-             pictures of a pair are no longer copies: there the threshold should be.",
+             pictures of a pair are no longer copies: there the threshold should be. Click a picture to see a pair large.",
         );
         let bins: Vec<Bin> = self
             .bins

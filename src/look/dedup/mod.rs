@@ -72,7 +72,7 @@ impl Decisions {
         let shown = Shown::of(id, if row.kept { Fate::Kept } else { Fate::Dropped });
         match row.representative {
             Some(other) if !row.kept => match row.similarity {
-                Some(similarity) => shown.line(format!("{} to {}", cosine(similarity), hex(other))),
+                Some(similarity) => shown.line(format!("{similarity:.3} to {}", hex(other))),
                 None => shown.line(format!("no direct pair with {}", hex(other))),
             },
             _ if row.size > 1 => shown.line(format!("stays for a group of {}", row.size)),
@@ -82,7 +82,13 @@ impl Decisions {
 
     /// Two images side by side.
     fn pair(&self, head: String, (a, b): (ImageId, ImageId)) -> Card {
-        Card { head, shown: vec![self.shown(a), self.shown(b)] }
+        let beside = |id: ImageId, other: ImageId| match self.of(id) {
+            Some(row) if !row.kept && row.representative == Some(other) => {
+                Shown::of(id, Fate::Dropped).line("for the other")
+            }
+            _ => self.shown(id),
+        };
+        Card { head, shown: vec![beside(a, b), beside(b, a)] }
     }
 }
 
