@@ -87,8 +87,9 @@ fn block(block: &Block, pictures: &Pictures) -> Markup {
     html! {
         @match block {
             Block::Note(text) => p { (text) },
+            Block::ToLine(text) => p { a href="#line" { (text) } },
             Block::Warning(text) => p.warning { (text) },
-            Block::Line(text) => div.threshold { (text) },
+            Block::Line(text) => div.threshold #line { (text) },
             Block::Advice(text, command) => div.advice {
                 p { (text) }
                 @for line in command.lines() { code { (line) } }
@@ -166,12 +167,18 @@ fn shown(shown: &Shown, picture: Option<&Picture>) -> Markup {
             @if let Some((class, word)) = fate(shown.fate) { div.fate.(class) { (word) } }
             @for line in &shown.lines { div { (line) } }
             @if let Some(picture) = picture {
-                div { (picture.source) ", " (picture.width) " × " (picture.height) }
-                div.place title=(picture.place) { (picture.place.rsplit('/').next().unwrap_or_default()) }
+                div.place title=(picture.place) { (ending(&picture.place)) }
+                div.place { (picture.source) " · " (picture.width) "×" (picture.height) }
             }
             div.id { (id) }
         }
     }
+}
+
+/// The end of a path or URL: the folder is often the label.
+fn ending(place: &str) -> &str {
+    let before = place.rmatch_indices('/').nth(1).map_or(0, |(at, _)| at + 1);
+    &place[before..]
 }
 
 fn picture(shown: &Shown, picture: Option<&Picture>, name: &str) -> Markup {
@@ -193,7 +200,7 @@ fn fate(fate: Fate) -> Option<(&'static str, &'static str)> {
 }
 
 fn dot(dot: &Dot, pictures: &Pictures) -> Markup {
-    let mut class = format!("dot c{}", dot.colour % COLOURS);
+    let mut class = format!("dot c{} i{}", dot.colour % COLOURS, hex(dot.id));
     class.push_str(if dot.x > 0.5 { " west" } else { "" });
     class.push_str(if dot.y > 0.5 { " north" } else { "" });
     let place = format!("left:{:.2}%;bottom:{:.2}%", 100.0 * dot.x, 100.0 * dot.y);

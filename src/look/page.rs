@@ -36,8 +36,10 @@ pub enum Block {
     Note(String),
     /// What to be careful about.
     Warning(String),
-    /// A line that divides what is above from what is below.
+    /// A line that divides what is above from what is below: one a page.
     Line(String),
+    /// A way to that line.
+    ToLine(String),
     /// What to change, and what to type for it.
     Advice(String, String),
     /// A table.

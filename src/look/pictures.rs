@@ -3,9 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use image::codecs::jpeg::JpegEncoder;
-use image::imageops::{self, FilterType};
-use image::{ExtendedColorType, RgbImage};
+use image::RgbImage;
 use rayon::prelude::*;
 
 use crate::pipeline::steps::Pipeline;
@@ -15,16 +13,10 @@ use lvd_base::error::Result;
 use lvd_base::types::{ImageId, ShardId};
 use lvd_io::decode::{self, ImageLimits};
 use lvd_io::images::{self, ImageMeta, Ingested};
+use lvd_ops::thumbnail::{self, SIDE};
 
-/// Pictures of a page, at most.
+/// Pictures of a page, at most: were all noise, it would have less than 20 MB.
 pub const MOST: usize = 480;
-/// Pixels of a picture's longer side.
-const SIDE: u32 = 256;
-/// Bytes of a picture that is not made worse to be shorter.
-const BYTES: usize = 24_000;
-/// From good to bad; the last is taken whatever its bytes. A page of noise stays under 20 MB.
-const QUALITIES: [u8; 3] = [80, 55, 25];
-
 /// A small picture, and what is known of its image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Picture {
@@ -122,54 +114,6 @@ fn picture(Ingested { facts, bytes }: Ingested) -> Picture {
     let side = u64::from(SIDE) * u64::from(short) / u64::from(long);
     let decoded = decode::decode_scaled(&bytes, &ImageLimits::NONE, Some(u32::try_from(side).unwrap_or(SIDE).max(1)));
     let rgb = decoded.ok().and_then(|picture| RgbImage::from_raw(picture.width, picture.height, picture.rgb));
-    let jpeg = rgb.map(|rgb| small(&rgb)).unwrap_or_default();
+    let jpeg = rgb.and_then(|rgb| thumbnail::jpeg(&rgb).ok()).unwrap_or_default();
     Picture { id, source, place, width, height, jpeg }
-}
-
-/// A picture as a small JPEG.
-#[must_use]
-pub fn small(rgb: &RgbImage) -> Vec<u8> {
-    let (width, height) = rgb.dimensions();
-    let long = width.max(height).max(1);
-    let fit = |side: u32| {
-        let side = u64::from(side) * u64::from(SIDE.min(long)) / u64::from(long);
-        u32::try_from(side).unwrap_or(SIDE).max(1)
-    };
-    let small = imageops::resize(rgb, fit(width), fit(height), FilterType::Triangle);
-    let mut jpeg = Vec::new();
-    for quality in QUALITIES {
-        jpeg.clear();
-        let mut encoder = JpegEncoder::new_with_quality(&mut jpeg, quality);
-        let written = encoder.encode(small.as_raw(), small.width(), small.height(), ExtendedColorType::Rgb8);
-        if written.is_err() {
-            return Vec::new();
-        }
-        if jpeg.len() <= BYTES {
-            break;
-        }
-    }
-    jpeg
-}
-
-#[cfg(test)]
-mod tests {
-    use lvd_kernels::hash::Draw;
-
-    use super::*;
-
-    #[test]
-    fn a_small_picture_is_small_whatever_it_shows() {
-        let draw = Draw::new(1, "noise");
-        for (width, height) in [(1, 1), (40, 30), (900, 600), (3, 2000)] {
-            let noise = RgbImage::from_fn(width, height, |x, y| {
-                image::Rgb(std::array::from_fn(|channel| {
-                    draw.within(channel as u64).bits(u64::from(y * width + x)).to_le_bytes()[0]
-                }))
-            });
-            let jpeg = small(&noise);
-            let back = image::load_from_memory(&jpeg).expect("a JPEG");
-            assert!(back.width().max(back.height()) <= SIDE && back.width() >= 1, "{width} x {height}");
-            assert!(jpeg.len() < 31_000, "{width} x {height}: {} bytes", jpeg.len());
-        }
-    }
 }

@@ -142,7 +142,7 @@ where
     Y: AsRangedCoord<Value = f64>,
 {
     let mut builder = ChartBuilder::on(area);
-    builder.margin(8).x_label_area_size(40).y_label_area_size(64);
+    builder.margin(8).margin_right(24).x_label_area_size(40).y_label_area_size(64);
     builder.build_cartesian_2d(x, y).map_err(fault)
 }
 

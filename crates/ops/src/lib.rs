@@ -14,6 +14,7 @@ pub mod pair;
 pub mod plane;
 pub mod preprocess;
 pub mod ranking;
+pub mod thumbnail;
 pub mod top_k;
 pub mod union_find;
 pub mod whiten;

@@ -125,6 +125,7 @@ impl Ladder {
             "No clear end? Measure it on edited copies of your own images.",
             step.command("calibrate", step.name()),
         );
+        section.blocks.push(Block::ToLine("Go to the line".into()));
         if self.floor >= threshold {
             section.note("No pair below the threshold was kept: lower `edge_floor` to see what lies there.");
         }
