@@ -51,9 +51,11 @@ pub fn html(page: &Page, pictures: &Pictures, links: &[Link]) -> String {
                         @if link.file == own { b { (link.name) } } @else { a href=(link.file) { (link.name) } }
                     }
                 }
-                h1 { (page.title) }
-                p { (page.about) }
-                @for section in &page.sections { (self::section(section, pictures)) }
+                main {
+                    h1 { (page.title) }
+                    p { (page.about) }
+                    @for section in &page.sections { (self::section(section, pictures)) }
+                }
                 footer { "Made by lvd " (env!("CARGO_PKG_VERSION")) " from the step's tables. Click a picture to enlarge it." }
                 dialog id="big" {}
                 script { (PreEscaped(SCRIPT)) }
@@ -77,8 +79,17 @@ fn section(section: &Section, pictures: &Pictures) -> Markup {
     html! {
         details open[!section.folded] {
             summary { (section.title) }
-            @if !section.about.is_empty() { p { (section.about) } }
+            @if !section.about.is_empty() { p { (prose(&section.about)) } }
             @for block in &section.blocks { (self::block(block, pictures)) }
+        }
+    }
+}
+
+/// Text whose words between backticks are code.
+fn prose(text: &str) -> Markup {
+    html! {
+        @for (at, piece) in text.split('`').enumerate() {
+            @if at % 2 == 1 { code { (piece) } } @else { (piece) }
         }
     }
 }
@@ -86,12 +97,12 @@ fn section(section: &Section, pictures: &Pictures) -> Markup {
 fn block(block: &Block, pictures: &Pictures) -> Markup {
     html! {
         @match block {
-            Block::Note(text) => p { (text) },
+            Block::Note(text) => p { (prose(text)) },
             Block::ToLine(text) => p { a href="#line" { (text) } },
-            Block::Warning(text) => p.warning { (text) },
+            Block::Warning(text) => p.warning { (prose(text)) },
             Block::Line(text) => div.threshold #line { (text) },
             Block::Advice(text, command) => div.advice {
-                p { (text) }
+                p { (prose(text)) }
                 @for line in command.lines() { code { (line) } }
             },
             Block::Table(grid) => (table(grid)),
@@ -168,7 +179,7 @@ fn shown(shown: &Shown, picture: Option<&Picture>) -> Markup {
             @for line in &shown.lines { div { (line) } }
             @if let Some(picture) = picture {
                 div.place title=(picture.place) { (ending(&picture.place)) }
-                div.place { (picture.source) " · " (picture.width) "×" (picture.height) }
+                div.facts { (picture.width) "×" (picture.height) " · " (picture.source) }
             }
             div.id { (id) }
         }

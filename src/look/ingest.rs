@@ -68,7 +68,7 @@ pub fn page(step: &Whole) -> Result<Page> {
     Ok(page)
 }
 
-/// Counts of failures of a host for a reason; of a row that has no host, of its source.
+/// Failures by source, reason and host, with examples.
 fn failures(step: &Whole, page: &mut Page) -> Result<()> {
     let summary = &step.summary;
     let draw = step.draw("failed");
@@ -76,9 +76,10 @@ fn failures(step: &Whole, page: &mut Page) -> Result<()> {
     let mut examples: BTreeMap<&'static str, Lowest<u64, Failed>> = BTreeMap::new();
     step.for_each::<Failed>("failed", |row| {
         let reason = row.reason.name();
-        let place = host(&row.url).map_or_else(|| format!("source {}", row.source), str::to_owned);
-        let key = Draw::new(summary.seed, &format!("look/{reason}/{place}")).bits(0);
-        hosts.add(key, (place, reason));
+        if let Some(host) = host(&row.url) {
+            let key = Draw::new(summary.seed, &format!("look/{reason}/{host}")).bits(0);
+            hosts.add(key, (host.to_owned(), reason));
+        }
         examples.entry(reason).or_insert_with(|| Lowest::new(EXAMPLES)).push(draw.bits(row.id.0), row);
     })?;
     let section = page.section(
@@ -98,9 +99,8 @@ fn failures(step: &Whole, page: &mut Page) -> Result<()> {
         .iter()
         .map(|(reason, rows)| vec![reason.clone(), thousands(*rows), per_cent(*rows, summary.rows_in)]);
     section.table(&["reason", ">rows", ">share"], drops.collect());
-    let hosts =
-        hosts.most(HOSTS).into_iter().map(|((place, reason), rows)| vec![place, reason.into(), thousands(rows)]);
-    section.table(&["host or source", "reason", ">failed"], hosts.collect());
+    let hosts = hosts.most(HOSTS).into_iter().map(|((host, reason), rows)| vec![host, reason.into(), thousands(rows)]);
+    section.table(&["host", "reason", ">failed"], hosts.collect());
     let rows = examples.into_iter().flat_map(|(reason, rows)| {
         rows.into_sorted().into_iter().map(move |row| vec![reason.to_owned(), row.url, row.error_message])
     });
@@ -143,13 +143,15 @@ fn pictures(step: &Whole, page: &mut Page) -> Result<()> {
             drawn.entry(row.source).or_insert_with(|| Lowest::new(PICTURES)).push(draw.bits(row.id.0), row.id);
         }
     })?;
-    let section = page.section("Sizes and formats", "By the shorter side, in pixels. Small pictures teach little.");
+    let section = page.section("Sizes and formats", "Small pictures teach little.");
+    section.note("Images by their shorter side, in pixels:");
     let names = |at: usize| match at {
         0 => format!("under {}", SIDES[0]),
         at if at == SIDES.len() => format!("{} and more", SIDES[at - 1]),
         at => format!("{} to {}", SIDES[at - 1], SIDES[at] - 1),
     };
     section.blocks.push(bars(sides.iter().enumerate().map(|(at, &n)| (names(at), n)), images));
+    section.note("Images by format:");
     section.blocks.push(bars(formats.into_iter(), images));
     let section = page.section("Pictures of each source", "Drawn at random, before copies are taken out.");
     for (source, ids) in drawn {

@@ -159,6 +159,7 @@ where
     chart
         .configure_mesh()
         .disable_x_mesh()
+        .y_labels(5)
         .light_line_style(TRANSPARENT)
         .bold_line_style(GREY.mix(0.25))
         .axis_style(GREY)

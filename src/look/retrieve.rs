@@ -142,6 +142,7 @@ fn by_seed(step: &Whole, name: &str, set: Set, found: &BTreeMap<ImageId, Found>,
          take fewer for each seed.",
     );
     let bins = bins(&set.similarities);
+    let least = quarter(&bins);
     let axes = Axes { x: "similarity to the seed (cosine)", y: "images" };
     section.blocks.push(Block::Plot(plot::histogram("What was found, by similarity", &axes, &bins, None)?));
     for &seed in set.drawn.iter() {
@@ -159,9 +160,17 @@ fn by_seed(step: &Whole, name: &str, set: Set, found: &BTreeMap<ImageId, Found>,
         shown: vec![Shown::of(seed, Fate::Given), Shown::of(id, Fate::Kept)],
     });
     section.figure("The weakest of all, each beside its seed", cards.collect());
+    let sets = format!("--set {}.sets.{name}", step.name());
     section.advice(
-        "The weakest are not like their seeds? Take fewer.",
-        step.command("plan", &format!("--set {}.sets.{name}.k=2", step.name())),
+        format!(
+            "The weakest are not like their seeds? Take fewer for each, or none below a cosine: a quarter of what was \
+             found is below {least:.2}."
+        ),
+        format!(
+            "{}\n{}",
+            step.command("plan", &format!("{sets}.min_similarity={least:.2}")),
+            step.command("plan", &format!("{sets}.k=2"))
+        ),
     );
     Ok(())
 }
@@ -191,6 +200,17 @@ fn by_cluster(step: &Whole, name: &str, set: Set, page: &mut Page) -> Result<()>
         step.command("plan", &format!("--set {}.sets.{name}.more_than=5", step.name())),
     );
     Ok(())
+}
+
+/// The lower edge of the bin below which a quarter of all lies.
+fn quarter(bins: &[Bin]) -> f64 {
+    let mut left = bins.iter().map(|bin| bin.count).sum::<u64>() / 4;
+    let at = bins.iter().find(|bin| {
+        let here = left < bin.count;
+        left = left.saturating_sub(bin.count);
+        here
+    });
+    at.map_or(0.0, |bin| bin.low)
 }
 
 /// The bins from the first to the last that holds something.

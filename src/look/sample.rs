@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::look::draws::Lowest;
-use crate::look::page::{Bar, Block, Card, Fate, Page, Shown};
+use crate::look::page::{Bar, Block, Card, Fate, Page, Section, Shown};
 use crate::look::plot::{self, Axes, Line, real};
 use crate::look::step::Whole;
 use crate::look::words::{per_cent, some, thousands};
@@ -140,8 +140,11 @@ fn balance(step: &Whole, settings: &Sample, chosen: &Chosen, page: &mut Page) ->
         let axes = Axes { x: "rank of the cluster (level 1)", y: "images" };
         section.blocks.push(Block::Plot(plot::by_rank("Images of a cluster, by rank", &axes, &lines)?));
     }
-    let mut rows = Vec::new();
+    let (mut rows, mut over_labels) = (Vec::new(), BTreeMap::new());
     step.for_each::<Balance>("balance", |row| {
+        if row.over == "labels" {
+            over_labels.insert(row.draw.clone(), row.entropy);
+        }
         rows.push(vec![
             row.over,
             row.draw,
@@ -154,6 +157,7 @@ fn balance(step: &Whole, settings: &Sample, chosen: &Chosen, page: &mut Page) ->
     })?;
     section
         .table(&["even over", "draw", ">images", ">groups", ">entropy, bits", ">KL to uniform", ">tail covered"], rows);
+    uneven(step, &over_labels, section);
     section.advice(
         "Still mostly of a few things? Draw fewer images, or set `per_cluster`, the most of one cluster.",
         step.command("plan", &format!("--set {}.target={}", step.name(), settings.target / 2)),
@@ -163,6 +167,25 @@ fn balance(step: &Whole, settings: &Sample, chosen: &Chosen, page: &mut Page) ->
         step.command("look", settings.cluster.name()),
     );
     Ok(())
+}
+
+/// Warns of a draw that is less even over the labels than if nobody had balanced it.
+fn uneven(step: &Whole, over_labels: &BTreeMap<String, f64>, section: &mut Section) {
+    let entropy = |draw: &str| over_labels.get(draw).copied();
+    let Some((ours, uniform)) = entropy("balanced").zip(entropy("uniform")).filter(|(ours, uniform)| ours < uniform)
+    else {
+        return;
+    };
+    section.blocks.push(Block::Warning(format!(
+        "Over the labels this draw is less even ({ours:.2} bits) than a uniform one ({uniform:.2} bits): its clusters, or \
+         their upper levels, are not of what the labels are of"
+    )));
+    if let Some(flat) = entropy("flat").filter(|&flat| flat > ours) {
+        section.advice(
+            format!("Balanced over level-1 clusters alone, it would have {flat:.2} bits."),
+            step.command("plan", &format!("--set '{}.balance=\"flat\"'", step.name())),
+        );
+    }
 }
 
 /// The pool and the data set by source, side by side.

@@ -77,12 +77,12 @@ impl Groups {
 
     /// Adds the sections.
     pub fn show(self, step: &Whole, decisions: &Decisions, page: &mut Page) {
-        let what = if self.relative { "of a reference image" } else { "of the one that stays" };
+        let what = if self.relative { "the reference image" } else { "the one that stays" };
         let section = page.section(
             if self.relative { "What a reference image dropped" } else { "Dropped on the weakest evidence" },
             format!(
-                "The dropped images that are least alike to the picture they were called a copy {what}. If these \
-                 are copies, all others are."
+                "Dropped images, each beside {what}: those that are least alike to it. If these are copies, all \
+                 others are."
             ),
         );
         let cards: Vec<Card> = self

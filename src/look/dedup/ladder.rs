@@ -135,7 +135,8 @@ impl Ladder {
                     .blocks
                     .push(Block::Line(format!("threshold {}: copies above, others below", cosine(threshold))));
             }
-            let pairs = about(rung.different.count(), "pair", "pairs");
+            let count = rung.different.count();
+            let pairs = if count.n == 0 { "no pair".into() } else { about(count, "pair", "pairs") };
             let caption = format!("{} to {}: {pairs}", cosine(rung.low), cosine(rung.high));
             let mut drawn = rung.drawn.into_sorted();
             drawn.sort_by(|a, b| b.0.total_cmp(&a.0));

@@ -75,8 +75,8 @@ impl Decisions {
                 Some(similarity) => shown.line(format!("{similarity:.3} to {}", hex(other))),
                 None => shown.line(format!("no direct pair with {}", hex(other))),
             },
-            _ if row.size > 1 => shown.line(format!("stays for a group of {}", row.size)),
-            _ => shown.line("in no group"),
+            _ if row.size > 1 => shown.line(format!("of a group of {}", row.size)),
+            _ => shown,
         }
     }
 
