@@ -11,6 +11,7 @@ Start here, with your own photos:
   lvd init photos                   look at the folder, and write photos.toml
   lvd run photos.toml               curate it: every step, in order; what is done is skipped
   lvd report photos.toml            what each step did
+  lvd look photos.toml              pages that show it, to open in a browser
 
 Or with the built-in example:
   lvd example demo                  make a small crawl with its ground truth, and a pipeline file for it

@@ -10,6 +10,7 @@ use crate::look::words::{about, hex, some};
 use crate::stages::dedup::Edge;
 use lvd_base::error::Result;
 use lvd_base::types::ImageId;
+use lvd_kernels::hash::Draw;
 
 /// Images that are counted for what is attached to them.
 const COUNTED: usize = 4096;
@@ -30,16 +31,29 @@ pub struct Crowds {
     different: String,
 }
 
+/// What a pass over the pairs gives: how many are attached to each image.
+pub struct Middles {
+    tallies: Tallies<ImageId>,
+    draw: Draw,
+}
+
+impl Middles {
+    /// Without a pair yet.
+    pub fn new(step: &Whole) -> Self {
+        Self { tallies: Tallies::new(COUNTED), draw: step.draw("crowds") }
+    }
+
+    /// Takes a pair in.
+    pub fn add(&mut self, edge: &Edge) {
+        if edge.star {
+            self.tallies.add(self.draw.bits(edge.neighbour.0), edge.neighbour);
+        }
+    }
+}
+
 impl Crowds {
-    /// Reads the pairs twice: crowds are counted, then some of their images drawn.
-    pub fn read(step: &Whole) -> Result<Self> {
-        let draw = step.draw("crowds");
-        let mut tallies = Tallies::new(COUNTED);
-        step.for_each::<Edge>("edges", |edge| {
-            if edge.star {
-                tallies.add(draw.bits(edge.neighbour.0), edge.neighbour);
-            }
-        })?;
+    /// Reads the pairs again, and draws some of the images of the largest.
+    pub fn read(step: &Whole, Middles { tallies, draw }: Middles) -> Result<Self> {
         let different = about(tallies.different(), "crowd", "crowds");
         let chosen = tallies.most(SHOWN);
         let mut crowds: BTreeMap<ImageId, Crowd> = BTreeMap::new();

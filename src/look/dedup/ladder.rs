@@ -29,31 +29,22 @@ struct Rung {
     different: Different,
 }
 
-/// What a pass over the pairs gives.
+/// What a pass over the pairs gives; each pair may come several times.
 pub struct Ladder {
     /// The most alike first.
     rungs: Vec<Rung>,
     bins: Vec<(f32, Different)>,
     threshold: f32,
     floor: f32,
+    /// Whether images are compared with references.
+    relative: bool,
+    draw: Draw,
 }
 
 impl Ladder {
-    /// Reads all pairs once. Against references, those of an image with a reference.
-    pub fn read(step: &Whole, settings: &Dedup) -> Result<Self> {
+    /// Without a pair yet.
+    pub fn new(step: &Whole, settings: &Dedup) -> Self {
         let (threshold, floor) = (settings.threshold(), settings.floor());
-        let mut ladder = Self::new(threshold, floor);
-        let draw = step.draw("pairs");
-        let relative = !settings.references.is_empty();
-        step.for_each::<Edge>("edges", |edge| {
-            if !relative || step.is_given(edge.id) != step.is_given(edge.neighbour) {
-                ladder.add(&edge, draw);
-            }
-        })?;
-        Ok(ladder)
-    }
-
-    fn new(threshold: f32, floor: f32) -> Self {
         let mut edges: Vec<f32> = RUNGS.iter().map(|step| threshold + step).filter(|&edge| edge < 1.0 - 1e-4).collect();
         edges.extend([threshold, 1.0]);
         edges.extend(RUNGS.iter().map(|step| threshold - step).filter(|&edge| edge > floor + 1e-4));
@@ -71,12 +62,17 @@ impl Ladder {
         let last = ((1.0 - floor) / BIN - 1e-3).ceil();
         let starts = (0u16..200).map(f32::from).take_while(|&at| at < last);
         let bins = starts.map(|at| (floor + at * BIN, Different::new())).collect();
-        Self { rungs, bins, threshold, floor }
+        let relative = !settings.references.is_empty();
+        Self { rungs, bins, threshold, floor, relative, draw: step.draw("pairs") }
     }
 
-    fn add(&mut self, edge: &Edge, draw: Draw) {
+    /// Takes a pair in. Against references, only those of an image with a reference count.
+    pub fn add(&mut self, step: &Whole, edge: &Edge) {
+        if self.relative && step.is_given(edge.id) == step.is_given(edge.neighbour) {
+            return;
+        }
         let (a, b) = (edge.id.min(edge.neighbour), edge.id.max(edge.neighbour));
-        let (similarity, hash) = (edge.similarity, draw.within(a.0).bits(b.0));
+        let (similarity, hash) = (edge.similarity, self.draw.within(a.0).bits(b.0));
         if let Some(rung) = self.rungs.iter_mut().find(|rung| similarity >= rung.low) {
             rung.different.add(hash);
             rung.drawn.push(hash, (similarity, a, b));

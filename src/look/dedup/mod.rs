@@ -10,16 +10,22 @@ use std::collections::BTreeMap;
 use crate::look::page::{Block, Card, Fate, Page, Section, Shown};
 use crate::look::step::Whole;
 use crate::look::words::{cosine, hex, per_cent, some};
-use crate::stages::dedup::{Dedup, Group};
+use crate::stages::dedup::{Dedup, Edge, Group};
 use lvd_base::error::Result;
 use lvd_base::types::ImageId;
 
 /// Makes the page.
 pub fn page(step: &Whole) -> Result<Page> {
     let settings: &Dedup = step.settings()?;
-    let ladder = ladder::Ladder::read(step, settings)?;
+    let mut ladder = ladder::Ladder::new(step, settings);
+    let mut middles = crowds::Middles::new(step);
+    // There are many pairs: they are read once for both.
+    step.for_each::<Edge>("edges", |edge| {
+        ladder.add(step, &edge);
+        middles.add(&edge);
+    })?;
     let groups = groups::Groups::read(step)?;
-    let crowds = crowds::Crowds::read(step)?;
+    let crowds = crowds::Crowds::read(step, middles)?;
     let chains = chains::Chains::read(step, settings, &groups)?;
     let ids = ladder.images().chain(crowds.images()).chain(chains.images()).chain(groups.images()).collect();
     let decisions = Decisions::read(step, ids)?;
