@@ -1,7 +1,7 @@
 //! The page of an export step: what the data set is made of.
 
 use crate::look::draws::Lowest;
-use crate::look::page::{Block, Card, Fate, Page, Shown};
+use crate::look::page::{Card, Fate, Page, Shown};
 use crate::look::step::Whole;
 use crate::look::words::{some, thousands};
 use crate::stages::export::CompositionRow;
@@ -21,7 +21,6 @@ pub fn page(step: &Whole) -> Result<Page> {
     let mut page = Page::new(step.name(), format!("{}: the data set", step.name()), text);
     let section =
         page.section("What it is made of", "Images by the seed set they are of or for, the reason, and the source.");
-    section.blocks.extend(step.summary.warnings.iter().map(|warning| Block::Warning(warning.clone())));
     let mut rows = Vec::new();
     step.for_each::<CompositionRow>("composition", |row| {
         let set = row.seed_set.unwrap_or_else(|| "-".into());

@@ -86,7 +86,6 @@ fn failures(step: &Whole, page: &mut Page) -> Result<()> {
         "What did not go on",
         "A reason that takes a large share of one source is the first thing to mend: see its examples.",
     );
-    section.blocks.extend(summary.warnings.iter().map(|warning| Block::Warning(warning.clone())));
     let sources = summary.sources.iter().map(|(name, count)| {
         let reasons: Vec<String> =
             count.drops.iter().map(|(reason, rows)| format!("{} {}", reason.name(), thousands(*rows))).collect();

@@ -24,9 +24,10 @@ mod step;
 mod words;
 
 use crate::look::html::Link;
-use crate::look::page::Page;
+use crate::look::page::{Block, Page};
 use crate::look::pictures::Album;
 use crate::look::step::Whole;
+use crate::pipeline::standing;
 use crate::pipeline::steps::Pipeline;
 use crate::stages::StageKind;
 use lvd_base::error::{Error, Result};
@@ -62,7 +63,9 @@ pub fn write(pipeline: &Pipeline, steps: &[usize], threads: usize, tell: &dyn Fn
     let wanted = |step: &Whole| steps.iter().any(|&at| pipeline.steps[at].name == step.name());
     let links = links(pipeline, &whole, &wanted)?;
     for step in whole.iter().filter(|step| wanted(step)) {
-        tell(&publish(pipeline, &page_of(step)?, &album, &links)?);
+        let mut page = page_of(step)?;
+        warn(step, &mut page)?;
+        tell(&publish(pipeline, &page, &album, &links)?);
     }
     let index = publish(pipeline, &index::page(pipeline, &whole, &links), &album, &links)?;
     tell(&index);
@@ -80,6 +83,18 @@ fn page_of(step: &Whole) -> Result<Page> {
         StageKind::Sample => sample::page(step),
         StageKind::Export => export::page(step),
     }
+}
+
+/// Says first what the step itself warned of, and whether the file says something else by now.
+fn warn(step: &Whole, page: &mut Page) -> Result<()> {
+    let now = serde_json::to_value(&step.step.settings).map_err(|e| Error::data("the settings", e))?;
+    let changed = standing::changed(&step.summary.settings, &now).join(", ");
+    let stale = (!changed.is_empty()).then(|| format!("It ran before the file was changed: {changed}"));
+    let warnings = stale.into_iter().chain(step.summary.warnings.iter().cloned()).map(Block::Warning);
+    if let Some(first) = page.sections.first_mut() {
+        first.blocks.splice(0..0, warnings);
+    }
+    Ok(())
 }
 
 /// The index, and the steps that have a page, from now on or from an earlier time.

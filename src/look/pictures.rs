@@ -17,6 +17,9 @@ use lvd_ops::thumbnail::{self, SIDE};
 
 /// Pictures of a page, at most: were all noise, it would have less than 20 MB.
 pub const MOST: usize = 480;
+/// Parts that are copied from a bucket for a page, at most: each may have a gigabyte.
+const COPIES: usize = 32;
+
 /// A small picture, and what is known of its image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Picture {
@@ -90,11 +93,16 @@ impl<'a> Album<'a> {
         Ok(Self { pipeline, parts })
     }
 
-    /// The pictures of some images, of the first [`MOST`] of them. Memory: a row group of files a
+    /// The pictures of some images, of the first [`MOST`] of them; from a bucket, of those in the
+    /// [`COPIES`] parts that hold most of them. Memory: a row group of files a
     /// thread, and the pictures.
     pub fn pictures(&self, ids: &BTreeSet<ImageId>) -> Result<Pictures> {
         let ids: Vec<ImageId> = ids.iter().copied().take(MOST).collect();
-        let of_shards: Vec<&[ImageId]> = ids.chunk_by(|a, b| a.shard() == b.shard()).collect();
+        let mut of_shards: Vec<&[ImageId]> = ids.chunk_by(|a, b| a.shard() == b.shard()).collect();
+        if self.pipeline.store.work.is_bucket() {
+            of_shards.sort_by_key(|ids| std::cmp::Reverse(ids.len()));
+            of_shards.truncate(COPIES);
+        }
         let found = of_shards.into_par_iter().map(|ids| self.of_shard(ids)).collect::<Result<Vec<_>>>()?;
         Ok(Pictures(found.into_iter().flatten().map(|picture| (picture.id, picture)).collect()))
     }

@@ -103,7 +103,6 @@ fn sets_in_words(sets: &BTreeMap<String, Set>) -> String {
 /// A row a set, and those that found nothing.
 fn overview(step: &Whole, settings: &Retrieve, sets: &BTreeMap<String, Set>, page: &mut Page) -> Result<()> {
     let section = page.section("Sets", "");
-    section.blocks.extend(step.summary.warnings.iter().map(|warning| Block::Warning(warning.clone())));
     let mut rows = Vec::new();
     for (name, set) in sets {
         let by_cluster = settings.sets.get(name).is_some_and(|rule| rule.method == Method::Cluster);

@@ -120,7 +120,6 @@ fn balance(step: &Whole, settings: &Sample, chosen: &Chosen, page: &mut Page) ->
         "How even the draw is over clusters, beside the pool and beside a uniform draw of the same size. The flatter \
          the line, and the higher the entropy, the more even.",
     );
-    section.blocks.extend(step.summary.warnings.iter().map(|warning| Block::Warning(warning.clone())));
     if !settings.cluster.name().is_empty() {
         let mut pool: Vec<u64> = Vec::new();
         step.task.for_each::<Node>(&step.other(&format!("{}/tree", settings.cluster.name()))?, |node| {

@@ -74,7 +74,6 @@ pub fn page(step: &Whole) -> Result<Page> {
         "The images of each cluster, the largest cluster first, on logarithmic axes. A steep line is a pool that is \
          mostly of a few things: an even draw over clusters changes it most.",
     );
-    section.blocks.extend(step.summary.warnings.iter().map(|warning| Block::Warning(warning.clone())));
     let lines: Vec<Line> = tree
         .levels()
         .map(|(level, sizes)| Line { name: format!("level {level}"), points: plot::ranked(sizes.to_vec()) })

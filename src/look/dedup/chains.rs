@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::look::dedup::groups::Groups;
-use crate::look::dedup::{Decisions, nothing};
+use crate::look::dedup::{Decisions, Ran, nothing};
 use crate::look::page::{Card, Page};
 use crate::look::step::Whole;
 use crate::look::words::cosine;
@@ -40,21 +40,21 @@ pub struct Chains {
 
 impl Chains {
     /// Compares the ends, and follows the ways between the least alike.
-    pub fn read(step: &Whole, settings: &Dedup, groups: &Groups) -> Result<Self> {
+    pub fn read(step: &Whole, ran: &Ran, groups: &Groups) -> Result<Self> {
         let ends: Vec<(ImageId, ImageId, ImageId)> =
             groups.chained.iter().filter_map(|row| Some((row.id, row.representative?, row.component))).collect();
-        let vectors = vectors(step, settings, &ends.iter().flat_map(|&(a, b, _)| [a, b]).collect())?;
+        let vectors = vectors(step, &ends.iter().flat_map(|&(a, b, _)| [a, b]).collect())?;
         let cosine = |&(a, b, _): &(ImageId, ImageId, ImageId)| Some(similarity(vectors.get(&a)?, vectors.get(&b)?));
         let mut far: Vec<(f32, (ImageId, ImageId, ImageId))> =
             ends.iter().filter_map(|ends| Some((cosine(ends)?, *ends))).collect();
         // Those that are attached to one image have no direct pair either, and are near.
-        far.retain(|&(cosine, _)| cosine < settings.threshold());
+        far.retain(|&(cosine, _)| cosine < ran.threshold);
         far.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         // One a group: the others look the same.
         let mut seen = BTreeSet::new();
         far.retain(|&(_, (.., component))| seen.insert(component));
         far.truncate(SHOWN);
-        let links = Links::read(step, settings, &far.iter().map(|&(_, (.., component))| component).collect())?;
+        let links = Links::read(step, ran.threshold, &far.iter().map(|&(_, (.., component))| component).collect())?;
         let chain = |(cosine, (a, b, _))| Chain { ends: (a, b), cosine, way: links.way(a, b) };
         Ok(Self { chains: far.into_iter().map(chain).collect(), looked_at: ends.len() })
     }
@@ -65,7 +65,7 @@ impl Chains {
     }
 
     /// Adds the section.
-    pub fn show(self, step: &Whole, settings: &Dedup, decisions: &Decisions, page: &mut Page) {
+    pub fn show(self, step: &Whole, ran: &Ran, decisions: &Decisions, page: &mut Page) {
         let section = page.section(
             "Chains",
             format!(
@@ -86,7 +86,7 @@ impl Chains {
             let more = if between > 0 { format!("; {between} more between") } else { String::new() };
             section.figure(format!("The ends have a cosine of {}{more}", cosine(chain.cosine)), cards);
         }
-        if !self.chains.is_empty() && settings.references.is_empty() {
+        if !self.chains.is_empty() && !ran.relative {
             let cut = format!("--set '{}.linkage=\"representative\"'", step.name());
             section.advice(
                 "The ends are different pictures? Cut the chains: only what is within the threshold of an image that \
@@ -115,14 +115,14 @@ impl Chain {
 }
 
 /// The vectors of some images as the step compared them. Memory: these, and a shard.
-fn vectors(step: &Whole, settings: &Dedup, wanted: &BTreeSet<ImageId>) -> Result<BTreeMap<ImageId, Vec<f32>>> {
+fn vectors(step: &Whole, wanted: &BTreeSet<ImageId>) -> Result<BTreeMap<ImageId, Vec<f32>>> {
     let mut found = BTreeMap::new();
     if wanted.is_empty() {
         return Ok(found);
     }
     let tables = status::inputs(step.pipeline, step.step)?;
     let gone = |table| Error::usage(format!("table {table:?} is not there any more"), "lvd run FILE");
-    let shards = settings.shards(&step.pipeline.catalog, &tables.map_err(gone)?)?;
+    let shards = step.settings::<Dedup>()?.shards(&step.pipeline.catalog, &tables.map_err(gone)?)?;
     let whitening = dedup::read_whitening(step.table("whitening").parts.first(), &step.task)?;
     let all = shards.unsettled.iter().chain(&shards.settled).chain(&shards.references);
     let holds = |shard: &&VectorShard| {
@@ -143,7 +143,7 @@ fn vectors(step: &Whole, settings: &Dedup, wanted: &BTreeSet<ImageId>) -> Result
 struct Links(BTreeMap<ImageId, Vec<(ImageId, f32)>>);
 
 impl Links {
-    fn read(step: &Whole, settings: &Dedup, components: &BTreeSet<ImageId>) -> Result<Self> {
+    fn read(step: &Whole, threshold: f32, components: &BTreeSet<ImageId>) -> Result<Self> {
         let mut members: BTreeSet<ImageId> = BTreeSet::new();
         if components.is_empty() {
             return Ok(Self(BTreeMap::new()));
@@ -155,7 +155,6 @@ impl Links {
         })?;
         let mut links: BTreeMap<ImageId, Vec<(ImageId, f32)>> = BTreeMap::new();
         let mut held = 0;
-        let threshold = settings.threshold();
         // References are no rows of the decisions, and may be what links.
         let takes_part = |id: ImageId| members.contains(&id) || step.is_given(id);
         step.for_each::<Edge>("edges", |edge| {

@@ -3,13 +3,13 @@
 
 use std::cmp::Reverse;
 
-use crate::look::dedup::{Decisions, try_threshold};
+use crate::look::dedup::{Decisions, Ran, try_threshold};
 use crate::look::draws::{Different, Lowest};
 use crate::look::page::{Block, Card, Page};
 use crate::look::plot::{self, Axes, Bin};
 use crate::look::step::Whole;
 use crate::look::words::{about, cosine};
-use crate::stages::dedup::{Dedup, Edge};
+use crate::stages::dedup::Edge;
 use lvd_base::error::Result;
 use lvd_base::types::ImageId;
 use lvd_kernels::hash::Draw;
@@ -43,8 +43,7 @@ pub struct Ladder {
 
 impl Ladder {
     /// Without a pair yet.
-    pub fn new(step: &Whole, settings: &Dedup) -> Self {
-        let (threshold, floor) = (settings.threshold(), settings.floor());
+    pub fn new(step: &Whole, &Ran { threshold, floor, relative }: &Ran) -> Self {
         let mut edges: Vec<f32> = RUNGS.iter().map(|step| threshold + step).filter(|&edge| edge < 1.0 - 1e-4).collect();
         edges.extend([threshold, 1.0]);
         edges.extend(RUNGS.iter().map(|step| threshold - step).filter(|&edge| edge > floor + 1e-4));
@@ -62,7 +61,6 @@ impl Ladder {
         let last = ((1.0 - floor) / BIN - 1e-3).ceil();
         let starts = (0u16..200).map(f32::from).take_while(|&at| at < last);
         let bins = starts.map(|at| (floor + at * BIN, Different::new())).collect();
-        let relative = !settings.references.is_empty();
         Self { rungs, bins, threshold, floor, relative, draw: step.draw("pairs") }
     }
 
@@ -89,7 +87,7 @@ impl Ladder {
     }
 
     /// Adds the section, and what to change when it looks wrong.
-    pub fn show(self, step: &Whole, settings: &Dedup, decisions: &Decisions, page: &mut Page) -> Result<()> {
+    pub fn show(self, step: &Whole, decisions: &Decisions, page: &mut Page) -> Result<()> {
         let threshold = self.threshold;
         let section = page.section(
             "The ladder: where do copies end?",
@@ -111,11 +109,11 @@ impl Ladder {
         section.blocks.push(Block::Plot(plot::histogram(caption, &axes, &bins, Some(mark))?));
         section.advice(
             "Different pictures just above the line? Raise the threshold: fewer images are dropped.",
-            try_threshold(step, settings, (threshold + RUNGS[0]).min(1.0)),
+            try_threshold(step, self.floor, (threshold + RUNGS[0]).min(1.0)),
         );
         section.advice(
             "Copies just below the line? Lower it: more are dropped.",
-            try_threshold(step, settings, threshold - RUNGS[0]),
+            try_threshold(step, self.floor, threshold - RUNGS[0]),
         );
         section.advice(
             "No clear end? Measure it on edited copies of your own images.",

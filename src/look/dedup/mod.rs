@@ -7,7 +7,9 @@ mod ladder;
 
 use std::collections::BTreeMap;
 
-use crate::look::page::{Block, Card, Fate, Page, Section, Shown};
+use serde_json::Value;
+
+use crate::look::page::{Card, Fate, Page, Section, Shown};
 use crate::look::step::Whole;
 use crate::look::words::{cosine, hex, per_cent, some};
 use crate::stages::dedup::{Dedup, Edge, Group};
@@ -16,8 +18,8 @@ use lvd_base::types::ImageId;
 
 /// Makes the page.
 pub fn page(step: &Whole) -> Result<Page> {
-    let settings: &Dedup = step.settings()?;
-    let mut ladder = ladder::Ladder::new(step, settings);
+    let ran = Ran::of(step)?;
+    let mut ladder = ladder::Ladder::new(step, &ran);
     let mut middles = crowds::Middles::new(step);
     // There are many pairs: they are read once for both.
     step.for_each::<Edge>("edges", |edge| {
@@ -26,7 +28,7 @@ pub fn page(step: &Whole) -> Result<Page> {
     })?;
     let groups = groups::Groups::read(step)?;
     let crowds = crowds::Crowds::read(step, middles)?;
-    let chains = chains::Chains::read(step, settings, &groups)?;
+    let chains = chains::Chains::read(step, &ran, &groups)?;
     let ids = ladder.images().chain(crowds.images()).chain(chains.images()).chain(groups.images()).collect();
     let decisions = Decisions::read(step, ids)?;
     let summary = &step.summary;
@@ -34,23 +36,38 @@ pub fn page(step: &Whole) -> Result<Page> {
     let about = format!(
         "{} compared at a threshold of {}; {} dropped ({}).",
         some(rows, "image", "images"),
-        cosine(settings.threshold()),
+        cosine(ran.threshold),
         some(dropped, "image", "images"),
         per_cent(dropped, rows)
     );
     let mut page = Page::new(step.name(), format!("{}: what was called a copy", step.name()), about);
-    ladder.show(step, settings, &decisions, &mut page)?;
-    warnings(step, &mut page);
+    ladder.show(step, &decisions, &mut page)?;
     groups.show(step, &decisions, &mut page);
-    chains.show(step, settings, &decisions, &mut page);
+    chains.show(step, &ran, &decisions, &mut page);
     crowds.show(&decisions, &mut page);
     Ok(page)
 }
 
-fn warnings(step: &Whole, page: &mut Page) {
-    if let Some(first) = page.sections.first_mut() {
-        let warnings = step.summary.warnings.iter().map(|warning| Block::Warning(warning.clone()));
-        first.blocks.splice(0..0, warnings);
+/// What the step ran with: the file may say something else by now.
+pub struct Ran {
+    /// Cosine from which images were linked.
+    pub threshold: f32,
+    /// Cosine from which pairs were kept.
+    pub floor: f32,
+    /// Whether images were compared with references.
+    pub relative: bool,
+}
+
+impl Ran {
+    fn of(step: &Whole) -> Result<Self> {
+        let settings: &Dedup = step.settings()?;
+        #[expect(clippy::cast_possible_truncation, reason = "it was an f32")]
+        let number = |value: &Value| value.as_f64().map(|x| x as f32);
+        let threshold = step.summary.facts.get("threshold").and_then(number).unwrap_or(settings.threshold());
+        let mut of_file = settings.clone();
+        (of_file.threshold, of_file.edge_floor) = (Some(threshold), None);
+        let floor = number(&step.summary.settings["edge_floor"]).unwrap_or(of_file.floor());
+        Ok(Self { threshold, floor, relative: !settings.references.is_empty() })
     }
 }
 
@@ -99,15 +116,11 @@ impl Decisions {
 }
 
 /// What to type to try another threshold.
-fn try_threshold(step: &Whole, settings: &Dedup, threshold: f32) -> String {
-    let set = format!("--set {}.threshold={}", step.name(), cosine(threshold));
-    let deeper = settings.edge_floor.filter(|&floor| threshold < floor);
-    let floor = deeper.map_or(String::new(), |_| format!(" --set {}.edge_floor={}", step.name(), cosine(threshold)));
-    format!(
-        "{}\n{}",
-        step.command("plan", &format!("{set}{floor}")),
-        step.command("run", &format!("{set}{floor} --look"))
-    )
+fn try_threshold(step: &Whole, floor: f32, threshold: f32) -> String {
+    let set = |key: &str| format!("--set {}.{key}={}", step.name(), cosine(threshold));
+    // Pairs below the floor were not kept.
+    let sets = if threshold < floor { format!("{} {}", set("threshold"), set("edge_floor")) } else { set("threshold") };
+    format!("{}\n{}", step.command("plan", &sets), step.command("run", &format!("{sets} --look")))
 }
 
 /// Says so where a section has nothing to show.

@@ -131,6 +131,22 @@ fn the_ladder_counts_the_pairs_of_the_table() {
     assert!(above.contains(">dropped<") && !below.split("<details").next().expect("the ladder").contains("NaN"));
 }
 
+#[test]
+fn a_page_is_of_what_ran_and_not_of_what_the_file_says_now() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let work = folder.path().join("work");
+    run(&strs(&on_example("run", &work, &["--to", "dedup", "--quiet"])));
+    let line = || {
+        let page = Page::read(&work.join("look/dedup.html"));
+        let line = page.after("id=\"line\">").next().and_then(|rest| rest.split('<').next()).map(str::to_owned);
+        (line.expect("a line"), page.text.contains("It ran before the file was changed: threshold 0.78 -&gt; 0.9"))
+    };
+    run(&strs(&on_example("look", &work, &["dedup"])));
+    assert_eq!(line(), ("threshold 0.78: copies above, others below".to_owned(), false));
+    run(&strs(&on_example("look", &work, &["dedup", "--set", "dedup.threshold=0.9"])));
+    assert_eq!(line(), ("threshold 0.78: copies above, others below".to_owned(), true));
+}
+
 /// The range and the count of `0.78 to 0.8: 12 pairs`.
 fn rung(caption: &str) -> Option<[f32; 3]> {
     let (low, rest) = caption.split_once(" to ")?;
