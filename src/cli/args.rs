@@ -384,26 +384,8 @@ pub struct EmbedArgs {
 pub struct ReportFormat {
     /// Print the summaries as JSON
     #[arg(long)]
-    json: bool,
+    pub json: bool,
     /// Print the rows of report.parquet as CSV
     #[arg(long)]
-    csv: bool,
-}
-
-/// How a report is printed.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    Text,
-    Json,
-    Csv,
-}
-
-impl ReportFormat {
-    pub fn chosen(&self) -> Format {
-        match (self.json, self.csv) {
-            (true, _) => Format::Json,
-            (_, true) => Format::Csv,
-            _ => Format::Text,
-        }
-    }
+    pub csv: bool,
 }

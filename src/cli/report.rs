@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use crate::cli::args::{Format, ReportFormat};
+use crate::cli::args::ReportFormat;
 use crate::cli::choice::position;
 use crate::cli::say::say;
 use crate::cli::stop::Stop;
@@ -19,6 +19,24 @@ use lvd_io::row;
 
 /// Widest bar of a histogram, in characters.
 const BAR: u64 = 40;
+
+/// How a report is printed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Text,
+    Json,
+    Csv,
+}
+
+impl ReportFormat {
+    fn chosen(&self) -> Format {
+        match (self.json, self.csv) {
+            (true, _) => Format::Json,
+            (_, true) => Format::Csv,
+            _ => Format::Text,
+        }
+    }
+}
 
 /// Prints what the steps did.
 pub fn report(pipeline: &Pipeline, step: Option<&str>, format: &ReportFormat) -> std::result::Result<(), Stop> {
