@@ -38,10 +38,11 @@ ours: setup
 build: ours ## build the program
 	cargo build $(CARGO_FLAGS)
 
-demo: build ## make a small data set, curate it, and score the result
+demo: build ## make a small data set, curate it, score the result, and write its pages
 	$(LVD) example demo
 	$(LVD) run demo/quickstart.toml
 	$(LVD) example demo --score
+	$(LVD) look demo/quickstart.toml
 
 # A snapshot that differs fails and is left alone; INSTA_UPDATE=always writes it anew.
 test: export INSTA_UPDATE ?= no

@@ -4,7 +4,8 @@
 #   - by pip:  the shared library out of the onnxruntime wheel (and cmake where apt's is too old: Ubuntu 22.04).
 # ONNX Runtime goes to $LVD_LIB_DIR, or ${XDG_DATA_HOME:-~/.local/share}/lvd/lib, where the program looks for it.
 # usage: ./setup.sh [--check | --tests]     --check only tells what is missing, and exits with 1 if anything is;
-#                                           --tests puts Slurm and an S3 server (s3s-fs, by cargo) in place, too, for the tests
+#                                           --tests puts Slurm, Chromium and an S3 server (s3s-fs, by cargo) in place,
+#                                           too, for the tests
 set -euo pipefail
 
 ort_version=1.32.0
@@ -36,7 +37,7 @@ case ${1:-} in
     '') check= tests= ;;
     --check) check=1 tests= ;;
     --tests) check= tests=1 ;;
-    *) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 2 ;;
+    *) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 2 ;;
 esac
 
 # Rust is the user's own affair: only said, never installed.
@@ -58,14 +59,22 @@ apt_works() { has apt-get && { [ "$(id -u)" -eq 0 ] || has sudo; }; }
 if [ "$machine" = x86_64 ] && ! has nasm; then
     if apt_works; then packages+=(nasm); else echo "setup: nasm is left out, decoding JPEGs will be slow: it takes apt and root"; fi
 fi
-# Slurm is for tests alone: where it cannot be had, they say so and are skipped.
+# Slurm and Chromium are for tests alone: where they cannot be had, they say so and are skipped.
 if [ -n "$tests" ]; then
     if ! apt_works; then
-        echo "setup: Slurm is left out, its tests will be skipped: it takes apt and root"
+        echo "setup: Slurm and Chromium are left out, their tests will be skipped: they take apt and root"
     else
         for package in slurmctld slurmd slurm-client munge; do
             [ -e "/usr/share/doc/$package" ] || packages+=("$package")
         done
+        # Ubuntu has Chromium as a snap only, which containers cannot run.
+        if grep -q '^ID=debian' /etc/os-release 2>/dev/null; then
+            for package in chromium chromium-driver; do
+                [ -e "/usr/share/doc/$package" ] || packages+=("$package")
+            done
+        elif ! has chromedriver; then
+            echo "setup: Chromium is left out, the tests of pages in a browser will be skipped: install it and chromedriver by hand"
+        fi
     fi
 fi
 by_pip=()

@@ -14,6 +14,8 @@ pub mod calibrate;
 
 pub mod init;
 
+pub mod look;
+
 pub mod search;
 
 pub mod cli;

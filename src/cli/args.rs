@@ -14,6 +14,7 @@ Start here, with your own photos:
   lvd init photos                   look at the folder, and write photos.toml
   lvd run photos.toml               curate it: every step, in order; what is done is skipped
   lvd report photos.toml            what each step did
+  lvd look photos.toml              pages that show it, to open in a browser
 
 Or with the built-in example:
   lvd example demo                  make a small crawl with its ground truth, and a pipeline file for it
@@ -101,6 +102,16 @@ pub enum Command {
         step: Option<String>,
         #[command(flatten)]
         format: ReportFormat,
+    },
+    /// Write a page for every step, to look at in a browser: what was chosen, and why
+    Look {
+        #[command(flatten)]
+        file: FileArgs,
+        /// Only this step
+        step: Option<String>,
+        /// Threads to use; results do not depend on it [default: all]
+        #[arg(long, value_name = "N")]
+        threads: Option<usize>,
     },
     /// Compare every part of the work folder with its SHA-256, at the speed of the disk
     Verify {
@@ -223,6 +234,9 @@ pub struct RunArgs {
     /// them failed
     #[arg(long)]
     pub as_is: bool,
+    /// Then write the pages of these steps, as `lvd look` does
+    #[arg(long, conflicts_with = "dry_run")]
+    pub look: bool,
     /// Print errors only
     #[arg(short, long)]
     pub quiet: bool,
@@ -355,26 +369,8 @@ pub struct EmbedArgs {
 pub struct ReportFormat {
     /// Print the summaries as JSON
     #[arg(long)]
-    json: bool,
+    pub json: bool,
     /// Print the rows of report.parquet as CSV
     #[arg(long)]
-    csv: bool,
-}
-
-/// How a report is printed.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    Text,
-    Json,
-    Csv,
-}
-
-impl ReportFormat {
-    pub fn chosen(&self) -> Format {
-        match (self.json, self.csv) {
-            (true, _) => Format::Json,
-            (_, true) => Format::Csv,
-            _ => Format::Text,
-        }
-    }
+    pub csv: bool,
 }

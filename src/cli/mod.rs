@@ -15,6 +15,7 @@ mod estimate;
 mod example;
 mod find;
 mod init;
+mod look;
 mod man;
 mod model;
 mod plan;
@@ -110,6 +111,7 @@ fn dispatch(command: Command) -> Result<(), Stop> {
         }
         Command::Status { file, json } => status::status(&glance(&file)?, json),
         Command::Report { file, step, format } => report::report(&glance(&file)?, step.as_deref(), &format),
+        Command::Look { file, step, threads } => look::look(&glance(&file)?, step.as_deref(), threads),
         Command::Verify { file, step, set_aside, json } => {
             verify::verify(&glance(&file)?, step.as_deref(), set_aside, json)
         }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use crate::cli::args::{Format, ReportFormat};
+use crate::cli::args::ReportFormat;
 use crate::cli::choice::position;
 use crate::cli::say::say;
 use crate::cli::stop::Stop;
@@ -19,6 +19,24 @@ use lvd_io::row;
 
 /// Widest bar of a histogram, in characters.
 const BAR: u64 = 40;
+
+/// How a report is printed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Text,
+    Json,
+    Csv,
+}
+
+impl ReportFormat {
+    fn chosen(&self) -> Format {
+        match (self.json, self.csv) {
+            (true, _) => Format::Json,
+            (_, true) => Format::Csv,
+            _ => Format::Text,
+        }
+    }
+}
 
 /// Prints what the steps did.
 pub fn report(pipeline: &Pipeline, step: Option<&str>, format: &ReportFormat) -> std::result::Result<(), Stop> {
@@ -108,13 +126,14 @@ pub fn where_next(pipeline: &Pipeline, summaries: &[(Summary, bool)]) -> String 
     let change = dedup.map_or("seed=2".into(), |step| format!("{step}.threshold={other}"));
     let step = dedup.unwrap_or(first);
     let mut further = vec![
+        (format!("lvd look {file}"), "pages that show what each step chose, to open in a browser"),
         (format!("lvd report {file} {step}"), "what it kept and dropped, with histograms"),
         (format!("lvd plan {file} --set {change}"), "what a change would run again"),
         (format!("duckdb -c \"select * from '{work}/{first}/report.parquet'\""), "each step has such a table"),
     ];
     if let Some(step) = dedup {
         let calibrate = format!("lvd calibrate {file} {step}");
-        further.insert(1, (calibrate, "which threshold finds edited copies of your images"));
+        further.insert(2, (calibrate, "which threshold finds edited copies of your images"));
     }
     text.push_str("\nLook further:\n");
     let lines = further.into_iter().map(|(command, what)| vec![format!("  {command}"), what.to_owned()]);

@@ -6,7 +6,7 @@ use crate::cli::progress::Progress;
 use crate::cli::say::{self, say};
 use crate::cli::stop::Stop;
 use crate::cli::threads::{MOST_THREADS, compute_on};
-use crate::cli::{report, requeue, signals, slurm, table};
+use crate::cli::{look, report, requeue, signals, slurm, table};
 use crate::pipeline::attempt;
 use crate::pipeline::engine::Engine;
 use crate::pipeline::engine::slurm::submission::Slurm;
@@ -90,6 +90,12 @@ pub fn run_steps(pipeline: &Pipeline, steps: &[usize], run: &RunArgs) -> Result<
     };
     // What came of the work counts more than whether anybody read the table.
     result?;
+    if run.look {
+        let index = look::pages(pipeline, steps, run.threads, run.quiet)?;
+        if !run.quiet {
+            say!("open in a browser: {index}");
+        }
+    }
     Ok(printed?)
 }
 

@@ -122,6 +122,10 @@ fn the_quickstart_in_a_bucket_is_the_quickstart_in_a_folder() {
     let out = server.folder.path().join("vectors.npy");
     succeeds(server.lvd("vectors", "a/b", &["embed/copy", &out.to_string_lossy()]));
     assert!(out.exists());
+    let looked = succeeds(server.lvd("look", "a/b", &["dedup"]));
+    assert_eq!(String::from_utf8_lossy(&looked.stdout), "s3://bucket/a/b/look/index.html\n");
+    let page = std::fs::read_to_string(server.objects("a/b").join("look/dedup.html")).expect("a page");
+    assert!(page.contains("data:image/jpeg"));
     // A changed threshold runs what hangs on it, and only that.
     succeeds(server.lvd("run", "a/b", &["--set", "dedup.threshold=0.95"]));
     assert_ne!(content(&server.objects("a/b")), *UNDISTURBED);

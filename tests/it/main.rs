@@ -21,6 +21,7 @@ mod init;
 mod kill;
 mod limits;
 mod lists;
+mod look;
 mod looking;
 mod models;
 mod numbers;

@@ -173,6 +173,14 @@ pub struct ImageFile {
     pub bytes: Vec<u8>,
 }
 
+/// An image's file with all that is known of it.
+pub struct Ingested {
+    /// What is known.
+    pub facts: ImageMeta,
+    /// The file.
+    pub bytes: Vec<u8>,
+}
+
 /// The files of a part, a row group at a time.
 pub fn read_files(part: &Stored) -> Result<impl Iterator<Item = Result<Vec<ImageFile>>> + use<>> {
     read_wanted(part, &|_| true)
@@ -181,15 +189,33 @@ pub fn read_files(part: &Stored) -> Result<impl Iterator<Item = Result<Vec<Image
 /// The files of these images (sorted ids) in a part, a row group at a time; groups that hold none
 /// of them are not read.
 pub fn read_some(part: &Stored, ids: Vec<ImageId>) -> Result<impl Iterator<Item = Result<Vec<ImageFile>>> + use<>> {
-    let wanted = |group: RangeInclusive<u64>| {
-        let first = ids.partition_point(|id| id.0 < *group.start());
-        ids.get(first).is_some_and(|id| id.0 <= *group.end())
-    };
-    Ok(read_wanted(part, &wanted)?.map(move |files| {
+    Ok(read_wanted(part, &|group| holds(&ids, &group))?.map(move |files| {
         let mut files = files?;
         files.retain(|file| ids.binary_search(&file.id).is_ok());
         Ok(files)
     }))
+}
+
+/// The same files with all that is known of their images.
+pub fn read_with_facts(
+    part: &Stored,
+    ids: Vec<ImageId>,
+) -> Result<impl Iterator<Item = Result<Vec<Ingested>>> + use<>> {
+    let path = part.path.clone();
+    let groups = part::read_groups(part, &[], "id", &|group| holds(&ids, &group))?;
+    Ok(groups.map(move |batch| {
+        let batch = batch?;
+        let facts = ImageMeta::decode(&batch).map_err(|message| Error::data(&path, message))?;
+        let rows =
+            facts.into_iter().zip(files(&batch, &path)?).map(|(facts, file)| Ingested { facts, bytes: file.bytes });
+        Ok(rows.filter(|row| ids.binary_search(&row.facts.id).is_ok()).collect())
+    }))
+}
+
+/// Whether one of these ids, which are sorted, is in a range.
+fn holds(ids: &[ImageId], range: &RangeInclusive<u64>) -> bool {
+    let first = ids.partition_point(|id| id.0 < *range.start());
+    ids.get(first).is_some_and(|id| id.0 <= *range.end())
 }
 
 fn read_wanted(

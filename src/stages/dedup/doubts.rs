@@ -26,7 +26,7 @@ pub fn warn(graph: &Graph, sizes: &HashMap<u32, u32>, gone: &HashMap<u32, Gone>,
         let largest = sizes.values().max().copied().unwrap_or(0);
         task.outcome.warnings.insert(format!(
             "{large} {} more than {LARGE} images, the largest {largest}: one picture so many times, or pictures of one kind? \
-             look at them (`component` in the table), then raise `threshold`, or set `whiten = true`",
+             look at them (`lvd look`), then raise `threshold`, or set `whiten = true`",
             if large == 1 { "component holds" } else { "components hold" }
         ));
     }

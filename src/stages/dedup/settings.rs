@@ -148,7 +148,9 @@ impl Dedup {
         self.whiten.unwrap_or(false)
     }
 
-    pub(super) fn floor(&self) -> f32 {
+    /// The cosine from which pairs are kept.
+    #[must_use]
+    pub fn floor(&self) -> f32 {
         self.edge_floor.unwrap_or((self.threshold() - 0.1).max(-1.0))
     }
 

@@ -34,6 +34,8 @@ pub enum Lack {
     Root,
     /// A program that `setup.sh --tests` installs.
     Program,
+    /// Chromium, which `setup.sh --tests` installs on Debian.
+    Browser,
     /// Packages of `PyPI`.
     Packages,
     /// Instructions of the processor.
