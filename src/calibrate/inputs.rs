@@ -79,7 +79,7 @@ impl Inputs<'_> {
     pub fn pool(&self, both: bool, task: &Task) -> Result<Pool<'_>> {
         let shards = self.dedup.shards(self.catalog, self.tables)?;
         let fit = || dedup::fit_whitening(&shards, self.catalog.seed, task);
-        let whitening = (both || self.dedup.whitens()).then(fit).transpose()?;
+        let whitening = (both || self.dedup.whiten).then(fit).transpose()?;
         let mut pool = [shards.unsettled, shards.settled].concat();
         pool.sort_by_key(VectorShard::shard);
         let originals = if self.is_relative() { shards.references } else { pool.clone() };

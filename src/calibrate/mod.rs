@@ -56,7 +56,7 @@ pub fn run(inputs: &Inputs, settings: &Settings, tell: &(dyn Fn(Event) + Sync)) 
     same_model(&originals, &copies.again)?;
     let plain = View { shards: pool.shards.clone(), originals, copies };
     let whitened = pool.whitening.take().map(|whitening| plain.whitened(&whitening));
-    let whiten = inputs.dedup.whitens();
+    let whiten = inputs.dedup.whiten;
     let (of_step, other) = match whitened {
         Some(whitened) if whiten => (whitened, Some(plain)),
         whitened => (plain, whitened),

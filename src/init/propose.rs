@@ -18,6 +18,8 @@ const TOP: u64 = 10;
 const A_SPLIT: u64 = 100_000;
 /// Images from which a pool is a crawl, of which the papers keep a tenth; of less a half is drawn.
 const CRAWL: u64 = 10_000_000;
+/// Images from which vectors are whitened: of fewer, the whitening would fit the copies, too.
+const WHITENED: u64 = 2000;
 /// Images in a folder, on average, from which folders are looked at as labels.
 const A_LABEL: u64 = 5;
 
@@ -34,6 +36,8 @@ pub struct Proposal {
     pub splits: u64,
     /// Images of the data set.
     pub target: u64,
+    /// Whether dedup whitens the vectors.
+    pub whiten: bool,
     /// Whether folders are looked at as labels.
     pub labels: bool,
 }
@@ -49,7 +53,7 @@ impl Proposal {
             source.kind == Kind::Folder && source.folders > 1 && source.images / source.folders >= A_LABEL
         });
         let (clusters, splits) = clusters(pool);
-        Self { pool, seeds, clusters, splits, target: drawn(pool) + seeds, labels }
+        Self { pool, seeds, clusters, splits, target: drawn(pool) + seeds, whiten: pool >= WHITENED, labels }
     }
 
     /// Whether the pool is as large as a crawl.

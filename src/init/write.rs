@@ -21,8 +21,8 @@ pub(super) fn text(file: &Path, work: &str, sources: &[Source], proposal: &Propo
     }
     text.push_str(ENCODERS);
     text.push_str("[steps.ingest]\n\n[steps.embed]\n\n");
-    text.push_str(&dedup(&command(file)));
-    text.push_str(&clean(sources));
+    text.push_str(&dedup(&command(file), proposal.whiten));
+    text.push_str(&clean(sources, proposal.whiten));
     text.push_str(&cluster(proposal));
     text.push_str(&retrieve(sources));
     text.push_str(&sample(proposal));
@@ -111,18 +111,25 @@ const ENCODERS: &str = "\
 
 ";
 
-fn dedup(file: &str) -> String {
-    let known = Builtin::Copy.copies().map_or_else(String::new, |known| known.pool.to_string());
+fn dedup(file: &str, whiten: bool) -> String {
+    let known = Builtin::Copy.copies().and_then(|known| known.of(whiten, false)).unwrap_or_default();
+    let (why, whiten) = if whiten {
+        ("# whiten: what most of your images have in common counts less. With it, the encoder finds more.\n", WHITEN)
+    } else {
+        ("", "")
+    };
     format!(
         "# Of each group of copies the largest picture stays. An image goes only if it is near one that
 # stays: chains are cut. The threshold is the one that is known for the encoder, {known} for
 # builtin:copy. `lvd calibrate {file} dedup` measures it on your images.
-[steps.dedup]
+{why}[steps.dedup]
 linkage = \"representative\"
-
+{whiten}
 "
     )
 }
+
+const WHITEN: &str = "whiten = true\n";
 
 /// The names of the sources of a role.
 fn named(sources: &[Source], role: Role) -> Vec<&str> {
@@ -130,7 +137,7 @@ fn named(sources: &[Source], role: Role) -> Vec<&str> {
     of_role.map(|source| source.name.as_str()).collect()
 }
 
-fn clean(sources: &[Source]) -> String {
+fn clean(sources: &[Source], whiten: bool) -> String {
     let references = named(sources, Role::Reference);
     if references.is_empty() {
         return String::new();
@@ -141,8 +148,9 @@ fn clean(sources: &[Source]) -> String {
 [steps.clean]
 stage = \"dedup\"
 references = [{references}]
-
-"
+{}
+",
+        if whiten { WHITEN } else { "" }
     )
 }
 

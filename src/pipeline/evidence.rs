@@ -54,8 +54,9 @@ pub fn missing(pipeline: &Pipeline, summary: &Summary) -> Option<String> {
 /// Whether the threshold is the one that is known for the encoder.
 fn is_known(pipeline: &Pipeline, dedup: &Dedup) -> bool {
     let embedder = dedup.vectors.name().split_once('/').and_then(|(_, name)| pipeline.catalog.embedders.get(name));
-    let known = embedder.and_then(|embedder| embedder.copies).filter(|known| known.whitened == dedup.whitens());
-    let known = known.map(|known| if dedup.references.is_empty() { known.pool } else { known.references });
+    let known = embedder
+        .and_then(|embedder| embedder.copies)
+        .and_then(|known| known.of(dedup.whiten, !dedup.references.is_empty()));
     known.is_some_and(|known| known.to_bits() == dedup.threshold().to_bits())
 }
 
@@ -71,7 +72,7 @@ fn measured(pipeline: &Pipeline, step: &str, dedup: &Dedup, threshold: f32) -> O
     let path = pipeline.store.work.root().join("_calibrate").join(step).join("summary.json");
     let found: Value = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
     let same =
-        found["vectors"] == dedup.vectors.name() && found["whiten"] == dedup.whitens() && found["normalised"] == false;
+        found["vectors"] == dedup.vectors.name() && found["whiten"] == dedup.whiten && found["normalised"] == false;
     let at = |row: &&Value| row["threshold"].as_f64().is_some_and(|at| (at - f64::from(threshold)).abs() < 1e-6);
     let row = found["thresholds"].as_array().filter(|_| same)?.iter().find(at)?;
     Some(Measured { precision: row["precision"].as_f64()?, recall: row["recall"].as_f64()? })

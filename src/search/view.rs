@@ -90,7 +90,7 @@ impl<'a> View<'a> {
 
     /// Whether vectors are whitened, as the dedup step has them.
     pub fn whitens(&self) -> bool {
-        self.dedup.is_some_and(|(_, dedup)| dedup.whitens())
+        self.dedup.is_some_and(|(_, dedup)| dedup.whiten)
     }
 
     /// The cosine from which two images are called copies: the one asked for, the dedup step's, or
@@ -102,10 +102,7 @@ impl<'a> View<'a> {
         };
         let known = || {
             let copies = self.pipeline.catalog.embedders.get(self.embedder)?.copies?;
-            if copies.whitened != self.whitens() {
-                return None;
-            }
-            let cosine = if against == Against::Pool { copies.pool } else { copies.references };
+            let cosine = copies.of(self.whitens(), against == Against::References)?;
             Some(Threshold { cosine, of: format!("known for embedder {:?}", self.embedder) })
         };
         let asked = asked.map(|cosine| Threshold { cosine, of: "asked for".into() });
@@ -114,7 +111,7 @@ impl<'a> View<'a> {
 
     /// The whitening of the dedup step, where it whitens.
     pub fn whitening(&self, task: &Task) -> Result<Option<Arc<Whitening>>> {
-        let Some((name, _)) = self.dedup.filter(|(_, dedup)| dedup.whitens()) else { return Ok(None) };
+        let Some((name, _)) = self.dedup.filter(|(_, dedup)| dedup.whiten) else { return Ok(None) };
         let tables = self.pipeline.tables(name)?;
         let read = tables.get("whitening").map_or(Ok(None), |table| read_whitening(table, task))?;
         let none = || {

@@ -89,7 +89,6 @@ fn what_is_asked_of_a_built_in_encoder_and_not_there_is_named() {
         &["embedders.a.model=builtin:copy", &format!("embedders.a.sha256={}", "0".repeat(64))],
         &["is built in", "remove `url` and `sha256`"],
     );
-    refused(&["dedup.whiten=false"], &["steps.dedup.threshold", "is for whitened vectors"]);
     refused(&["embedders.a.model=builtin:semantic"], &["\"a\" has no known threshold", "lvd calibrate"]);
 }
 

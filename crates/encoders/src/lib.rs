@@ -39,9 +39,22 @@ pub struct CopyThresholds {
     pub pool: f32,
     /// Of a pool with references.
     pub references: f32,
-    /// Whether they are of vectors that are whitened on the pool.
+    /// Of vectors that are whitened on a pool of some thousands or more, with references or without;
+    /// `None`: not known.
     #[serde(default)]
-    pub whitened: bool,
+    pub whitened: Option<f32>,
+}
+
+impl CopyThresholds {
+    /// The threshold that is known for such a step, if one is.
+    #[must_use]
+    pub fn of(self, whitened: bool, with_references: bool) -> Option<f32> {
+        match (whitened, with_references) {
+            (true, _) => self.whitened,
+            (false, true) => Some(self.references),
+            (false, false) => Some(self.pool),
+        }
+    }
 }
 
 /// How a pipeline file names one: `model = "builtin:copy"`.
@@ -85,7 +98,7 @@ impl Builtin {
     #[must_use]
     pub fn copies(self) -> Option<CopyThresholds> {
         match self {
-            Self::Copy => Some(CopyThresholds { pool: 0.8, references: 0.8, whitened: true }),
+            Self::Copy => Some(CopyThresholds { pool: 0.92, references: 0.92, whitened: Some(0.8) }),
             Self::Semantic => None,
         }
     }

@@ -102,7 +102,7 @@ impl Groups {
             section.figure(caption(group), self.members(group, decisions));
         }
         nothing(section, "There is no group of two or more.");
-        let whitens = step.settings::<Dedup>().is_ok_and(Dedup::whitens);
+        let whitens = step.settings::<Dedup>().is_ok_and(|dedup: &Dedup| dedup.whiten);
         if !self.largest.is_empty() && !whitens {
             let whiten = format!("--set {}.whiten=true", step.name());
             section.advice(

@@ -49,9 +49,8 @@ impl Dedup {
             let why = format!("{} vectors x {d} x {d} to whiten them, at 0.6 x sgemm", short(n));
             Cost { tasks: parts, ..Cost::new(phase, codes(n * d * d, 0.6), why) }
         };
-        let whitened =
-            |phases: &[DedupPhase]| phases.iter().copied().filter(|_| self.whitens()).map(whitening).collect();
-        let mut costs: Vec<Cost> = self.whitens().then_some(fitting).into_iter().collect();
+        let whitened = |phases: &[DedupPhase]| phases.iter().copied().filter(|_| self.whiten).map(whitening).collect();
+        let mut costs: Vec<Cost> = self.whiten.then_some(fitting).into_iter().collect();
         if n <= number(self.exact_up_to) {
             let why = format!("{} pairs x 2 x {d}, by codes at 2.5 x sgemm", short(pairs));
             costs.extend::<Vec<Cost>>(whitened(&[DedupPhase::Move]));

@@ -199,7 +199,7 @@ impl Phased for Dedup {
         let nodes = Nodes::of(shards);
         let exact = nodes.rows_at_most() <= self.exact_up_to;
         match phase {
-            DedupPhase::Whiten if !self.whitens() => Ok(PhasePlan::empty()),
+            DedupPhase::Whiten if !self.whiten => Ok(PhasePlan::empty()),
             DedupPhase::Whiten => {
                 let members = nodes.all().cloned().collect();
                 PhasePlan::new(whiten::WhitenCommon { members, seed: context.catalog.seed }, [()])

@@ -53,10 +53,10 @@ pub struct Dedup {
     pub clusters: Input,
     /// Whiten the vectors before they are compared: fitted on 65,536 of them (of fewer, on all), so
     /// that directions in which all images vary count no more than those that tell two of them
-    /// apart. For `builtin:copy`, and for encoders that were not made for copies, such as
-    /// classifiers (docs/dedup.md). Cosines get smaller, so the threshold has to be chosen anew:
-    /// `lvd calibrate` whitens as well. Left out: true for `builtin:copy`, false for all others.
-    pub whiten: Option<bool>,
+    /// apart. For encoders that were not made for copies, such as classifiers, and for
+    /// `builtin:copy` in pools of 2,000 images and more (docs/dedup.md). Cosines get smaller, so
+    /// the threshold has to be chosen anew: `lvd calibrate` whitens as well.
+    pub whiten: bool,
     /// Nearest neighbours kept for each image, 1 to 1024. In a crowd of more near copies than this,
     /// most images have one neighbour only: the image to which they are attached (`star` in the
     /// edges).
@@ -124,7 +124,7 @@ impl Default for Dedup {
             linkage: Linkage::default(),
             keep: Keep::default(),
             clusters: Input::default(),
-            whiten: None,
+            whiten: false,
             neighbours: 64,
             edge_floor: None,
             exact_up_to: 100_000,
@@ -140,12 +140,6 @@ impl Dedup {
     #[must_use]
     pub fn threshold(&self) -> f32 {
         self.threshold.unwrap_or(if self.references.is_empty() { 0.6 } else { 0.45 })
-    }
-
-    /// Whether the vectors are whitened.
-    #[must_use]
-    pub fn whitens(&self) -> bool {
-        self.whiten.unwrap_or(false)
     }
 
     /// The cosine from which pairs are kept.
@@ -180,21 +174,12 @@ impl Dedup {
         u64::from(self.memory_mib) * (1 << 20) / a_row
     }
 
-    /// Takes what is known for the embedder where nothing is set: whether to whiten, and the
-    /// threshold.
-    fn take_what_is_known(&mut self, embedder: &str, scope: &mut Scope) {
-        let Some(known) = scope.catalog.embedders.get(embedder) else { return };
-        let whitened = known.copies.is_some_and(|published| published.whitened);
-        let whiten = *self.whiten.get_or_insert(whitened);
-        if self.threshold.is_some() {
-            return;
-        }
+    /// Takes the threshold that is known for the embedder where none is set.
+    fn take_known_threshold(&mut self, embedder: &str, scope: &mut Scope) {
+        let Some(known) = scope.catalog.embedders.get(embedder).filter(|_| self.threshold.is_none()) else { return };
+        self.threshold = known.copies.and_then(|copies| copies.of(self.whiten, !self.references.is_empty()));
         let message = match known.copies {
-            Some(published) if whiten == whitened => {
-                self.threshold = Some(if self.references.is_empty() { published.pool } else { published.references });
-                return;
-            }
-            Some(_) if whitened => format!("the known threshold of {embedder:?} is for whitened vectors"),
+            _ if self.threshold.is_some() => return,
             Some(_) => format!("the known threshold of {embedder:?} is not for whitened vectors"),
             None => format!("embedder {embedder:?} has no known threshold for copies"),
         };
@@ -221,7 +206,7 @@ impl Dedup {
         let plain = self.linkage == Linkage::Component && self.keep == Keep::Largest;
         scope.require(!relative || plain, "linkage", message, "leave `linkage` and `keep` out, or `references`");
         let embedder = self.vectors.name().split_once('/').map_or(String::new(), |(_, name)| name.to_owned());
-        self.take_what_is_known(&embedder, scope);
+        self.take_known_threshold(&embedder, scope);
         let (threshold, floor) = (self.threshold(), self.floor());
         scope.within("threshold", "a cosine of", threshold, 0.0..=1.0);
         scope.within("edge_floor", "a cosine of", floor, -1.0..=1.0);
