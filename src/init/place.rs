@@ -34,7 +34,7 @@ fn neighbours(path: &Path) -> String {
     let wrong = path.file_name().map(OsStr::to_string_lossy).unwrap_or_default();
     match nearest(&wrong, names.iter().map(String::as_str)) {
         Some(name) => format!("did you mean {name:?}?"),
-        None => "name the folder that has your images".into(),
+        None => "name a folder or file that is there".into(),
     }
 }
 
