@@ -60,6 +60,10 @@ fn copies_go_with_nothing_but_a_folder() {
     // Dedup has read the encoder for copies, cluster the other.
     let plan = run(&["plan", &file, "--json"]);
     assert!(plan.contains("dedup"), "{plan}");
+    // A whitening that is fitted on so few finds less, and that is said.
+    let white = output(&["run", "--quiet", &file, "--set", "dedup.whiten=true"]);
+    let said = String::from_utf8_lossy(&white.stderr);
+    assert!(white.status.success() && said.contains("vectors of 256 numbers: so few that copies"), "{said}");
     let models = files(&work.join("_models"));
     assert_eq!(models.len(), 2, "{models:?}");
     // Damaged models are unpacked anew.
