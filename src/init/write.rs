@@ -112,24 +112,32 @@ const ENCODERS: &str = "\
 ";
 
 fn dedup(file: &str, whiten: bool) -> String {
-    let known = Builtin::Copy.copies().and_then(|known| known.of(whiten, false)).unwrap_or_default();
-    let (why, whiten) = if whiten {
-        ("# whiten: what most of your images have in common counts less. With it, the encoder finds more.\n", WHITEN)
+    let known = Builtin::Copy.copies().and_then(|known| known.of(true, false)).unwrap_or_default();
+    let threshold = if whiten {
+        format!(
+            "# whiten: what most of your images have in common counts less, and more copies are found. The threshold
+# is then the one that is known for builtin:copy, {known}.
+"
+        )
     } else {
-        ("", "")
+        String::new()
     };
     format!(
         "# Of each group of copies the largest picture stays. An image goes only if it is near one that
-# stays: chains are cut. The threshold is the one that is known for the encoder, {known} for
-# builtin:copy. `lvd calibrate {file} dedup` measures it on your images.
-{why}[steps.dedup]
+# stays: chains are cut. Many edited copies are still missed: `lvd look {file}` shows where copies
+# end, and `lvd calibrate {file} dedup` measures which threshold finds them on your images.
+{threshold}[steps.dedup]
 linkage = \"representative\"
-{whiten}
-"
+{}
+",
+        nearness(whiten)
     )
 }
 
-const WHITEN: &str = "whiten = true\n";
+/// What decides who is near: of few images, whitening would fit the copies among them, too.
+fn nearness(whiten: bool) -> &'static str {
+    if whiten { "whiten = true\n" } else { "threshold = 0.88\n" }
+}
 
 /// The names of the sources of a role.
 fn named(sources: &[Source], role: Role) -> Vec<&str> {
@@ -150,7 +158,7 @@ stage = \"dedup\"
 references = [{references}]
 {}
 ",
-        if whiten { WHITEN } else { "" }
+        nearness(whiten)
     )
 }
 
