@@ -260,7 +260,7 @@ fn seeds_are_retrieved_for_and_references_are_kept_out() {
     assert_eq!(sources(&found), ["images folder 70 70", "seed flowers folder 4 4", "reference test tars 1 3"]);
     let file = desk.file("mine.toml");
     assert_eq!(file["work"].as_str(), Some("work-mine"));
-    assert_eq!(file["steps"]["clean"].to_string(), "{ stage = \"dedup\", references = [\"test\"] }");
+    assert_eq!(file["steps"]["clean"].to_string(), "{ stage = \"dedup\", references = [\"test\"], threshold = 0.88 }");
     assert_eq!(file["steps"]["retrieve"]["sets"]["flowers"]["k"].as_integer(), Some(4));
     assert_eq!(file["steps"]["cluster"]["clusters"].to_string(), "[2]");
     assert_eq!(file["steps"]["sample"]["target"].as_integer(), Some(39));
