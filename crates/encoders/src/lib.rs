@@ -39,8 +39,8 @@ pub struct CopyThresholds {
     pub pool: f32,
     /// Of a pool with references.
     pub references: f32,
-    /// Of vectors that are whitened on a pool of some thousands or more, with references or without;
-    /// `None`: not known.
+    /// Of vectors that are whitened on a pool of some thousands or more, with references or
+    /// without; `None`: not known.
     #[serde(default)]
     pub whitened: Option<f32>,
 }

@@ -1,4 +1,4 @@
-"""Trains the copy encoder: InfoNCE between edited views with a queue of further negatives, and an
+"""Trains the copy encoder: InfoNCE between edited views, on wish with a queue of older ones, and an
 entropy term that spreads vectors (SSCD, Pizzi et al. 2022).
 
     python train.py VIEWS OUT.pt --minutes 60
