@@ -1,4 +1,4 @@
-//! `lvd find`: the nearest images of the pool to a picture, as a table.
+//! `lvd find`: the nearest images of the pool to a picture, as a table and, on wish, as a page.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -12,8 +12,9 @@ use crate::cli::say::say;
 use crate::cli::stop::Stop;
 use crate::cli::table::{columns, print, print_json, thousands};
 use crate::cli::threads::compute_on;
+use crate::look;
+use crate::search::Image;
 use crate::search::find::{self, Answer, Found, Near, Question};
-use crate::search::{Became, Image, Threshold};
 use lvd_base::error::Error;
 
 #[derive(Args)]
@@ -30,8 +31,11 @@ pub struct FindArgs {
     /// the encoder for copies]
     #[arg(long, value_name = "EMBED")]
     pub step: Option<String>,
-    /// Print JSON
+    /// Write a page with the pictures, too, and print its path
     #[arg(long)]
+    pub look: bool,
+    /// Print JSON
+    #[arg(long, conflicts_with = "look")]
     pub json: bool,
     /// Threads to use; results do not depend on it [default: all]
     #[arg(long, value_name = "N")]
@@ -54,6 +58,10 @@ pub fn find(args: &FindArgs) -> Result<(), Stop> {
         print_json("what was found", &answer)?;
     } else if !answer.pictures.is_empty() {
         print(&text(&answer, &pipeline.typed))?;
+    }
+    if args.look && !answer.pictures.is_empty() {
+        let page = look::write_found(&pipeline, &answer, threads)?;
+        print(&format!("\npage: {}\n", pipeline.store.work.named(&page.path).display()))?;
     }
     for unusable in &answer.unusable {
         say!("error: {}: {}: {}", unusable.path, unusable.reason.name(), unusable.detail);
@@ -78,9 +86,9 @@ fn text(answer: &Answer, file: &str) -> String {
             thousands(answer.compared),
             answer.vectors
         );
-        let header = [">rank", ">cosine", "id", "source", "path", "became"];
+        let header = ["", ">rank", ">cosine", "id", "source", "path", "became"];
         text.push_str(&columns(&header, &nearest.iter().map(row).collect::<Vec<_>>()));
-        let _ = writeln!(text, "\n{}\n", verdict(found, answer, file));
+        let _ = writeln!(text, "\n{}\n", answer.verdict(found, file));
     }
     text.truncate(text.trim_end().len());
     text
@@ -89,46 +97,12 @@ fn text(answer: &Answer, file: &str) -> String {
 fn row(near: &Near) -> Vec<String> {
     let Image { id, source, url, .. } = &near.image;
     vec![
+        near.kin().into(),
         near.rank.to_string(),
         format!("{:.4}", near.cosine),
         format!("{:016x}", id.0),
         source.clone(),
         url.clone(),
-        words(&near.became),
+        near.became.to_string(),
     ]
-}
-
-/// What became of an image, in words.
-fn words(became: &Became) -> String {
-    match became {
-        Became::InDataSet { why: Some(why), .. } => format!("in the data set: {why}"),
-        Became::InDataSet { why: None, .. } => "in the data set".into(),
-        Became::CopyOf { step, image, similarity } => {
-            let image = image.as_ref().map_or("another".into(), |image| image.url.clone());
-            let similarity = similarity.map_or(String::new(), |similarity| format!(" ({similarity:.4})"));
-            format!("dropped by {step}: a copy of {image}{similarity}")
-        }
-        Became::HeldOut => "held out: a reference image".into(),
-        Became::NotTaken { step } => format!("not taken by {step}"),
-        Became::Kept { until } => format!("kept so far; {until} has not run"),
-    }
-}
-
-/// Whether the picture is in the pool, as far as the dedup step can tell.
-fn verdict(found: &Found, answer: &Answer, file: &str) -> String {
-    let Some(first) = found.nearest.first() else { return "there is nothing to compare with".into() };
-    let cosine = first.cosine;
-    let same = if first.same_file { "is the same file, byte for byte, and " } else { "" };
-    match (found.is_copy, &answer.threshold) {
-        (Some(true), Some(Threshold { cosine: threshold, of })) => {
-            format!("rank 1 {same}would be called a copy: {cosine:.4} is not under {threshold}, the threshold {of}")
-        }
-        (_, Some(Threshold { cosine: threshold, of })) => {
-            format!("rank 1 {same}would not be called a copy: {cosine:.4} is under {threshold}, the threshold {of}")
-        }
-        (_, None) => format!(
-            "from which cosine two images are copies is not known for {}: lvd calibrate {file} measures it for a dedup step",
-            answer.vectors
-        ),
-    }
 }

@@ -2,6 +2,7 @@
 
 use crate::look::draws::Lowest;
 use crate::look::page::{Block, Card, Dot, Fate, Page, Section, Shown};
+use crate::look::patches;
 use crate::look::step::Whole;
 use crate::look::words::{some, thousands};
 use crate::stages::pool::VectorShard;
@@ -9,7 +10,7 @@ use lvd_base::error::Result;
 use lvd_base::types::ImageId;
 use lvd_io::vectors::Vectors;
 use lvd_kernels::exact::knn_ip;
-use lvd_ops::plane::plane;
+use lvd_ops::principal::principal;
 
 /// Shards that are read, and vectors that are drawn from them.
 const SHARDS: usize = 32;
@@ -48,6 +49,10 @@ pub fn page(step: &Whole) -> Result<Page> {
              encoder is the wrong one for your images, and no threshold will help.",
         );
         nearest(&vectors, section);
+        if let Err(error) = patches::section(step, embedder, &vectors, &mut page) {
+            let section = page.section(format!("{embedder}: what it tells apart"), "");
+            section.note(format!("There is no picture of its patches: {error}."));
+        }
     }
     Ok(page)
 }
@@ -84,7 +89,7 @@ fn drawn(step: &Whole, embedder: &str) -> Result<(Vectors, u64)> {
 }
 
 fn map(step: &Whole, vectors: &Vectors, section: &mut Section) {
-    let places = plane(&vectors.values, vectors.dimension);
+    let places = principal::<2>(&vectors.values, vectors.dimension);
     let range = |axis: usize| {
         let all = || places.iter().map(|place| place[axis]);
         (all().fold(f64::INFINITY, f64::min), all().fold(f64::NEG_INFINITY, f64::max))

@@ -171,7 +171,12 @@ fn card(card: &Card, pictures: &Pictures) -> Markup {
 
 fn shown(shown: &Shown, picture: Option<&Picture>) -> Markup {
     let id = hex(shown.id);
-    let name = picture.map_or_else(|| id.clone(), |picture| format!("{id} {}", picture.place));
+    let own = shown.fate == Fate::Own;
+    let name = match picture {
+        Some(picture) if own => picture.place.clone(),
+        Some(picture) => format!("{id} {}", picture.place),
+        None => id.clone(),
+    };
     html! {
         div.shown {
             (self::picture(shown, picture, &name))
@@ -179,9 +184,9 @@ fn shown(shown: &Shown, picture: Option<&Picture>) -> Markup {
             @for line in &shown.lines { div { (line) } }
             @if let Some(picture) = picture {
                 div.place title=(picture.place) { (ending(&picture.place)) }
-                div.facts { (picture.width) "×" (picture.height) " · " (picture.source) }
+                div.facts { (picture.width) "×" (picture.height) @if !own { " · " (picture.source) } }
             }
-            div.id { (id) }
+            @if !own { div.id { (id) } }
         }
     }
 }
@@ -203,7 +208,7 @@ fn picture(shown: &Shown, picture: Option<&Picture>, name: &str) -> Markup {
 
 fn fate(fate: Fate) -> Option<(&'static str, &'static str)> {
     match fate {
-        Fate::Open => None,
+        Fate::Open | Fate::Own => None,
         Fate::Kept => Some(("kept", "kept")),
         Fate::Dropped => Some(("dropped", "dropped")),
         Fate::Given => Some(("given", "seed or reference")),

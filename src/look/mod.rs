@@ -12,10 +12,12 @@ mod dedup;
 mod draws;
 mod embed;
 mod export;
+mod found;
 pub mod html;
 mod index;
 mod ingest;
 pub mod page;
+mod patches;
 pub mod pictures;
 pub mod plot;
 mod retrieve;
@@ -27,15 +29,19 @@ use crate::look::html::Link;
 use crate::look::page::{Block, Page};
 use crate::look::pictures::Album;
 use crate::look::step::Whole;
+use crate::pipeline::check::names::TAKEN;
 use crate::pipeline::standing;
 use crate::pipeline::steps::Pipeline;
+use crate::search::find::Answer;
 use crate::stages::StageKind;
 use lvd_base::error::{Error, Result};
 
 /// The folder of the pages.
-pub const FOLDER: &str = "look";
+pub const FOLDER: &str = TAKEN[0];
 /// The page that leads to all others.
-const INDEX: &str = "index";
+const INDEX: &str = TAKEN[1];
+/// The page of what `lvd find` found.
+const FOUND: &str = TAKEN[2];
 
 /// A page that was written.
 pub struct Written {
@@ -51,10 +57,6 @@ pub struct Written {
 
 /// Writes the pages of some steps, those that are whole, and the index; `tell` hears of each.
 pub fn write(pipeline: &Pipeline, steps: &[usize], threads: usize, tell: &dyn Fn(&Written)) -> Result<Written> {
-    if let Some(step) = pipeline.steps.iter().find(|step| step.name == FOLDER) {
-        let message = format!("step {:?} has the folder where pages go", step.name);
-        return Err(Error::usage(message, "give the step another name"));
-    }
     let album = Album::open(pipeline)?;
     let mut whole = Vec::new();
     for step in &pipeline.steps {
@@ -70,6 +72,19 @@ pub fn write(pipeline: &Pipeline, steps: &[usize], threads: usize, tell: &dyn Fn
     let index = publish(pipeline, &index::page(pipeline, &whole, &links), &album, &links)?;
     tell(&index);
     Ok(index)
+}
+
+/// Writes the page of what was found near pictures.
+pub fn write_found(pipeline: &Pipeline, answer: &Answer, threads: usize) -> Result<Written> {
+    let mut whole = Vec::new();
+    for step in &pipeline.steps {
+        whole.extend(Whole::open(pipeline, step, threads)?);
+    }
+    let mut links = links(pipeline, &whole, &|_| false)?;
+    if pipeline.store.work.size(&format!("{FOLDER}/{INDEX}.html"))?.is_none() {
+        links.clear();
+    }
+    publish(pipeline, &found::page(pipeline, answer), &Album::open(pipeline)?, &links)
 }
 
 /// The page of a step.
@@ -111,7 +126,8 @@ fn links(pipeline: &Pipeline, whole: &[Whole], wanted: &dyn Fn(&Whole) -> bool) 
 
 /// Finds the pictures of a page and writes it: readers see the old page or the new one.
 fn publish(pipeline: &Pipeline, page: &Page, album: &Album, links: &[Link]) -> Result<Written> {
-    let pictures = album.pictures(&page.images())?;
+    let mut pictures = album.pictures(&page.images())?;
+    pictures.add_all(&page.own);
     let text = html::html(page, &pictures, links);
     let path = format!("{FOLDER}/{}.html", page.name);
     let written = Written { name: page.name.clone(), pictures: pictures.len(), bytes: text.len(), path };

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::look::pictures::{Picture, Pictures};
 use lvd_base::types::ImageId;
 
 /// A page.
@@ -16,6 +17,8 @@ pub struct Page {
     pub about: String,
     /// Its sections, in order.
     pub sections: Vec<Section>,
+    /// Pictures that are no images of the pool.
+    pub own: Pictures,
 }
 
 /// A part of a page that can be folded.
@@ -128,6 +131,8 @@ pub enum Fate {
     Dropped,
     /// It is of a seed or reference set.
     Given,
+    /// It is no image of the pool.
+    Own,
 }
 
 /// A picture on a plane.
@@ -145,7 +150,21 @@ pub struct Dot {
 impl Page {
     /// A page without sections.
     pub fn new(name: impl Into<String>, title: impl Into<String>, about: impl Into<String>) -> Self {
-        Self { name: name.into(), title: title.into(), about: about.into(), sections: Vec::new() }
+        Self {
+            name: name.into(),
+            title: title.into(),
+            about: about.into(),
+            sections: Vec::new(),
+            own: Pictures::default(),
+        }
+    }
+
+    /// Adds a picture that is no image of the pool, to be shown.
+    pub fn bring(&mut self, place: String, (width, height): (u32, u32), jpeg: Vec<u8>) -> Shown {
+        // No image has such an id: data sets are fewer.
+        let id = ImageId(u64::MAX - self.own.len() as u64);
+        self.own.add(Picture { id, source: String::new(), place, width, height, jpeg });
+        Shown::of(id, Fate::Own)
     }
 
     /// Adds a section; `about` says how to read it.
@@ -156,7 +175,7 @@ impl Page {
         &mut self.sections[at]
     }
 
-    /// The images it shows.
+    /// The pictures it shows, of the pool and its own.
     #[must_use]
     pub fn images(&self) -> BTreeSet<ImageId> {
         let mut ids = BTreeSet::new();

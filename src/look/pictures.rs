@@ -59,6 +59,11 @@ impl Pictures {
         self.0.insert(picture.id, picture);
     }
 
+    /// Adds other pictures.
+    pub fn add_all(&mut self, others: &Self) {
+        self.0.extend(others.0.iter().map(|(&id, picture)| (id, picture.clone())));
+    }
+
     /// Bytes of all.
     #[must_use]
     pub fn bytes(&self) -> usize {
@@ -97,7 +102,8 @@ impl<'a> Album<'a> {
     /// [`COPIES`] parts that hold most of them. Memory: a row group of files a
     /// thread, and the pictures.
     pub fn pictures(&self, ids: &BTreeSet<ImageId>) -> Result<Pictures> {
-        let ids: Vec<ImageId> = ids.iter().copied().take(MOST).collect();
+        let known = ids.iter().filter(|id| self.parts.contains_key(&id.shard()));
+        let ids: Vec<ImageId> = known.copied().take(MOST).collect();
         let mut of_shards: Vec<&[ImageId]> = ids.chunk_by(|a, b| a.shard() == b.shard()).collect();
         if self.pipeline.store.work.is_bucket() {
             of_shards.sort_by_key(|ids| std::cmp::Reverse(ids.len()));
@@ -117,11 +123,17 @@ impl<'a> Album<'a> {
 
 fn picture(Ingested { facts, bytes }: Ingested) -> Picture {
     let ImageMeta { id, source, url: place, width, height, .. } = facts;
+    let jpeg = small(&bytes, width, height);
+    Picture { id, source, place, width, height, jpeg }
+}
+
+/// The small picture of a file whose image has so many pixels; nothing where it cannot be decoded.
+#[must_use]
+pub fn small(bytes: &[u8], width: u32, height: u32) -> Vec<u8> {
     // As small as a JPEG can be decoded with the longer side still long enough.
     let (short, long) = (width.min(height).max(1), width.max(height).max(1));
     let side = u64::from(SIDE) * u64::from(short) / u64::from(long);
-    let decoded = decode::decode_scaled(&bytes, &ImageLimits::NONE, Some(u32::try_from(side).unwrap_or(SIDE).max(1)));
+    let decoded = decode::decode_scaled(bytes, &ImageLimits::NONE, Some(u32::try_from(side).unwrap_or(SIDE).max(1)));
     let rgb = decoded.ok().and_then(|picture| RgbImage::from_raw(picture.width, picture.height, picture.rgb));
-    let jpeg = rgb.and_then(|rgb| thumbnail::jpeg(&rgb).ok()).unwrap_or_default();
-    Picture { id, source, place, width, height, jpeg }
+    rgb.and_then(|rgb| thumbnail::jpeg(&rgb).ok()).unwrap_or_default()
 }

@@ -1,5 +1,7 @@
 //! What became of images of the pool on their way to the finished data set.
 
+use std::fmt;
+
 use serde::Serialize;
 
 use super::finished::Finished;
@@ -46,6 +48,23 @@ pub enum Became {
         /// The step that would make it.
         until: String,
     },
+}
+
+impl fmt::Display for Became {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InDataSet { why: Some(why), .. } => write!(f, "in the data set: {why}"),
+            Self::InDataSet { why: None, .. } => f.write_str("in the data set"),
+            Self::CopyOf { step, image, similarity } => {
+                let other = image.as_ref().map_or("another", |image| &image.url);
+                write!(f, "dropped by {step}: a copy of {other}")?;
+                similarity.map_or(Ok(()), |similarity| write!(f, " ({similarity:.4})"))
+            }
+            Self::HeldOut => f.write_str("held out: a reference image"),
+            Self::NotTaken { step } => write!(f, "not taken by {step}"),
+            Self::Kept { until } => write!(f, "kept so far; {until} has not run"),
+        }
+    }
 }
 
 /// What became of images, sorted by id, in the order of `ids`. `images` is the table of the ingest

@@ -63,7 +63,7 @@ pub struct Found {
     pub width: u32,
     /// Pixels, upright.
     pub height: u32,
-    /// Whether the first would be called a copy; `None`: no threshold is known.
+    /// Whether any would be called a copy; `None`: no threshold is known.
     pub is_copy: Option<bool>,
     /// The nearest images, best first.
     pub nearest: Vec<Near>,
@@ -78,11 +78,62 @@ pub struct Near {
     pub cosine: f32,
     /// Whether the two files are equal, byte for byte.
     pub same_file: bool,
+    /// Whether it would be called a copy; `None`: no threshold is known.
+    pub is_copy: Option<bool>,
     /// The image.
     #[serde(flatten)]
     pub image: Image,
     /// What became of it.
     pub became: Became,
+}
+
+impl Near {
+    /// How alike they are, in a word: `exact`, `near` for a copy, nothing for another picture.
+    #[must_use]
+    pub fn kin(&self) -> &'static str {
+        match (self.same_file, self.is_copy) {
+            (true, _) => "exact",
+            (false, Some(true)) => "near",
+            (false, _) => "",
+        }
+    }
+}
+
+impl Answer {
+    /// What is to be said of a picture: which of its neighbours are copies, as far as the dedup step
+    /// can tell. `file` is the pipeline file as it was typed.
+    #[must_use]
+    pub fn verdict(&self, found: &Found, file: &str) -> String {
+        let Some(first) = found.nearest.first() else { return "there is nothing to compare with".into() };
+        let exact = if first.same_file { "rank 1 is the same file, byte for byte; " } else { "" };
+        let Some(Threshold { cosine: threshold, of }) = &self.threshold else {
+            return format!(
+                "{exact}from which cosine two images are copies is not known for {}: lvd calibrate {file} measures it for a dedup step",
+                self.vectors
+            );
+        };
+        let copies: Vec<&Near> = found.nearest.iter().filter(|near| near.is_copy == Some(true)).collect();
+        let more = if copies.len() == found.nearest.len() { "; there may be more: a larger -k shows them" } else { "" };
+        match copies.as_slice() {
+            [one] if one.same_file => match found.nearest.get(1) {
+                Some(next) => format!(
+                    "{exact}no other would be called a copy: {:.4} is under {threshold}, the threshold {of}",
+                    next.cosine
+                ),
+                None => "rank 1 is the same file, byte for byte".into(),
+            },
+            [] => format!("none would be called a copy: {:.4} is under {threshold}, the threshold {of}", first.cosine),
+            [one] => format!(
+                "rank 1 would be called a copy: {:.4} is not under {threshold}, the threshold {of}{more}",
+                one.cosine
+            ),
+            [.., last] => format!(
+                "{exact}ranks 1 to {} would be called copies: {:.4} is not under {threshold}, the threshold {of}{more}",
+                copies.len(),
+                last.cosine
+            ),
+        }
+    }
 }
 
 /// Answers.
@@ -157,10 +208,10 @@ impl<'a> Search<'a> {
         answer.compared = nearest.compared;
         let known = self.known(&nearest.of)?;
         for (picture, nearest) in pictures.into_iter().zip(nearest.of) {
-            let seen = |(rank, neighbour)| self.seen(rank, neighbour, &picture, &known);
+            let threshold = answer.threshold.as_ref().map(|threshold| threshold.cosine);
+            let seen = |(rank, neighbour)| self.seen(rank, neighbour, &picture, &known, threshold);
             let near = (1..).zip(nearest).map(seen).collect::<Result<Vec<Near>>>()?;
-            let cosine = near.first().map(|first| first.cosine);
-            let is_copy = answer.threshold.as_ref().zip(cosine).map(|(threshold, cosine)| cosine >= threshold.cosine);
+            let is_copy = near.first().and_then(|first| first.is_copy);
             let Picture { place: path, width, height, .. } = picture;
             answer.pictures.push(Found { path, width, height, is_copy, nearest: near });
         }
@@ -178,7 +229,14 @@ impl<'a> Search<'a> {
         Ok(Known { origins, became: ids.into_iter().zip(became).collect() })
     }
 
-    fn seen(&self, rank: usize, neighbour: Neighbour, picture: &Picture, known: &Known) -> Result<Near> {
+    fn seen(
+        &self,
+        rank: usize,
+        neighbour: Neighbour,
+        picture: &Picture,
+        known: &Known,
+        threshold: Option<f32>,
+    ) -> Result<Near> {
         let Neighbour { id, similarity: cosine } = neighbour;
         let origin = of(&known.origins, id, |row| row.id).zip(of(&known.became, id, |(id, _)| *id));
         let (origin, (_, became)) = origin.ok_or_else(|| {
@@ -186,7 +244,8 @@ impl<'a> Search<'a> {
             Error::usage(fact, format!("lvd plan {} shows what is out of date", self.view.pipeline.typed))
         })?;
         let same_file = picture.sha256 == origin.sha256;
-        Ok(Near { rank, cosine, same_file, image: Image::from(origin), became: became.clone() })
+        let is_copy = threshold.map(|threshold| cosine >= threshold);
+        Ok(Near { rank, cosine, same_file, is_copy, image: Image::from(origin), became: became.clone() })
     }
 }
 

@@ -28,6 +28,11 @@ fn images_of(folder: &Path) -> Vec<PathBuf> {
     paths
 }
 
+/// As a number that a cosine of the answer is compared with.
+fn answer_threshold(answer: &Value) -> Option<f64> {
+    answer["threshold"]["cosine"].as_f64()
+}
+
 fn cosine(near: &Value) -> f64 {
     near["cosine"].as_f64().expect("a cosine")
 }
@@ -97,6 +102,15 @@ fn a_picture_of_the_pool_finds_itself_and_what_became_of_it() {
     let answer = found(work, &[&nobody], &[]);
     assert!(answer["pictures"][0]["is_copy"] == false && cosine(&nearest(&answer)[0]) < 0.78, "{answer}");
 
+    // Each neighbour over the threshold is said, not the first alone.
+    for picture in pictures {
+        let threshold = answer_threshold(&answer).expect("a threshold");
+        let near = picture["nearest"].as_array().expect("neighbours");
+        for near in near {
+            assert_eq!(near["is_copy"].as_bool(), Some(cosine(near) >= threshold), "{near}");
+        }
+    }
+
     // Another table is another question, and threads are none.
     let both = [copy.as_path(), &nobody];
     let one = found(work, &both, &["--threads", "1"]);
@@ -120,7 +134,44 @@ fn a_picture_of_the_pool_finds_itself_and_what_became_of_it() {
     let [out, err] = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     assert_eq!(output.status.code(), Some(1), "{err}");
     assert!(err.contains("broken.jpg: broken: ") && err.contains("1 of 2 files cannot be compared"), "{err}");
-    assert!(out.contains("nobody.png: 96 x 80, compared with") && out.contains("would not be called a copy"), "{out}");
+    assert!(out.contains("nobody.png: 96 x 80, compared with") && out.contains("none would be called a copy"), "{out}");
+}
+
+#[test]
+fn all_copies_among_the_nearest_are_named_and_shown() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // A folder of its own: the page goes into the work folder.
+    let work = folder.path().join("work");
+    run(&strs(&on_example("run", &work, &["--quiet", "--to", "dedup"])));
+    let (images, groups) = (table(&work.join("ingest")), table(&work.join("dedup")));
+    let largest = groups.iter().max_by_key(|row| number(row, "size")).expect("a group");
+    let member = |row: &&Vec<(String, String)>| number(row, "component") == number(largest, "component");
+    let id = number(groups.iter().find(member).expect("a member"), "id");
+    let image = images.iter().find(|row| number(row, "id") == id).expect("an image");
+    let (path, nobody) = (file_of(image), folder.path().join("nobody.png"));
+    unknown(1, &nobody);
+    let paths = [path.to_string_lossy(), nobody.to_string_lossy()];
+    let said = run(&strs(&on_example("find", &work, &[&*paths[0], &*paths[1], "-k", "6", "--look", "--quiet"])));
+    let json = found(&work, &[&path], &["-k", "6"]);
+    let copies = nearest(&json).iter().filter(|near| near["is_copy"] == true).count();
+    assert!((2..6).contains(&copies), "{json}");
+    let expected = format!("rank 1 is the same file, byte for byte; ranks 1 to {copies} would be called copies: ");
+    assert!(said.contains(&expected) && said.contains("none would be called a copy: "), "{said}");
+    let rows = |kin: &str| said.lines().filter(|line| line.starts_with(kin)).count();
+    assert_eq!((rows("exact "), rows("near ")), (1, copies - 1), "{said}");
+
+    let page = said.lines().find_map(|line| line.strip_prefix("page: ")).expect("a page");
+    assert_eq!(Path::new(page), work.join("look/find.html"));
+    let text = std::fs::read_to_string(page).expect("the page");
+    assert!(text.contains("nobody.png") && text.contains("96×80"), "its own picture");
+    for near in nearest(&json) {
+        let id = format!("{:016x}", near["id"].as_u64().expect("an id"));
+        let picture = format!(".i{id}{{background-image:url(data:image/jpeg;base64,");
+        assert!(text.contains(&picture) && text.contains(&format!(">{id}<")), "{id}");
+    }
+    // Two pictures of the asker, with pixels and without an id.
+    assert_eq!(text.matches(".ifffffffffffffff").count(), 2);
+    assert_eq!(text.matches(">ffffffffffffff").count(), 0);
 }
 
 #[test]

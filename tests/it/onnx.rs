@@ -29,6 +29,28 @@ fn a_vision_transformer_answers_each_image_alike_in_any_batch() {
 }
 
 #[test]
+fn patches_come_after_the_class_token() {
+    let Some(path) = vit_tiny() else { return };
+    let mut session = Session::open(&path, 1).expect("a session");
+    let shape = [2, 3, 224, 224];
+    #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+    let batch: Vec<f32> = (0..2 * 3 * 224 * 224).map(|i| (i % 1013) as f32 / 500.0 - 1.0).collect();
+    let patches = session.patches(&batch, shape).expect("it runs").expect("patches");
+    // 224 / 16 a side, and no class token among them.
+    assert_eq!((patches.grid, patches.dimension), (14, 192));
+    assert_eq!(patches.values.len(), 2 * 14 * 14 * 192);
+    let class = session.run(&batch, shape, Some("last_hidden_state")).expect("class tokens").values;
+    assert_eq!(class.len(), 2 * 192);
+    for token in patches.values.chunks(192) {
+        assert!(token != &class[..192] && token != &class[192..]);
+    }
+    // The second image's patches are those that it has alone.
+    let alone = session.patches(&batch[3 * 224 * 224..], [1, 3, 224, 224]).expect("it runs").expect("patches");
+    let cosine = lvd_kernels::dot::cosine(&alone.values, &patches.values[14 * 14 * 192..]);
+    assert!(cosine > 0.999_99, "{cosine}");
+}
+
+#[test]
 fn sessions_run_side_by_side_and_agree() {
     let Some(path) = vit_tiny() else { return };
     let run = || {

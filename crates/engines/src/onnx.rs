@@ -16,4 +16,4 @@ pub use flops::flops;
 pub use library::{LIBRARY_NAME, library_path, loaded_path, providers, version};
 pub use port::Port;
 pub use provider::Provider;
-pub use session::{Session, Vectors, is_of_the_machine};
+pub use session::{Patches, Session, Vectors, is_of_the_machine};

@@ -3,7 +3,7 @@
 mod complaints;
 mod depth;
 mod embedders;
-mod names;
+pub mod names;
 mod slurm;
 mod sources;
 mod steps;

@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use toml::{Table, Value};
 
 use crate::pipeline::check::complaints::Complaints;
-use crate::pipeline::check::names::named;
+use crate::pipeline::check::names::of_step;
 use crate::pipeline::file::{File, Source};
 use crate::pipeline::steps::Step;
 use crate::stages::catalog::Catalog;
@@ -62,7 +62,7 @@ pub fn steps(
 
 fn step(name: &str, settings: &Table, source: &Source) -> Result<Box<dyn Stage>> {
     let keys = ["steps".to_owned(), name.to_owned()];
-    named(name).map_err(|fault| source.fault(&keys, fault))?;
+    of_step(name).map_err(|fault| source.fault(&keys, fault))?;
     let mut settings = settings.clone();
     let kinds = StageKind::ALL.map(StageKind::name).join(", ");
     // A step that is called like a stage need not say so.

@@ -1,7 +1,10 @@
 //! One of a step's models for files that are no rows of it, used exactly as a task uses it: a
 //! picture of the pool that comes as a file gets the vector that is stored of it.
 
+use std::path::PathBuf;
+
 use crate::stages::embed::Embed;
+use crate::stages::embed::model_file::{MODELS, present};
 use crate::stages::embed::sessions::Sessions;
 use crate::stages::embed::spec::EmbedCommon;
 use crate::stages::embed::work::{flow, job_images, model_files};
@@ -9,9 +12,12 @@ use crate::stages::embed::worker::Worker;
 use crate::stages::task::Task;
 use lvd_base::error::{Error, Result};
 use lvd_base::types::{ImageId, Reason};
+use lvd_engines::onnx::Patches;
 use lvd_io::images::ImageFile;
+use lvd_io::model;
 use lvd_io::vectors::Vectors;
 use lvd_kernels::dot::{dot, to_f16, to_f32};
+use lvd_ops::preprocess::{Preprocess, preprocess};
 
 /// Cosine of a stored vector and one that the model gives now, below which they are not of the same
 /// model.
@@ -19,6 +25,16 @@ const SAME_MODEL: f32 = 0.99;
 
 /// The vector of a file, or why the step would store none.
 pub type VectorOrReason = std::result::Result<Vec<f32>, Reason>;
+
+/// A picture as a model sees it, and what it says of its patches.
+pub struct Seen {
+    /// Pixels of a side.
+    pub side: u32,
+    /// The pixels.
+    pub rgb: Vec<u8>,
+    /// What the model says.
+    pub patches: Patches,
+}
 
 /// A model, open.
 pub struct Encoder {
@@ -46,6 +62,25 @@ impl Encoder {
     #[must_use]
     pub fn passed_over(&self) -> &[String] {
         self.sessions.passed_over()
+    }
+
+    /// What the model says of the patches of files that ingest has passed; nothing where it is no
+    /// Vision Transformer that gives them.
+    pub fn patches(&self, files: &[Vec<u8>]) -> Result<Vec<Seen>> {
+        let Some(fit) = self.sessions.fits().first() else { return Ok(Vec::new()) };
+        let (spec, side) = (&fit.preprocess, fit.preprocess.crop);
+        let shape = [1, 3, side as usize, side as usize];
+        let mut pixels = vec![0.0; spec.values()];
+        self.sessions.with(0, |sessions| {
+            let mut seen = Vec::new();
+            let Some(session) = sessions.first_mut() else { return Ok(seen) };
+            for picture in files.iter().filter_map(|file| self.common.decode(file).ok()) {
+                preprocess(picture.width, picture.height, &picture.rgb, spec, &mut pixels);
+                let Some(patches) = session.patches(&pixels, shape)? else { return Ok(seen) };
+                seen.push(Seen { side, rgb: levels(&pixels, spec), patches });
+            }
+            Ok(seen)
+        })
     }
 
     /// The vectors of files in their order, as the step stores them: of unit norm and rounded to
@@ -80,6 +115,26 @@ impl Encoder {
             vectors.into_iter().map(|vector| vector.ok_or_else(|| drops.next().unwrap_or(Reason::ModelFailed)));
         Ok(filled.collect())
     }
+}
+
+/// Bytes of the model of an embedder, where nothing has to be downloaded for it.
+pub fn at_hand(embedder: &str, task: &Task) -> Result<Option<u64>> {
+    let Some(known) = task.catalog.embedders.get(embedder) else { return Ok(None) };
+    let Some(path) = present(&known.model, &task.shared_folder(MODELS)) else { return Ok(None) };
+    let weights = model::external(&path)?.into_iter().map(|name| path.with_file_name(name));
+    let length = |path: PathBuf| path.metadata().map_or(0, |metadata| metadata.len());
+    Ok(Some(std::iter::once(path.clone()).chain(weights).map(length).sum()))
+}
+
+/// A model's input as a picture again.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "levels; `as` keeps them from 0 to 255")]
+fn levels(pixels: &[f32], spec: &Preprocess) -> Vec<u8> {
+    let plane = pixels.len() / 3;
+    let level = |at: usize, channel: usize| {
+        let value = pixels[channel * plane + at] * spec.std[channel] + spec.mean[channel];
+        (value * 255.0).round() as u8
+    };
+    (0..plane).flat_map(|at| [0, 1, 2].map(|channel| level(at, channel))).collect()
 }
 
 /// Whether the model gives for images what is stored of them; `again`, n x d, is what it gives now.

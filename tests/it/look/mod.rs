@@ -2,6 +2,7 @@
 
 mod browser;
 mod page;
+mod patches;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -254,13 +255,17 @@ fn what_a_stranger_wrote_is_text() {
     fs::copy(picture, photos.join(evil)).expect("a copy");
     fs::write(photos.join("<b>broken.jpg"), b"<b>no picture</b>").expect("a file");
     let file = folder.path().join("p.toml");
-    let text = "work = \"work\"\n[sources.a]\nfolder = \"photos\"\n[steps.ingest]\nmax_failed_share = 1.0\n[steps.look]\nstage = \"embed\"\n";
+    let text = "work = \"work\"\n[sources.a]\nfolder = \"photos\"\n[steps.ingest]\nmax_failed_share = 1.0\n";
+    let file_name = file.to_string_lossy();
+    for taken in ["look", "index", "find"] {
+        fs::write(&file, format!("{text}[steps.{taken}]\nstage = \"embed\"\n")).expect("a file");
+        let (code, said) = failure(&["check", &file_name]);
+        let expected = format!("p.toml:6: steps.{taken}: no step can be called {taken:?}: pages have that name");
+        assert!(code == 2 && said.contains(&expected), "{said}");
+    }
     fs::write(&file, text).expect("a file");
-    let file = file.to_string_lossy();
+    let file = file_name;
     run(&["ingest", &file, "--quiet"]);
-    let (code, said) = failure(&["look", &file, "ingest"]);
-    assert!(code != 0 && said.contains("\"look\" has the folder"), "{said}");
-    fs::write(&*file, text.replace("steps.look", "steps.embed")).expect("a file");
     run(&["look", &file]);
     let page = Page::read(&folder.path().join("work/look/ingest.html"));
     assert!(page.text.contains("&lt;script&gt;alert(1)") && page.text.contains("&lt;b&gt;broken.jpg"));

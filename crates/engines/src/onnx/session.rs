@@ -20,6 +20,21 @@ pub struct Vectors {
     pub values: Vec<f32>,
 }
 
+/// What a Vision Transformer says of the patches of pictures, row by row of each.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Patches {
+    /// Patches a side.
+    pub grid: usize,
+    /// Numbers a patch.
+    pub dimension: usize,
+    /// Images x grid x grid x dimension.
+    pub values: Vec<f32>,
+}
+
+/// Tokens that stand before those of the patches: none; the class token; that and one for
+/// distillation (`DeiT`); that and four registers (Darcet et al. 2024).
+const TOKENS_BEFORE: [usize; 4] = [1, 5, 2, 0];
+
 /// A model that is ready to run. One session serves one thread at a time; open one a worker.
 pub struct Session {
     inner: ort::session::Session,
@@ -208,6 +223,36 @@ impl Session {
         vectors.dimension = dimension;
         vectors.values.extend(values.chunks(stride).take(given).flat_map(|image| &image[..dimension]));
         Ok(())
+    }
+
+    /// Runs a batch of `shape` and takes the tokens of the patches from the first output of N x T x
+    /// D: T is a square number of patches, with the class token and others before them or not.
+    /// `None` where the model has no such output, or takes batches of another size.
+    ///
+    /// # Errors
+    /// When the model fails.
+    pub fn patches(&mut self, batch: &[f32], shape: [usize; 4]) -> Result<Option<Patches>> {
+        let tokens = |port: &&Port| port.shape.len() == 3 && port.may_give_vectors();
+        let Some(name) = self.outputs.iter().find(tokens).map(|port| port.name.clone()) else { return Ok(None) };
+        if self.fixed_images().is_some_and(|images| images != shape[0]) {
+            return Ok(None);
+        }
+        let input = self.intake.tensor(batch, shape).map_err(|error| native(&error))?;
+        let answers = self.inner.run(ort::inputs![input]).map_err(|error| native(&error))?;
+        let Some((sizes, values)) = numbers(&answers[&*name]).map_err(|error| native(&error))? else {
+            return Ok(None);
+        };
+        let [images, tokens, dimension] = *sizes.as_slice() else { return Ok(None) };
+        let side = |before: &usize| {
+            let grid = tokens.checked_sub(*before)?.isqrt();
+            (grid > 1 && grid * grid + before == tokens).then_some((*before, grid))
+        };
+        let found = TOKENS_BEFORE.iter().find_map(side).filter(|_| images == shape[0] && dimension > 0);
+        let of_image = |image: &[f32], before: usize| image[before * dimension..].to_vec();
+        Ok(found.map(|(before, grid)| {
+            let values = values.chunks_exact(tokens * dimension).flat_map(|image| of_image(image, before)).collect();
+            Patches { grid, dimension, values }
+        }))
     }
 
     /// The output called `wanted`, or the first.
