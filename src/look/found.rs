@@ -58,7 +58,8 @@ fn section(pipeline: &Pipeline, answer: &Answer, found: &Found, near: usize, pag
 fn card(near: &Near) -> Card {
     let fate = match near.became {
         Became::InDataSet { .. } | Became::Kept { .. } => Fate::Kept,
-        Became::CopyOf { .. } | Became::NotTaken { .. } => Fate::Dropped,
+        Became::CopyOf { .. } => Fate::Dropped,
+        Became::NotTaken { .. } => Fate::Open,
         Became::HeldOut => Fate::Given,
     };
     let kin = if near.kin().is_empty() { String::new() } else { format!(" · {}", near.kin()) };
