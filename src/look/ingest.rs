@@ -8,7 +8,7 @@ use crate::look::plot::real;
 use crate::look::step::Whole;
 use crate::look::words::{about, per_cent, some, thousands};
 use lvd_base::error::Result;
-use lvd_base::types::ImageId;
+use lvd_base::types::{ImageId, Reason};
 use lvd_io::images::Failed;
 use lvd_io::table;
 use lvd_kernels::hash::Draw;
@@ -104,9 +104,10 @@ fn failures(step: &Whole, page: &mut Page) -> Result<()> {
         rows.into_sorted().into_iter().map(move |row| vec![reason.to_owned(), row.url, row.error_message])
     });
     section.table(&["reason", "for instance", "what was said"], rows.collect());
+    let of_size = [Reason::TooSmall, Reason::TooManyPixels, Reason::TooManyBytes];
     if summary.drops.is_empty() {
         section.note("Nothing: every row gave an image.");
-    } else {
+    } else if of_size.iter().any(|reason| summary.drops.contains_key(reason.name())) {
         section.advice(
             "Too many too small or too large? `min_side`, `max_pixels` and `max_bytes` set the limits; a change fetches \
              again.",
