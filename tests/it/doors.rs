@@ -14,7 +14,8 @@ use crate::common::{cell, files, lvd, table};
 /// What was asked of a server: the request lines' targets.
 type Asked = Arc<Mutex<Vec<String>>>;
 
-/// Answers `.../to/WHERE` with a redirect to WHERE, and everything else with a picture.
+/// Answers `.../to/WHERE` with a redirect to WHERE, and everything else with a picture; its rules
+/// keep crawlers out of `/closed/`, and what lies in `/noai/` is not for training.
 fn serve() -> (u16, Asked) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("an address").port();
@@ -38,6 +39,14 @@ fn answer(mut stream: TcpStream, asked: &Asked) -> std::io::Result<()> {
     }
     let head = String::from_utf8_lossy(&head).into_owned();
     let target = head.split(' ').nth(1).unwrap_or_default().to_owned();
+    if target.ends_with("/robots.txt") {
+        let rules = "User-agent: *\nDisallow: /closed/\n";
+        return write!(
+            stream,
+            "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{rules}",
+            rules.len()
+        );
+    }
     asked.lock().unwrap_or_else(PoisonError::into_inner).push(target.clone());
     if let Some((_, to)) = target.split_once("/to/") {
         return write!(
@@ -51,7 +60,8 @@ fn answer(mut stream: TcpStream, asked: &Asked) -> std::io::Result<()> {
         .write_to(&mut picture, image::ImageFormat::Png)
         .map_err(std::io::Error::other)?;
     let picture = picture.into_inner();
-    write!(stream, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", picture.len())?;
+    let says = if target.contains("/noai/") { "X-Robots-Tag: noai\r\n" } else { "" };
+    write!(stream, "HTTP/1.1 200 OK\r\nConnection: close\r\n{says}Content-Length: {}\r\n\r\n", picture.len())?;
     stream.write_all(&picture)
 }
 
@@ -98,6 +108,36 @@ fn outcomes(folder: &Path) -> (Vec<String>, Vec<(String, String)>) {
 
 fn messages(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+#[test]
+fn what_owners_do_not_want_taken_is_not() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (port, seen) = serve();
+    let list: Vec<String> = ["open/1.png", "closed/2.png", "noai/3.png", "to//closed/4.png", "open/five.png"]
+        .map(|path| format!("http://127.0.0.1:{port}/{path}"))
+        .into();
+    let open = "private_addresses = true";
+    let said = messages(&ingest(folder.path(), &list, open, &[], &[]));
+    let (came, failed) = outcomes(folder.path());
+    assert_eq!(came, [list[0].clone(), list[4].clone()], "{said}");
+    assert!(failed.len() == 3 && failed.iter().all(|(_, reason)| reason == "opted_out"), "{failed:?}");
+    assert!(asked(&seen).iter().all(|target| !target.starts_with("/closed")), "{:?}", asked(&seen));
+    // Counted by signal; and the report adds up.
+    let text = std::fs::read(folder.path().join("work/crawl/summary.json")).expect("a summary");
+    let summary: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+    assert_eq!(summary["counters"]["opted_out/robots_txt"], 2);
+    assert_eq!(summary["counters"]["opted_out/noai"], 1);
+    assert_eq!((&summary["rows_out"], &summary["drops"]["opted_out"]), (&2.into(), &3.into()));
+
+    // Who does not honour it gets all, once it is clear that this is another data set.
+    let deaf = format!("{open}\nopt_outs = []");
+    let said = messages(&ingest(folder.path(), &list, &deaf, &[], &[]));
+    assert!(said.contains("--replace"), "{said}");
+    ingest(folder.path(), &list, &deaf, &[], &["--replace"]);
+    assert_eq!(outcomes(folder.path()).0.len(), 5);
+    let said = messages(&ingest(folder.path(), &list, "opt_outs = [\"nothing\"]", &[], &[]));
+    assert!(said.contains("robots_txt") && said.contains("noimageai"), "{said}");
 }
 
 #[test]

@@ -138,6 +138,8 @@ pub enum Reason {
     HttpServerError,
     /// More redirects than allowed.
     TooManyRedirects,
+    /// Its owner does not want it taken: robots.txt or a header of the answer says so.
+    OptedOut,
     /// The same bytes (SHA-256) as an image with a lower id.
     ExactDuplicate,
     /// The encoder failed on it, and not on others.
@@ -181,6 +183,7 @@ impl Reason {
             Self::HttpClientError => "http_client_error",
             Self::HttpServerError => "http_server_error",
             Self::TooManyRedirects => "too_many_redirects",
+            Self::OptedOut => "opted_out",
             Self::ExactDuplicate => "exact_duplicate",
             Self::ModelFailed => "model_failed",
             Self::NanVector => "nan_vector",

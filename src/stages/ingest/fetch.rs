@@ -10,7 +10,7 @@ use crate::stages::task::Task;
 use lvd_base::error::Result;
 use lvd_base::types::{Dropped, Reason};
 use lvd_io::decode::{self, Facts, ImageLimits};
-use lvd_io::fetch::{FetchLimits, Fetcher};
+use lvd_io::fetch::{FetchLimits, Fetcher, OptOut};
 use lvd_io::images::{Failed, ImageMeta, ImageWriter};
 use lvd_io::part;
 use lvd_io::row::RowWriter;
@@ -39,6 +39,8 @@ pub struct FetchCommon {
     /// Left out where it is false, as in plans of the time before it was a setting.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub private_addresses: bool,
+    #[serde(default)]
+    pub opt_outs: Vec<OptOut>,
 }
 
 /// A row and the file or the fault that came for it.
@@ -49,7 +51,7 @@ type Checked = (Listed, std::result::Result<(Facts, String, Vec<u8>), Dropped>);
 /// Fetches the rows that were listed.
 pub fn run(spec: &FetchTask, common: &FetchCommon, fetch: FetchLimits, task: &mut Task) -> Result<()> {
     let FetchTask { source: source_name, listed, .. } = spec;
-    let fetch = FetchLimits { private_addresses: common.private_addresses, ..fetch };
+    let fetch = FetchLimits { private_addresses: common.private_addresses, opt_outs: common.opt_outs.clone(), ..fetch };
     let rows: Vec<Listed> = task.read_all(listed)?;
     task.outcome.rows_in = rows.len() as u64;
     task.outcome.shard = listed.shard;
@@ -125,6 +127,11 @@ impl Sink<'_> {
                 }
                 Err(dropped) => {
                     task.drop(dropped.reason, 1);
+                    if dropped.reason == Reason::OptedOut {
+                        // Its detail begins with the signal.
+                        let signal = dropped.detail.split(':').next().unwrap_or_default();
+                        task.count(&format!("opted_out/{signal}"), 1);
+                    }
                     self.failed.push(failure(row, self.source, dropped))?;
                 }
             }

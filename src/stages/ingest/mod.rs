@@ -59,7 +59,11 @@ impl Ingest {
             let (source, entry) = context.catalog.source(shard)?;
             tasks.push(FetchTask { source: source.into(), fingerprint: entry.fingerprint()?, listed });
         }
-        let common = FetchCommon { limits: self.image_limits(), private_addresses: self.http.private_addresses };
+        let mut opt_outs = self.http.opt_outs.clone();
+        opt_outs.sort_unstable();
+        opt_outs.dedup();
+        let private_addresses = self.http.private_addresses;
+        let common = FetchCommon { limits: self.image_limits(), private_addresses, opt_outs };
         let rows = tasks.iter().map(|task| task.listed.rows).collect();
         Ok(PhasePlan::new(common, tasks)?.with_unhashed(self.fetch_limits())?.with_rows(rows))
     }

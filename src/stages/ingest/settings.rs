@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::stages::pool::SHARD_ROWS;
 use crate::stages::scope::Scope;
 use lvd_io::decode::ImageLimits;
-use lvd_io::fetch::FetchLimits;
+use lvd_io::fetch::{FetchLimits, OptOut};
 use lvd_io::images::MAX_FILE_BYTES;
 
 /// Fetch the images of the sources, check that they decode, and store them in Parquet shards.
@@ -49,10 +49,13 @@ pub struct Ingest {
 pub struct Http {
     /// Seconds one attempt at a URL may take, from first to last byte, redirects included.
     pub timeout_s: f64,
+    /// Seconds a URL may take: all attempts and the waits between them. Waiting for its turn at a
+    /// host does not count.
+    pub deadline_s: f64,
     /// Seconds to connect.
     pub connect_timeout_s: f64,
     /// How often a URL is tried again after a time-out, a broken connection, 429 or 5xx. A 404 is
-    /// never tried again.
+    /// never tried again, nor who asks by `Retry-After` for a wait of over 30 seconds.
     pub retries: u32,
     /// Requests in flight at once.
     pub concurrency: u32,
@@ -73,7 +76,16 @@ pub struct Http {
     /// out are refused, and the proxy must refuse the others. Changing this fetches everything
     /// again, with `--replace`.
     pub private_addresses: bool,
-    /// The `User-Agent` that servers see. Name yourself and a way to reach you.
+    /// Ways in which owners say that a picture is not to be taken; such a one is dropped as
+    /// `opted_out`, and counted by signal. `robots_txt`: the host's `/robots.txt` disallows it (RFC
+    /// 9309); it is asked for once a host, and a host that gives no answer to that is left alone for
+    /// a minute. `noai`, `noimageai`, `noindex`, `noimageindex`: the answer has this directive in
+    /// `X-Robots-Tag`, for everybody or for the product of `user_agent`. `tdm_reservation`: it has
+    /// `TDM-Reservation: 1`. Headers are heard before the body is read. Left out: all of them.
+    /// Changing this fetches everything again, with `--replace`.
+    pub opt_outs: Vec<OptOut>,
+    /// The `User-Agent` that servers see. Name yourself and a way to reach you. Its product, what
+    /// stands before `/`, is the name by which `robots.txt` and headers address this crawler.
     pub user_agent: String,
 }
 
@@ -81,6 +93,7 @@ impl Default for Http {
     fn default() -> Self {
         Self {
             timeout_s: 30.0,
+            deadline_s: 120.0,
             connect_timeout_s: 10.0,
             retries: 2,
             concurrency: 64,
@@ -88,6 +101,7 @@ impl Default for Http {
             per_host: 8,
             max_redirects: 5,
             private_addresses: false,
+            opt_outs: OptOut::ALL.into(),
             user_agent: concat!("lvd/", env!("CARGO_PKG_VERSION")).into(),
         }
     }
@@ -121,6 +135,7 @@ impl Ingest {
         FetchLimits {
             max_bytes: self.max_bytes,
             timeout_s: http.timeout_s,
+            deadline_s: http.deadline_s,
             connect_timeout_s: http.connect_timeout_s,
             retries: http.retries,
             concurrency: http.concurrency as usize,
@@ -128,6 +143,7 @@ impl Ingest {
             per_host: http.per_host as usize,
             max_redirects: http.max_redirects as usize,
             private_addresses: http.private_addresses,
+            opt_outs: http.opt_outs.clone(),
             user_agent: http.user_agent.clone(),
         }
     }
@@ -154,6 +170,7 @@ impl Ingest {
         scope.within("max_failed_share", "a share of", self.max_failed_share, 0.0..=1.0);
         let http = &self.http;
         scope.within("http.timeout_s", "a number of seconds of", http.timeout_s, 0.001..=1e6);
+        scope.within("http.deadline_s", "a number of seconds of", http.deadline_s, 0.001..=1e6);
         scope.within("http.connect_timeout_s", "a number of seconds of", http.connect_timeout_s, 0.001..=1e6);
         for (key, fine) in [
             ("http.concurrency", (1..=4096).contains(&http.concurrency)),

@@ -6,7 +6,7 @@
 
 mod exif;
 mod jpeg;
-mod panic_guard;
+pub(crate) mod panic_guard;
 mod rgb;
 mod turbo;
 

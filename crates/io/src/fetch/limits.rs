@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::opt_outs::OptOut;
 use lvd_base::error::{Error, Result};
 
 /// How much, how long and how often. Nothing has a default here: the user's settings decide.
@@ -14,6 +15,9 @@ pub struct FetchLimits {
     /// The most seconds for one attempt at a URL: connection, redirects and body together. Waiting
     /// for one's turn at a host does not count.
     pub timeout_s: f64,
+    /// The most seconds for a URL: all attempts and the waits between them. Waiting for one's turn
+    /// at a host does not count.
+    pub deadline_s: f64,
     /// The most seconds for a connection.
     pub connect_timeout_s: f64,
     /// How often a URL is asked again after 429, 5xx, a failed or broken connection, or a timeout.
@@ -30,6 +34,9 @@ pub struct FetchLimits {
     /// with the others.
     #[serde(skip)]
     pub private_addresses: bool,
+    /// What keeps a URL from being taken; as private addresses, no matter of speed.
+    #[serde(skip)]
+    pub opt_outs: Vec<OptOut>,
     /// What to say that one is.
     pub user_agent: String,
 }
@@ -40,13 +47,22 @@ impl FetchLimits {
         seconds(self.timeout_s).unwrap_or(Duration::MAX)
     }
 
+    /// The time for a URL.
+    pub(super) fn deadline(&self) -> Duration {
+        seconds(self.deadline_s).unwrap_or(Duration::MAX)
+    }
+
     /// The time for a connection.
     pub(super) fn connect_timeout(&self) -> Duration {
         seconds(self.connect_timeout_s).unwrap_or(Duration::MAX)
     }
 
     pub(super) fn check(&self) -> Result<()> {
-        for (name, value) in [("timeout_s", self.timeout_s), ("connect_timeout_s", self.connect_timeout_s)] {
+        for (name, value) in [
+            ("timeout_s", self.timeout_s),
+            ("deadline_s", self.deadline_s),
+            ("connect_timeout_s", self.connect_timeout_s),
+        ] {
             if seconds(value).is_none() {
                 return Err(Error::usage(
                     format!("`{name}` is {value}"),

@@ -9,9 +9,11 @@ mod folder;
 mod hosts;
 mod http;
 mod limits;
+mod opt_outs;
 pub(crate) mod private;
 pub(crate) mod resolve;
 mod retry;
+mod robots;
 mod table;
 mod tar;
 mod window;
@@ -30,6 +32,7 @@ use answer::Answer;
 pub use answer::Fetched;
 use http::Http;
 pub use limits::FetchLimits;
+pub use opt_outs::OptOut;
 use window::Room;
 
 /// The most threads that drive connections; they wait much and compute little.

@@ -2,6 +2,7 @@
 
 mod files;
 mod http;
+mod opt_outs;
 mod parquet;
 mod polite;
 mod private;
@@ -17,6 +18,7 @@ fn limits() -> FetchLimits {
     FetchLimits {
         max_bytes: 1000,
         timeout_s: 5.0,
+        deadline_s: 60.0,
         connect_timeout_s: 5.0,
         retries: 1,
         concurrency: 8,
@@ -24,6 +26,7 @@ fn limits() -> FetchLimits {
         per_host: 8,
         max_redirects: 3,
         private_addresses: true,
+        opt_outs: Vec::new(),
         user_agent: "lvd-test".into(),
     }
 }
