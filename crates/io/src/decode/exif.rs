@@ -49,6 +49,14 @@ pub fn json(raw: &[u8]) -> Option<String> {
     (!tags.is_empty()).then(|| Value::Object(tags).to_string())
 }
 
+/// The orientation found in `raw`, 1 to 8: of a short or a long number, the last that is there.
+pub fn orientation(raw: &[u8]) -> Option<u8> {
+    let tiff = Tiff::open(bare(raw))?;
+    let mut tags = Map::new();
+    tiff.directory(tiff.u32(4)?, &mut tags);
+    tags.get("Orientation")?.as_u64().and_then(|turn| u8::try_from(turn).ok()).filter(|turn| (1..=8).contains(turn))
+}
+
 /// The chunk without the prefix that belongs to JPEG and that some writers leave on in WebP and
 /// PNG.
 pub fn bare(raw: &[u8]) -> &[u8] {
@@ -157,6 +165,16 @@ mod tests {
         let expect = r#"{"Make":"Ab","Orientation":6,"ExposureTime":0.25}"#;
         assert_eq!(json(&sample()).as_deref(), Some(expect));
         assert_eq!(json(&[b"Exif\0\0", sample().as_slice()].concat()).as_deref(), Some(expect));
+    }
+
+    #[test]
+    fn an_orientation_is_a_short_or_a_long_number() {
+        assert_eq!(orientation(&sample()), Some(6));
+        let with = |tag: &[u8]| [b"II*\0\x08\0\0\0\x01\0\x12\x01", tag, &[0; 4]].concat();
+        assert_eq!(orientation(&with(b"\x04\0\x01\0\0\0\x08\0\0\0")), Some(8));
+        assert_eq!(orientation(&with(b"\x03\0\x01\0\0\0\x09\0\0\0")), None);
+        assert_eq!(orientation(&with(b"\x02\0\x02\0\0\x006\0\0\0")), None);
+        assert_eq!(orientation(b"II*\0"), None);
     }
 
     #[test]

@@ -4,9 +4,11 @@
 //! before any pixel is allocated; a decoder that panics costs its image and nothing else. A bad
 //! image is a [`Dropped`], never an `Error`.
 
+mod elsewhere;
 mod exif;
 mod jpeg;
 pub(crate) mod panic_guard;
+mod png;
 mod rgb;
 mod turbo;
 
@@ -120,12 +122,15 @@ pub struct Facts {
 }
 
 /// Decodes all of `bytes` and tells what they hold: an image that passes decodes for [`decode`]
-/// too.
+/// too, and opens in Pillow.
 ///
 /// # Errors
 /// The reason why this is no image for the pipeline.
 pub fn inspect(bytes: &[u8], limits: &ImageLimits) -> Result<Facts, Dropped> {
-    panic_guard::catch(|| read(bytes, limits, None).map(|(facts, ..)| facts))
+    panic_guard::catch(|| {
+        let (facts, image, _) = read(bytes, limits, None)?;
+        elsewhere::refused(facts.format, bytes, &image).map_or(Ok(facts), Err)
+    })
 }
 
 /// Decodes `bytes` to upright RGB as Pillow's `convert("RGB")` gives it: alpha is dropped, not
@@ -163,11 +168,14 @@ fn read(
     let (format, theirs) =
         Format::of(bytes).ok_or_else(|| Dropped::new(Reason::UnsupportedFormat, first_bytes(bytes)))?;
 
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), theirs);
-    reader.limits(allow(WORKING_BYTES));
-    let mut decoder = reader.into_decoder().map_err(|error| dropped(&error))?;
-
-    let (width, height) = decoder.dimensions();
+    let turbo = if format == Format::Jpeg { turbo::header(bytes) } else { None };
+    let opened = decoder(bytes, theirs);
+    // The size is checked that is decoded: damaged headers can be read in two ways.
+    let (width, height) = match (&turbo, &opened) {
+        (Some(header), _) => header.size,
+        (None, Ok(decoder)) => decoder.dimensions(),
+        (None, Err(error)) => return Err(dropped(error)),
+    };
     let pixels = u64::from(width) * u64::from(height);
     if pixels > limits.max_pixels {
         let detail = format!("{width} x {height} = {pixels} pixels, {} allowed", limits.max_pixels);
@@ -180,16 +188,23 @@ fn read(
         let detail = format!("{width} x {height} pixels, {} at least", limits.min_side);
         return Err(Dropped::new(Reason::TooSmall, detail));
     }
-    if format == Format::Jpeg && !jpeg::is_whole(bytes) {
+    // Of several scans, only the end marker says which one is the last.
+    let is_whole = || jpeg::is_whole(bytes) || jpeg::has_one_scan(bytes) && turbo::is_complete(bytes);
+    if format == Format::Jpeg && !is_whole() {
         return Err(Dropped::new(Reason::Broken, "cut off: no end of image after its first scan"));
     }
-    let (exif, orientation) = metadata(&mut decoder);
-    let budget = WORKING_BYTES.saturating_add(pixels.saturating_mul(BYTES_PER_PIXEL));
-    decoder.set_limits(allow(budget)).map_err(|error| dropped(&error))?;
-    let by_turbo = if format == Format::Jpeg { turbo::decode(bytes, (width, height), at_least) } else { None };
-    let image = match by_turbo {
-        Some(image) => image,
-        None => DynamicImage::from_decoder(decoder).map_err(|error| dropped(&error))?,
+    let mut opened = opened;
+    let (exif, orientation) = metadata(format, bytes, opened.as_mut().ok());
+    let image = match turbo {
+        Some(header) if !header.is_print => {
+            turbo::decode(bytes, at_least).map_err(|detail| Dropped::new(Reason::Broken, detail))?
+        }
+        _ => {
+            let mut decoder = opened.map_err(|error| dropped(&error))?;
+            let budget = WORKING_BYTES.saturating_add(pixels.saturating_mul(BYTES_PER_PIXEL));
+            decoder.set_limits(allow(budget)).map_err(|error| dropped(&error))?;
+            DynamicImage::from_decoder(decoder).map_err(|error| dropped(&error))?
+        }
     };
 
     let turned = orientation.to_exif() >= 5;
@@ -206,17 +221,34 @@ fn read(
     Ok((facts, image, orientation))
 }
 
+/// What decodes all but JPEGs, and those of print.
+fn decoder(bytes: &[u8], format: ImageFormat) -> Result<impl ImageDecoder, ImageError> {
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    reader.limits(allow(WORKING_BYTES));
+    reader.into_decoder()
+}
+
 /// The raw EXIF chunk, and the orientation by EXIF or else, as in Pillow, by XMP. Metadata that
 /// cannot be read is no reason to lose a picture.
-fn metadata(decoder: &mut impl ImageDecoder) -> (Option<Vec<u8>>, Orientation) {
-    let exif = decoder.exif_metadata().ok().flatten();
-    let by_exif = exif.as_deref().and_then(|raw| Orientation::from_exif_chunk(exif::bare(raw)));
-    let orientation = by_exif.or_else(|| {
-        let xmp = decoder.xmp_metadata().ok().flatten();
-        xmp.and_then(|xmp| Orientation::from_exif(exif::xmp_orientation(&xmp)?))
-    });
+fn metadata(
+    format: Format,
+    bytes: &[u8],
+    mut decoder: Option<&mut impl ImageDecoder>,
+) -> (Option<Vec<u8>>, Orientation) {
+    let exif = match format {
+        Format::Jpeg => jpeg::exif(bytes),
+        Format::Png => png::exif(bytes),
+        _ => decoder.as_mut().and_then(|decoder| decoder.exif_metadata().ok().flatten()),
+    };
+    let by_exif = exif.as_deref().and_then(exif::orientation);
+    let by_xmp = || {
+        let xmp = decoder.as_mut().and_then(|decoder| decoder.xmp_metadata().ok().flatten());
+        exif::xmp_orientation(&xmp?)
+    };
+    let orientation = by_exif.or_else(by_xmp).and_then(Orientation::from_exif);
     // TIFF keeps its orientation in neither.
-    let orientation = orientation.or_else(|| decoder.orientation().ok());
+    let of_tiff = || decoder.filter(|_| format == Format::Tiff).and_then(|decoder| decoder.orientation().ok());
+    let orientation = orientation.or_else(of_tiff);
     (exif, orientation.unwrap_or(Orientation::NoTransforms))
 }
 

@@ -13,33 +13,82 @@ use lvd_base::limits;
 /// The scales below 1, the smallest first.
 const SCALES: [ScalingFactor; 3] = [ScalingFactor::ONE_EIGHTH, ScalingFactor::ONE_QUARTER, ScalingFactor::ONE_HALF];
 
-/// The smallest scale that leaves both sides at least `side` pixels long, or 1.
-fn scale(width: u32, height: u32, side: u32) -> ScalingFactor {
-    let short = width.min(height) as usize;
-    SCALES.into_iter().find(|scale| scale.scale(short) >= side as usize).unwrap_or(ScalingFactor::ONE)
+/// The smallest scale that leaves the shorter side at least `side` pixels long, or 1.
+fn scale(short: u32, side: u32) -> ScalingFactor {
+    SCALES.into_iter().find(|scale| scale.scale(short as usize) >= side as usize).unwrap_or(ScalingFactor::ONE)
 }
 
-/// The picture of that `size` as stored, or smaller with sides of `at_least` so many pixels. `None`
-/// for what libjpeg-turbo does not turn into RGB (CMYK), complains about, or takes for a picture of
-/// another size (damaged headers can be read in two ways, and that size was not checked): the
-/// decoder of `image` then has the word, so that nothing is dropped here that passes there.
-pub fn decode(bytes: &[u8], size: (u32, u32), at_least: Option<u32>) -> Option<DynamicImage> {
-    let mut decoder = Decompressor::new().ok()?;
-    let header = decoder.read_header(bytes).ok()?;
-    let other = (header.width, header.height) != (size.0 as usize, size.1 as usize);
-    if other || matches!(header.colorspace, Colorspace::CMYK | Colorspace::YCCK) {
-        return None;
+/// What libjpeg says of a scan after which other bytes came than an end marker.
+const EXTRANEOUS: &str = "extraneous bytes before marker";
+
+/// What it says of damage that it mends. Pillow takes such a picture as it is.
+const WARNINGS: [&str; 5] = [
+    "Corrupt JPEG data",
+    "Premature end of JPEG file",
+    "Inconsistent progression sequence",
+    "Invalid SOS parameters",
+    "Unknown Adobe color transform",
+];
+
+/// What the header of a JPEG says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// Width and height as stored.
+    pub size: (u32, u32),
+    /// Whether its colours are those of print, which are not turned into RGB here.
+    pub is_print: bool,
+}
+
+/// The header, where libjpeg-turbo can read it.
+pub fn header(bytes: &[u8]) -> Option<Header> {
+    let header = Decompressor::new().ok()?.read_header(bytes).ok()?;
+    let size = (u32::try_from(header.width).ok()?, u32::try_from(header.height).ok()?);
+    Some(Header { size, is_print: matches!(header.colorspace, Colorspace::CMYK | Colorspace::YCCK) })
+}
+
+/// The picture as stored, or smaller with sides of `at_least` so many pixels; or what is wrong with
+/// it. Its header has been read, and is not of print.
+pub fn decode(bytes: &[u8], at_least: Option<u32>) -> Result<DynamicImage, String> {
+    let (image, warning) = decompress(bytes, at_least)?;
+    match warning {
+        Some(warning) if !WARNINGS.iter().any(|known| warning.contains(known)) => Err(warning),
+        _ => Ok(image),
     }
-    let scale = at_least.map_or(ScalingFactor::ONE, |side| scale(size.0, size.1, side));
-    decoder.set_scaling_factor(scale).ok()?;
+}
+
+/// Whether the scans of a file without an end marker are all there. Zeros at its end are what a
+/// download leaves that asked for the room first.
+pub fn is_complete(bytes: &[u8]) -> bool {
+    let zeros = bytes.iter().rev().take_while(|&&byte| byte == 0).count();
+    // In a scan, a zero follows 0xff.
+    let end = bytes.len() - zeros;
+    let end = if bytes[..end].ends_with(&[0xff]) { (end + 1).min(bytes.len()) } else { end };
+    match decompress(&[&bytes[..end], &[0xff, 0xd9]].concat(), None) {
+        Ok((_, Some(warning))) => warning.contains(EXTRANEOUS),
+        // Where nothing stands behind it, nothing says that it ends here: Pillow calls it cut off.
+        Ok((_, None)) => end < bytes.len(),
+        Err(_) => false,
+    }
+}
+
+/// The pixels, and the first thing that libjpeg-turbo complained about: it fills what is missing.
+fn decompress(bytes: &[u8], at_least: Option<u32>) -> Result<(DynamicImage, Option<String>), String> {
+    let said = |error: turbojpeg::Error| error.to_string();
+    let mut decoder = Decompressor::new().map_err(said)?;
+    let header = decoder.read_header(bytes).map_err(said)?;
+    let short = u32::try_from(header.width.min(header.height)).unwrap_or(u32::MAX);
+    let scale = at_least.map_or(ScalingFactor::ONE, |side| scale(short, side));
+    decoder.set_scaling_factor(scale).map_err(said)?;
     let (width, height) = (scale.scale(header.width), scale.scale(header.height));
     let mut pixels = vec![0; 3 * width * height];
     let image = Image { pixels: pixels.as_mut_slice(), width, pitch: 3 * width, height, format: PixelFormat::RGB };
-    if let Err(error) = decoder.decompress(bytes, image) {
-        end_without_memory(&error.to_string());
-        return None;
+    let warning = decoder.decompress(bytes, image).err().map(said);
+    if let Some(warning) = &warning {
+        end_without_memory(warning);
     }
-    RgbImage::from_raw(u32::try_from(width).ok()?, u32::try_from(height).ok()?, pixels).map(DynamicImage::from)
+    let [width, height] = [width, height].map(|side| u32::try_from(side).unwrap_or(u32::MAX));
+    let image = RgbImage::from_raw(width, height, pixels).ok_or("more pixels than there can be")?;
+    Ok((image.into(), warning))
 }
 
 /// What libjpeg could not do for want of memory says nothing of the picture, and another decoder's
@@ -76,7 +125,7 @@ mod tests {
 
     #[test]
     fn the_smallest_scale_that_leaves_enough() {
-        let of = |width, height, side| scale(width, height, side).denom();
+        let of = |width: u32, height: u32, side| scale(width.min(height), side).denom();
         assert_eq!([of(1600, 3000, 200), of(3000, 1600, 201), of(1600, 1600, 401), of(1600, 1600, 801)], [8, 4, 2, 1]);
         assert_eq!([of(1601, 1601, 201), of(1, 1, 1), of(100, 100, 448)], [8, 8, 1], "scaled sides are rounded up");
     }
@@ -105,11 +154,16 @@ mod tests {
     }
 
     #[test]
-    fn what_it_refuses_is_decoded_by_image() {
-        assert!(super::decode(b"\xff\xd8\xff no JPEG", (2, 2), None).is_none());
+    fn what_it_cannot_read_it_says() {
+        assert!(header(b"\xff\xd8\xff no JPEG").is_none() && super::decode(b"\xff\xd8\xff no JPEG", None).is_err());
         let jpeg = jpeg(64, 48, 1);
-        assert!(super::decode(&jpeg, (64, 48), Some(24)).is_some());
-        assert!(super::decode(&jpeg, (64, 40), Some(20)).is_none(), "another size than was checked");
+        assert_eq!(header(&jpeg), Some(Header { size: (64, 48), is_print: false }));
+        // Damage in the midst of a scan is mended, as Pillow has it.
+        let mut damaged = jpeg.clone();
+        let scan = damaged.windows(2).position(|pair| pair == [0xff, 0xda]).expect("a scan");
+        damaged.splice(scan + 100..scan + 102, [0xff, 0xd9]);
+        let picture = super::decode(&damaged, None).expect("it is mended");
+        assert_eq!((picture.width(), picture.height()), (64, 48));
         let mut png = Cursor::new(Vec::new());
         image::GrayImage::new(40, 30).write_to(&mut png, image::ImageFormat::Png).expect("a PNG in memory");
         let picture = decode_scaled(png.get_ref(), &ImageLimits::NONE, Some(1)).expect("it decodes");
