@@ -107,7 +107,8 @@ pub fn run(
             let copies = folder.into();
             let place = Place { work, copies, step: kind.name().into(), number, aside, checkpoint };
             let mut task = Task::new(&catalog, place, rayon::current_num_threads(), &|_| {});
-            let input = TaskInput { common: &plan.common, unhashed: &plan.unhashed, spec: &plan.tasks[number] };
+            let (common, unhashed, spec) = (&plan.common, &plan.unhashed, &plan.tasks[number]);
+            let input = TaskInput { common, unhashed, spec, former: None };
             lvd::stages::run(kind, phase.name, input, &mut task)?;
             outcomes.lock().expect("no task panics").insert(number, task.outcome);
             Ok(())

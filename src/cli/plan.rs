@@ -6,12 +6,14 @@ use crate::cli::say::say;
 use crate::cli::stop::Stop;
 use crate::cli::table::{columns, print, print_json, thousands};
 use crate::pipeline::composition::{Portion, composition};
+use crate::pipeline::outlook;
 use crate::pipeline::standing::{Standing, State, standings};
 use crate::pipeline::steps::Pipeline;
 
 /// Prints what `run` would do, and what the data set would be made of.
 pub fn plan(pipeline: &Pipeline, as_json: bool) -> std::result::Result<(), Stop> {
-    let standings = standings(pipeline)?;
+    let mut standings = standings(pipeline)?;
+    outlook::tell(pipeline, &mut standings, pipeline.missing.is_empty())?;
     let portions = composition(pipeline)?;
     if as_json {
         return print_json("the plan", &json!({"steps": as_values(&standings), "composition": portions}));

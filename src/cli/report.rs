@@ -147,7 +147,7 @@ fn detail(pipeline: &Pipeline, summary: &Summary) -> Result<String> {
     let mut rows = vec![("rows in", thousands(summary.rows_in)), ("rows out", thousands(summary.rows_out))];
     rows.extend(summary.drops.iter().map(|(reason, rows)| (reason.as_str(), thousands(*rows))));
     let mut lines: Vec<Vec<String>> = rows.into_iter().map(|(name, value)| vec![name.into(), value]).collect();
-    let failed = summary.sources.iter().map(|(name, count)| (name, count.rows_in - count.rows_out));
+    let failed = summary.sources.iter().map(|(name, count)| (name, count.failed()));
     lines.extend(failed.filter(|(_, n)| *n > 0).map(|(name, n)| vec![format!("failed of {name}"), thousands(n)]));
     lines.extend(summary.counters.iter().map(|(name, n)| vec![name.clone(), thousands(*n)]));
     let fact = |value: &Value| {

@@ -14,6 +14,7 @@ use crate::pipeline::attempt::again;
 use crate::pipeline::attempts::{Attempts, FailedTask};
 use crate::pipeline::engine::slurm::cluster::Element;
 use crate::pipeline::engine::slurm::jobs;
+use crate::pipeline::outlook;
 use crate::pipeline::standing::{OpenTasks, Standing, State, standings};
 use crate::pipeline::steps::Pipeline;
 
@@ -27,7 +28,9 @@ type Line = (Standing, Attempts);
 pub fn status(pipeline: &Pipeline, as_json: bool) -> Result<(), Stop> {
     let jobs = seen_jobs(pipeline);
     let mut lines: Vec<Line> = Vec::new();
-    for standing in standings(pipeline)? {
+    let mut standings = standings(pipeline)?;
+    outlook::tell(pipeline, &mut standings, false)?;
+    for standing in standings {
         let attempts = Attempts::of(pipeline, &standing, jobs.as_deref())?;
         lines.push((standing, attempts));
     }

@@ -89,7 +89,7 @@ fn failures(step: &Whole, page: &mut Page) -> Result<()> {
     let sources = summary.sources.iter().map(|(name, count)| {
         let reasons: Vec<String> =
             count.drops.iter().map(|(reason, rows)| format!("{} {}", reason.name(), thousands(*rows))).collect();
-        let failed = per_cent(count.rows_in - count.rows_out, count.rows_in);
+        let failed = per_cent(count.failed(), count.rows_in);
         vec![name.clone(), thousands(count.rows_in), thousands(count.rows_out), failed, reasons.join(", ")]
     });
     section.table(&["source", ">rows", ">images", ">failed", "why"], sources.collect());

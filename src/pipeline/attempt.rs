@@ -142,7 +142,8 @@ impl Work<'_> {
         };
         let mut task = Task::new(&planned.catalog, place, threads, progress);
         let PhasePlan { common, unhashed, tasks, .. } = &planned.plan;
-        let input = TaskInput { common, unhashed, spec: &tasks[number] };
+        let former = planned.former.get(&number).map(|former| &former.given);
+        let input = TaskInput { common, unhashed, spec: &tasks[number], former };
         let begin = Instant::now();
         if let Err(error) = caught(|| run_stage(planned.kind, self.phase, input, &mut task)) {
             sweep_attempt(&aside)?;

@@ -1,5 +1,7 @@
 //! Keys of tasks: the hash of all that decides a task's bytes.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use crate::pipeline::records::Planned;
@@ -13,9 +15,9 @@ use lvd_base::error::{Error, Result};
 #[must_use]
 pub fn format(kind: StageKind) -> u32 {
     match kind {
-        StageKind::Ingest | StageKind::Embed | StageKind::Export => 1,
-        // Samples are of those that an earlier step has kept.
-        StageKind::Dedup | StageKind::Cluster | StageKind::Retrieve | StageKind::Sample => 2,
+        StageKind::Embed | StageKind::Export => 1,
+        // Listed rows have versions. Samples are of those that an earlier step has kept.
+        StageKind::Ingest | StageKind::Dedup | StageKind::Cluster | StageKind::Retrieve | StageKind::Sample => 2,
     }
 }
 
@@ -23,7 +25,7 @@ pub fn format(kind: StageKind) -> u32 {
 pub fn with_keys(kind: StageKind, phase: Phase, plan: PhasePlan, catalog: &Catalog) -> Result<Planned> {
     let keys = plan.tasks.iter().map(|spec| key(kind, phase.name, &plan.common, spec)).collect::<Result<Vec<_>>>()?;
     let (repeatable, catalog) = (phase.repeatable, catalog.absolute()?);
-    Ok(Planned { key: fingerprint(&keys)?, kind, repeatable, catalog, keys, plan })
+    Ok(Planned { key: fingerprint(&keys)?, kind, repeatable, catalog, keys, plan, former: BTreeMap::new() })
 }
 
 /// A task's key: the hash of all that decides its bytes.

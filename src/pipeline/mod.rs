@@ -15,6 +15,7 @@ pub mod evidence;
 pub mod file;
 pub mod keys;
 pub mod models;
+pub mod outlook;
 pub mod preset;
 pub mod records;
 pub mod reference;

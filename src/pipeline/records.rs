@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::stages::catalog::Catalog;
+use crate::stages::former::Former;
 use crate::stages::table::Table;
 use crate::stages::task::Outcome;
 use crate::stages::{PhasePlan, StageKind};
@@ -53,6 +54,9 @@ pub struct Planned {
     pub keys: Vec<String>,
     /// What the tasks are.
     pub plan: PhasePlan,
+    /// What tasks go on from, by their numbers.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub former: BTreeMap<usize, Former>,
 }
 
 impl Planned {

@@ -130,6 +130,7 @@ pub fn tables() -> String {
     add("ingest: images", "INGEST/part-*.parquet", of::<ImageMeta>());
     add("ingest: failed rows", "INGEST/failed/part-*.parquet", of::<Failed>());
     add("ingest: listed rows", "INGEST/listed/part-*.parquet", of::<ingest::Listed>());
+    add("ingest: rows no longer listed", "INGEST/gone/part-*.parquet", of::<ingest::Gone>());
     add("ingest: exact copies", "INGEST/kept/part-*.parquet", of::<ingest::Kept>());
     add("dedup: decisions", "DEDUP/part-*.parquet", of::<dedup::Group>());
     add("dedup: neighbours", "DEDUP/edges/part-*.parquet", of::<dedup::Edge>());

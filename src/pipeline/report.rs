@@ -10,6 +10,7 @@ use crate::pipeline::steps::{Pipeline, Step};
 use crate::pipeline::store::Store;
 use crate::pipeline::summary::{Summary, share};
 use crate::stages::plan::fingerprint;
+use crate::stages::task::Outcome;
 use crate::stages::{Phase, StageKind};
 use lvd_base::error::{Error, Result};
 use lvd_base::types::Reason;
@@ -113,12 +114,17 @@ pub fn summarise(pipeline: &Pipeline, step: &Step, phases: &[(Phase, Planned, Ve
                 *summary.drops.entry(reason.name().into()).or_default() += rows;
             }
         }
+        for outcome in markers.iter().map(|marker| &marker.outcome) {
+            let gone = outcome.drops.contains_key(&Reason::NoLongerListed) || !outcome.gone.is_empty();
+            if let Some(source) = source_of(pipeline, outcome).filter(|_| gone) {
+                summary.leave_out(source, outcome);
+            }
+        }
         if phase.costly && rows_in > 0 {
             let share = share(rows_in.saturating_sub(rows_out), rows_in);
             summary.failed_share = Some(summary.failed_share.map_or(share, |known| known.max(share)));
             for outcome in markers.iter().map(|marker| &marker.outcome) {
-                let images = outcome.shard.or(outcome.parts.first().and_then(|part| part.shard));
-                if let Some((source, _)) = images.and_then(|shard| pipeline.catalog.source_of(shard)) {
+                if let Some(source) = source_of(pipeline, outcome) {
                     summary.sources.entry(source.to_owned()).or_default().add(outcome);
                 }
             }
@@ -136,6 +142,12 @@ pub fn summarise(pipeline: &Pipeline, step: &Step, phases: &[(Phase, Planned, Ve
         }
     }
     Ok(summary)
+}
+
+/// The source whose rows a task decided about.
+fn source_of<'a>(pipeline: &'a Pipeline, outcome: &Outcome) -> Option<&'a str> {
+    let shard = outcome.shard.or(outcome.parts.first().and_then(|part| part.shard))?;
+    pipeline.catalog.source_of(shard).map(|(source, _)| source)
 }
 
 /// Tasks check this when they end: a marker was changed since, or is another pipeline's.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::pipeline::keys::with_keys;
 use crate::pipeline::records::{Marker, Planned};
 use crate::pipeline::steps::{Pipeline, Step};
-use crate::pipeline::store::markers::{Done, Parts};
+use crate::pipeline::store::markers::{Known, Parts};
 use crate::stages::Phase;
 use crate::stages::context::PlanContext;
 use crate::stages::table::Table;
@@ -61,14 +61,18 @@ pub fn survey(pipeline: &Pipeline, step: &Step) -> Result<Survey> {
     // Scratch parts go when the step is whole, and are only missed by the next phase that is no
     // scratch itself.
     let all = step.stage.phases();
-    match walk(pipeline, step, &inputs, all.len())? {
-        Survey::Open { phase, .. } => {
-            let before = all.iter().take_while(|known| known.name != phase.name);
-            let lasting = before.enumerate().filter(|(_, phase)| !phase.scratch).last();
-            walk(pipeline, step, &inputs, lasting.map_or(0, |(lasting, _)| lasting + 1))
-        }
-        survey => Ok(survey),
+    let mut survey = walk(pipeline, step, &inputs, all.len())?;
+    if let Survey::Open { phase, .. } = survey {
+        let before = all.iter().take_while(|known| known.name != phase.name);
+        let lasting = before.enumerate().filter(|(_, phase)| !phase.scratch).last();
+        survey = walk(pipeline, step, &inputs, lasting.map_or(0, |(lasting, _)| lasting + 1))?;
     }
+    if let Survey::Open { phase, planned, done, .. } = &mut survey {
+        let missing: Vec<usize> = (0..done.len()).filter(|&number| done[number].is_none()).collect();
+        let done = |phase: &str| pipeline.store.done_before(&step.name, phase);
+        planned.former = step.stage.former(phase.name, &planned.plan, &missing, &done)?;
+    }
+    Ok(survey)
 }
 
 /// Plans phase after phase, up to the first with a task to do. The scratch parts of the phases from
@@ -86,7 +90,7 @@ fn walk(pipeline: &Pipeline, step: &Step, inputs: &BTreeMap<String, Table>, need
         } else {
             Parts::Lasting
         };
-        let Done { markers: done, damaged } = pipeline.store.markers(&step.name, phase.name, &planned.keys, parts)?;
+        let Known { markers: done, damaged } = pipeline.store.markers(&step.name, phase.name, &planned.keys, parts)?;
         if done.iter().any(Option::is_none) {
             return Ok(Survey::Open { phase, planned, done, damaged });
         }

@@ -72,11 +72,57 @@ impl SourceCount {
         }
     }
 
-    /// The share of the rows that failed.
+    /// Takes out the rows that `mark` found to be listed no longer.
+    fn leave_out(&mut self, mark: &Outcome) {
+        let went_on = mark.drops.get(&Reason::NoLongerListed).copied().unwrap_or(0);
+        self.rows_out -= went_on;
+        *self.drops.entry(Reason::NoLongerListed).or_default() += went_on;
+        move_gone(&mut self.drops, &mark.gone, |reason| reason);
+    }
+
+    /// Rows that failed; those that are no longer listed have not.
+    #[must_use]
+    pub fn failed(&self) -> u64 {
+        self.listed() - self.rows_out
+    }
+
+    /// Rows that are still listed.
+    fn listed(&self) -> u64 {
+        self.rows_in - self.drops.get(&Reason::NoLongerListed).copied().unwrap_or(0)
+    }
+
+    /// The share of the listed rows that failed.
     #[must_use]
     pub fn failed_share(&self) -> f64 {
-        share(self.rows_in - self.rows_out, self.rows_in)
+        share_of_any(self.failed(), self.listed())
     }
+}
+
+impl Summary {
+    /// Takes out the rows of a source that `mark` found to be listed no longer. What they had failed
+    /// for is nobody's concern by now, and no part of the share that failed.
+    pub fn leave_out(&mut self, source: &str, mark: &Outcome) {
+        move_gone(&mut self.drops, &mark.gone, |reason| reason.name().to_owned());
+        self.sources.entry(source.to_owned()).or_default().leave_out(mark);
+        let sum = |of: fn(&SourceCount) -> u64| self.sources.values().map(of).sum::<u64>();
+        self.failed_share = Some(share_of_any(sum(SourceCount::failed), sum(SourceCount::listed)));
+    }
+}
+
+/// Counts rows that were dropped for other reasons as no longer listed.
+fn move_gone<K: Ord>(drops: &mut BTreeMap<K, u64>, gone: &BTreeMap<Reason, u64>, key: impl Fn(Reason) -> K) {
+    for (&reason, &rows) in gone {
+        if let Some(known) = drops.get_mut(&key(reason)) {
+            *known -= rows;
+        }
+        *drops.entry(key(Reason::NoLongerListed)).or_default() += rows;
+    }
+    drops.retain(|_, rows| *rows > 0);
+}
+
+/// The share of some of all, if there are any.
+fn share_of_any(some: u64, all: u64) -> f64 {
+    if all == 0 { 0.0 } else { share(some, all) }
 }
 
 /// The share of some of all.

@@ -8,6 +8,7 @@
 pub mod catalog;
 pub mod context;
 pub mod cost;
+pub mod former;
 pub mod kind;
 pub mod phase;
 pub mod plan;

@@ -62,6 +62,8 @@ pub struct TaskInput<'a> {
     pub unhashed: &'a Value,
     /// This task's own.
     pub spec: &'a Value,
+    /// What earlier tasks gave that this one goes on from, if anything.
+    pub former: Option<&'a Value>,
 }
 
 impl TaskInput<'_> {
@@ -73,6 +75,11 @@ impl TaskInput<'_> {
     /// The settings that are no part of the key.
     pub fn unhashed<T: DeserializeOwned>(self) -> Result<T> {
         from_value(self.unhashed)
+    }
+
+    /// What earlier tasks gave, where this one goes on from it: no part of the key.
+    pub fn former<T: DeserializeOwned>(self) -> Result<Option<T>> {
+        self.former.map(from_value).transpose()
     }
 
     /// What is this task's own.

@@ -2,9 +2,11 @@
 //! phases of independent tasks.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 
 use crate::stages::context::PlanContext;
 use crate::stages::cost::{Cost, Scale};
+use crate::stages::former::{Done, Former};
 use crate::stages::kind::StageKind;
 use crate::stages::phase::{Phase, PhaseId};
 use crate::stages::plan::{PhasePlan, TaskInput};
@@ -47,6 +49,17 @@ pub trait Phased: StageSettings {
     }
     /// The tasks of one phase, now that the phases before it are whole.
     fn plan(&self, phase: Self::Phase, context: &PlanContext) -> Result<PhasePlan>;
+    /// What those tasks of a phase that are `missing` go on from, by their numbers; `done` gives all
+    /// tasks of a phase that are done, of this plan and of earlier ones. Left out: all begin anew.
+    fn former(
+        &self,
+        _phase: Self::Phase,
+        _plan: &PhasePlan,
+        _missing: &[usize],
+        _done: &dyn Fn(Self::Phase) -> Result<Vec<Done>>,
+    ) -> Result<BTreeMap<usize, Former>> {
+        Ok(BTreeMap::new())
+    }
     /// Runs one task.
     fn run(phase: Self::Phase, input: TaskInput, task: &mut Task) -> Result<()>;
 }
@@ -57,6 +70,14 @@ pub trait Stage: StageSettings {
     fn phases(&self) -> Vec<Phase>;
     /// The tasks of one phase, now that the phases before it are whole.
     fn plan(&self, phase: &str, context: &PlanContext) -> Result<PhasePlan>;
+    /// What those tasks of a phase that are `missing` go on from.
+    fn former(
+        &self,
+        phase: &str,
+        plan: &PhasePlan,
+        missing: &[usize],
+        done: &dyn Fn(&str) -> Result<Vec<Done>>,
+    ) -> Result<BTreeMap<usize, Former>>;
 }
 
 impl<S: Phased> Stage for S {
@@ -66,6 +87,16 @@ impl<S: Phased> Stage for S {
 
     fn plan(&self, phase: &str, context: &PlanContext) -> Result<PhasePlan> {
         Phased::plan(self, S::Phase::named(phase)?, context)
+    }
+
+    fn former(
+        &self,
+        phase: &str,
+        plan: &PhasePlan,
+        missing: &[usize],
+        done: &dyn Fn(&str) -> Result<Vec<Done>>,
+    ) -> Result<BTreeMap<usize, Former>> {
+        Phased::former(self, S::Phase::named(phase)?, plan, missing, &|phase| done(phase.name()))
     }
 }
 

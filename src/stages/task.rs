@@ -30,6 +30,10 @@ pub struct Outcome {
     pub rows_out: u64,
     /// Rows that do not, by reason.
     pub drops: BTreeMap<Reason, u64>,
+    /// Rows that an earlier phase dropped for these reasons and that are no longer listed: the
+    /// summary counts them as such.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub gone: BTreeMap<Reason, u64>,
     /// Other counts worth reporting.
     pub counters: BTreeMap<String, u64>,
     /// Distributions worth reporting.
@@ -133,6 +137,11 @@ impl<'a> Task<'a> {
         Ok(part.stored(self.place.work.fetch(&part.path, &self.place.copies)?))
     }
 
+    /// Whether a part is there with its size.
+    pub fn is_there(&self, part: &Part) -> Result<bool> {
+        Ok(self.place.work.size(&part.path)? == Some(part.bytes))
+    }
+
     /// The file of a part for a library that reads it whole, after a look at all its bytes.
     pub fn whole(&self, part: &Part) -> Result<PathBuf> {
         let stored = self.open(part)?;
@@ -221,6 +230,16 @@ impl<'a> Task<'a> {
     /// attempt's parts count is decided once, by the task's marker.
     pub fn publish(&mut self, written: Written, table: &str, shard: Option<ShardId>) -> Result<()> {
         self.publish_as(written, table, shard, "parquet")
+    }
+
+    /// Publishes a part again that was lost, if what was written is the same; `false` if it is not.
+    pub fn publish_again(&mut self, written: &Written, lost: &Part) -> Result<bool> {
+        if written.sha256 != lost.sha256 {
+            return Ok(false);
+        }
+        self.place.work.publish(written, &lost.path)?;
+        self.outcome.parts.push(lost.clone());
+        Ok(true)
     }
 
     /// Publishes a file that is no table, such as an index.

@@ -12,11 +12,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::common::{cell, files, lvd, table};
 
 /// What was asked of a server: the request lines' targets.
-type Asked = Arc<Mutex<Vec<String>>>;
+pub type Asked = Arc<Mutex<Vec<String>>>;
 
 /// Answers `.../to/WHERE` with a redirect to WHERE, and everything else with a picture; its rules
 /// keep crawlers out of `/closed/`, and what lies in `/noai/` is not for training.
-fn serve() -> (u16, Asked) {
+pub fn serve() -> (u16, Asked) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("an address").port();
     let asked = Asked::default();
@@ -55,8 +55,9 @@ fn answer(mut stream: TcpStream, asked: &Asked) -> std::io::Result<()> {
         );
     }
     let mut picture = std::io::Cursor::new(Vec::new());
-    let shade = u8::try_from(target.len() % 251).unwrap_or(0);
-    image::RgbImage::from_pixel(64, 64, image::Rgb([shade, 7, 90]))
+    // Another target, another picture.
+    let shade = |x: u32| target.as_bytes()[usize::try_from(x).unwrap_or(0) % target.len()];
+    image::RgbImage::from_fn(64, 64, |x, y| image::Rgb([shade(x), shade(y), 90]))
         .write_to(&mut picture, image::ImageFormat::Png)
         .map_err(std::io::Error::other)?;
     let picture = picture.into_inner();
@@ -65,7 +66,8 @@ fn answer(mut stream: TcpStream, asked: &Asked) -> std::io::Result<()> {
     stream.write_all(&picture)
 }
 
-fn asked(asked: &Asked) -> Vec<String> {
+/// What was asked so far.
+pub fn asked(asked: &Asked) -> Vec<String> {
     asked.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 

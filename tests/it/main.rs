@@ -6,6 +6,7 @@
 
 mod common;
 
+mod again;
 mod audit;
 mod broken;
 mod bucket;

@@ -51,6 +51,12 @@ impl ShardId {
         (self.0 >> 24 & 0xffff) as u16
     }
 
+    /// Its number in the data set.
+    #[must_use]
+    pub fn number(self) -> u32 {
+        (self.0 & 0xff_ffff) as u32
+    }
+
     /// The id of the image in `row` of this shard's input.
     #[must_use]
     pub fn image(self, row: u32) -> ImageId {
@@ -142,6 +148,8 @@ pub enum Reason {
     OptedOut,
     /// The same bytes (SHA-256) as an image with a lower id.
     ExactDuplicate,
+    /// The source listed it when it was fetched, and lists it no longer.
+    NoLongerListed,
     /// The encoder failed on it, and not on others.
     ModelFailed,
     /// The encoder's answer holds a NaN or an infinity.
@@ -185,6 +193,7 @@ impl Reason {
             Self::TooManyRedirects => "too_many_redirects",
             Self::OptedOut => "opted_out",
             Self::ExactDuplicate => "exact_duplicate",
+            Self::NoLongerListed => "no_longer_listed",
             Self::ModelFailed => "model_failed",
             Self::NanVector => "nan_vector",
             Self::ZeroVector => "zero_vector",

@@ -34,6 +34,17 @@ pub fn sha256_of_bytes(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
+/// SHA-256 over texts, each with its length: no two lists of texts look alike.
+#[must_use]
+pub fn sha256_of_texts(texts: &[&str]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for text in texts {
+        hash.update((text.len() as u64).to_le_bytes());
+        hash.update(text);
+    }
+    hash.finalize().into()
+}
+
 /// SHA-256 of a file, lower-case hex.
 ///
 /// # Errors

@@ -19,6 +19,7 @@ pub mod runs;
 pub mod runtime;
 pub mod sealed;
 pub mod secret;
+pub mod sorter;
 pub mod sources;
 pub mod vectors;
 pub mod work_folder;

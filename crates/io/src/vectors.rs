@@ -5,10 +5,11 @@
 //! pandas and `DuckDB` get their lists).
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, FixedSizeBinaryArray};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, RecordBatch};
+use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, Schema};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
@@ -78,9 +79,73 @@ impl VectorWriter {
         self.part.write(&row::batch(self.schema.clone(), columns)?)
     }
 
+    /// Appends rows of another part as they are stored.
+    pub fn write_stored(&mut self, rows: &SomeRows) -> Result<()> {
+        self.part.write(&row::batch(self.schema.clone(), rows.0.columns().to_vec())?)
+    }
+
     /// Closes the part.
     pub fn finish(self) -> Result<Written> {
         self.part.finish()
+    }
+}
+
+/// Rows of a part as they are stored: some of one batch.
+pub struct SomeRows(RecordBatch);
+
+impl SomeRows {
+    /// Values of a vector.
+    #[must_use]
+    pub fn dimension(&self) -> usize {
+        match self.0.column(2).data_type() {
+            DataType::FixedSizeBinary(width) => width.unsigned_abs() as usize / 2,
+            _ => 0,
+        }
+    }
+}
+
+/// A part of embeddings that is read in the order of ids, to be written again without a change.
+pub struct StoredRows {
+    path: PathBuf,
+    batches: Box<dyn Iterator<Item = Result<RecordBatch>>>,
+    /// What is left of a batch, and its ids.
+    rest: Option<(RecordBatch, Vec<ImageId>)>,
+}
+
+impl StoredRows {
+    /// Opens a part.
+    pub fn open(part: &Stored) -> Result<Self> {
+        let batches = part::read(part, &["id", "sha256", "embedding"], BATCH_ROWS)?;
+        Ok(Self { path: part.path.clone(), batches: Box::new(batches), rest: None })
+    }
+
+    /// The next rows with ids below `end` that are `wanted`; `None` where there are no more of them.
+    pub fn next_before(&mut self, end: Option<ImageId>, wanted: impl Fn(ImageId) -> bool) -> Result<Option<SomeRows>> {
+        loop {
+            let (batch, ids) = match self.rest.take() {
+                Some(rest) => rest,
+                None => match self.batches.next().transpose()? {
+                    None => return Ok(None),
+                    Some(batch) => {
+                        let fault = |message: String| Error::data(&self.path, message);
+                        let ids = row::column::<ImageId>(&batch, "id").map_err(fault)?;
+                        (batch, ids)
+                    }
+                },
+            };
+            let before = end.map_or(ids.len(), |end| ids.partition_point(|&id| id < end));
+            let mask: BooleanArray = ids[..before].iter().map(|&id| Some(wanted(id))).collect();
+            let some = filter_record_batch(&batch.slice(0, before), &mask).map_err(|e| Error::data(&self.path, e))?;
+            if before < ids.len() {
+                self.rest = Some((batch.slice(before, ids.len() - before), ids[before..].to_vec()));
+            }
+            if some.num_rows() > 0 {
+                return Ok(Some(SomeRows(some)));
+            }
+            if before < ids.len() {
+                return Ok(None);
+            }
+        }
     }
 }
 

@@ -13,6 +13,7 @@ mod replace;
 use std::time::Duration;
 
 use crate::pipeline::event::Event;
+use crate::pipeline::outlook::outlook;
 use crate::pipeline::records::Planned;
 use crate::pipeline::status::{Survey, survey};
 use crate::pipeline::steps::{Pipeline, Step};
@@ -74,7 +75,7 @@ pub fn advance<'a>(pipeline: &'a Pipeline, steps: &[usize], options: &Options) -
                 say_damaged(&damaged, options);
                 if phase.costly && !options.replace {
                     let before = pipeline.store.manifest_to_replace(&step.name, &|text| options.warn(text))?;
-                    refuse_to_replace(step, phase, &planned, before.as_ref())?;
+                    refuse_to_replace(pipeline, step, phase, &planned, before.as_ref())?;
                 }
                 let missing: Vec<usize> = (0..done.len()).filter(|&number| done[number].is_none()).collect();
                 pipeline.store.open_phase(&step.name, phase.name, &planned, &missing)?;
@@ -118,7 +119,10 @@ fn run_step(pipeline: &Pipeline, step: &Step, options: &Options) -> Result<()> {
             Survey::Open { phase, planned, done, damaged } => {
                 say_damaged(&damaged, options);
                 if phase.costly && !options.replace {
-                    refuse_to_replace(step, phase, &planned, before.as_ref())?;
+                    refuse_to_replace(pipeline, step, phase, &planned, before.as_ref())?;
+                }
+                if phase.costly {
+                    outlook(pipeline, step, false)?.into_iter().for_each(|said| options.note(said));
                 }
                 ran = true;
                 run_phase(pipeline, step, phase, &planned, &done, options)?;

@@ -1,8 +1,10 @@
 //! What a run says before it does dear work again.
 
+use std::collections::HashSet;
+
 use crate::pipeline::records::{Manifest, Planned};
 use crate::pipeline::runner::options::Options;
-use crate::pipeline::steps::Step;
+use crate::pipeline::steps::{Pipeline, Step};
 use crate::stages::Phase;
 use lvd_base::error::{Error, Result};
 
@@ -19,20 +21,28 @@ pub fn say_damaged(damaged: &[String], options: &Options) {
     }
 }
 
-/// Ingested images and vectors cost hours: a changed setting must not replace them by surprise.
-pub fn refuse_to_replace(step: &Step, phase: Phase, planned: &Planned, before: Option<&Manifest>) -> Result<()> {
+/// Ingested images and vectors cost hours: a changed setting must not replace them by surprise. What
+/// another task goes on from is not replaced.
+pub fn refuse_to_replace(
+    pipeline: &Pipeline,
+    step: &Step,
+    phase: Phase,
+    planned: &Planned,
+    before: Option<&Manifest>,
+) -> Result<()> {
     let old = before.and_then(|manifest| manifest.tasks.get(phase.name)).map_or(&[][..], Vec::as_slice);
-    let lost = old.iter().filter(|key| !planned.keys.contains(key)).count();
+    let formers = planned.former.values().flat_map(|former| &former.keys);
+    let stay: HashSet<&String> = planned.keys.iter().chain(formers).collect();
+    let lost = old.iter().filter(|key| !stay.contains(key)).count();
     if lost == 0 {
         return Ok(());
     }
+    let (step, phase, all, typed) = (&step.name, phase.name, old.len(), &pipeline.typed);
     Err(Error::usage(
+        format!("what {lost} of {all} tasks of {step}/{phase} gave is no longer what the file describes: it would go"),
         format!(
-            "{lost} of {} tasks of {}/{} would be done again, and what they gave replaced",
-            old.len(),
-            step.name,
-            phase.name
+            "lvd plan {typed} says what changed; change it back, keep both with --work, or do these tasks again: \
+             lvd run {typed} --replace"
         ),
-        "a source or a setting changed (lvd plan says which): change it back, use another --work, or add --replace",
     ))
 }

@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use crate::pipeline::records::{Manifest, Marker};
 use crate::pipeline::store::Store;
 use crate::pipeline::store::paths::{DONE, marker};
+use crate::stages::former::Done;
 use crate::stages::table::Part;
 use crate::stages::task::Outcome;
 use lvd_base::error::{Error, Result};
@@ -44,7 +45,7 @@ impl std::fmt::Display for WrongSize {
 
 /// What is known of a phase's tasks.
 #[derive(Debug, Default)]
-pub struct Done {
+pub struct Known {
     /// The markers of those that are done, in task order; `None` for a task that is not, or whose
     /// parts are gone.
     pub markers: Vec<Option<Marker>>,
@@ -65,9 +66,31 @@ impl Store {
         Ok(names.into_iter().filter_map(|name| name.strip_suffix(".json").map(str::to_owned)).collect())
     }
 
+    /// All tasks of a phase that are done, of this plan and of earlier ones. A marker or manifest
+    /// that cannot be read tells of none.
+    pub fn done_before(&self, step: &str, phase: &str) -> Result<Vec<Done>> {
+        let manifest = match self.manifest(step) {
+            Err(Error::Bookkeeping { .. }) => None,
+            manifest => manifest?,
+        };
+        let whole = manifest.and_then(|mut manifest| manifest.tasks.remove(phase)).unwrap_or_default();
+        let whole: HashSet<String> = whole.into_iter().collect();
+        let mut keys: Vec<String> = self.done_keys(step, phase)?.into_iter().collect();
+        keys.sort_unstable();
+        let read = |key: String| match self.done(step, phase, &key) {
+            Err(Error::Bookkeeping { .. }) => Ok(None),
+            marker => {
+                let done = |Marker { outcome, .. }| Done { whole: whole.contains(&key), key, outcome };
+                Ok(marker?.map(done))
+            }
+        };
+        let done = keys.into_par_iter().map(read).collect::<Result<Vec<_>>>()?;
+        Ok(done.into_iter().flatten().collect())
+    }
+
     /// The markers of a phase's tasks. A task whose parts are needed and not there with their sizes
     /// is not done.
-    pub fn markers(&self, step: &str, phase: &str, keys: &[String], parts: Parts) -> Result<Done> {
+    pub fn markers(&self, step: &str, phase: &str, keys: &[String], parts: Parts) -> Result<Known> {
         let there = self.done_keys(step, phase)?;
         let read = |key: &String| -> Result<(Option<Marker>, Vec<String>)> {
             let marker = if there.contains(key) { self.done(step, phase, key) } else { Ok(None) };
@@ -84,7 +107,7 @@ impl Store {
         };
         let found = keys.par_iter().map(read).collect::<Result<Vec<_>>>()?;
         let (markers, damaged): (Vec<_>, Vec<_>) = found.into_iter().unzip();
-        Ok(Done { markers, damaged: damaged.into_iter().flatten().collect() })
+        Ok(Known { markers, damaged: damaged.into_iter().flatten().collect() })
     }
 
     /// The parts that are not there with their sizes.
@@ -130,12 +153,15 @@ impl Store {
     /// that stand, or scratch of a step that is whole.
     pub fn withdraw(&self, step: &str, phase: &str, parts: &[Part], stands: &Marker) -> Result<()> {
         let open = self.is_open(step, phase)?;
-        let manifest = if open { None } else { self.manifest(step)? };
+        let manifest = match self.manifest(step) {
+            // It may name them.
+            Err(Error::Bookkeeping { .. }) if open => return Ok(()),
+            manifest => manifest?,
+        };
         for part in parts {
             let in_manifest = |manifest: &Manifest| manifest.tables.values().any(|table| table.parts.contains(part));
-            let read =
-                if open { stands.outcome.parts.contains(part) } else { manifest.as_ref().is_some_and(in_manifest) };
-            if !read {
+            let stands = open && stands.outcome.parts.contains(part);
+            if !stands && !manifest.as_ref().is_some_and(in_manifest) {
                 self.work.remove(&part.path)?;
             }
         }

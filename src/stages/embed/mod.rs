@@ -4,6 +4,7 @@
 //! 8 files in flight.
 
 pub mod bench;
+mod carry;
 pub mod encode;
 pub mod fit;
 pub mod model_file;
@@ -14,6 +15,8 @@ pub(crate) mod spec;
 mod work;
 mod worker;
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +24,7 @@ use self::spec::{EmbedCommon, EmbedTask, spec_of};
 use crate::stages::catalog::Catalog;
 use crate::stages::context::PlanContext;
 use crate::stages::cost::{Cost, Model, Scale, Work, short, tasks};
+use crate::stages::former::{Done, Former};
 use crate::stages::kind::StageKind;
 use crate::stages::phase::{Phase, phases};
 use crate::stages::plan::{PhasePlan, TaskInput, broken};
@@ -218,7 +222,17 @@ impl Phased for Embed {
         Ok(PhasePlan::new(common, tasks)?.with_rows(rows))
     }
 
+    fn former(
+        &self,
+        phase: EmbedPhase,
+        plan: &PhasePlan,
+        missing: &[usize],
+        done: &dyn Fn(EmbedPhase) -> Result<Vec<Done>>,
+    ) -> Result<BTreeMap<usize, Former>> {
+        carry::former(plan, missing, done(phase)?)
+    }
+
     fn run(EmbedPhase::Embed: EmbedPhase, input: TaskInput, task: &mut Task) -> Result<()> {
-        work::run(&input.spec()?, &input.common()?, task)
+        work::run(&input.spec()?, &input.common()?, input.former()?.as_ref(), task)
     }
 }

@@ -44,9 +44,10 @@ pub struct Pieces {
 }
 
 impl Pieces {
-    /// Those of a task whose jobs have `job_images` images: with other jobs, other numbers.
-    pub fn of(task: &Task, job_images: usize) -> Self {
-        Self::at(task.checkpoint(&format!("{job_images}")), KEPT_EVERY)
+    /// Those of a task whose jobs have `job_images` images and which takes over the vectors of this
+    /// name: with other jobs, other numbers.
+    pub fn of(task: &Task, job_images: usize, carried: &str) -> Self {
+        Self::at(task.checkpoint(&format!("{carried}{job_images}")), KEPT_EVERY)
     }
 
     fn at(path: PathBuf, every: Duration) -> Self {

@@ -5,10 +5,12 @@
 //! depend on the shard.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
+use crate::stages::embed::carry::{Carried, EmbedTold};
 use crate::stages::embed::fit::ModelFile;
 use crate::stages::embed::model_file::{MODELS, file_of};
 use crate::stages::embed::resume::Pieces;
@@ -16,6 +18,7 @@ use crate::stages::embed::sessions::Sessions;
 use crate::stages::embed::spec::{EmbedCommon, EmbedTask, EmbedderSpec};
 use crate::stages::embed::worker::{Embedded, Worker};
 use crate::stages::pool::kept_ids;
+use crate::stages::table::Table;
 use crate::stages::task::Task;
 use lvd_base::error::{Error, Result};
 use lvd_base::types::{ImageId, Reason};
@@ -34,22 +37,37 @@ type Job = (usize, Vec<ImageFile>);
 /// The answer to it.
 type JobDone = Result<(usize, Embedded)>;
 
-/// Embeds one shard.
-pub fn run(spec: &EmbedTask, common: &EmbedCommon, task: &mut Task) -> Result<()> {
+/// Embeds one shard; `former` are the vectors that were computed of its files before.
+pub fn run(spec: &EmbedTask, common: &EmbedCommon, former: Option<&Table>, task: &mut Task) -> Result<()> {
     let models = model_files(common, task)?;
-    let jobs = jobs(spec, common, task)?;
+    let mut jobs = jobs(spec, common, task)?;
     task.outcome.rows_in = jobs.kept.len() as u64;
     task.outcome.shard = spec.images.shard;
-    let mut writers: Vec<Option<VectorWriter>> = common.embedders.iter().map(|_| None).collect();
+    task.tell(EmbedTold::new(spec, common)?)?;
+    let mut output = Output::new(Carried::of(former, &jobs.kept, common, task)?, common, task);
+    jobs.kept.retain(|id| output.carried.ids.binary_search(id).is_err());
+    if !jobs.kept.is_empty() {
+        embed(jobs, models, common, &mut output, task)?;
+    }
+    for (writer, embedder) in output.finish(task)?.into_iter().zip(&common.embedders) {
+        if let Some(writer) = writer {
+            task.publish(writer.finish()?, &embedder.name, spec.images.shard)?;
+        }
+    }
+    Ok(())
+}
+
+/// Puts the files of a shard through the models.
+fn embed(jobs: Jobs, models: Vec<ModelFile>, common: &EmbedCommon, output: &mut Output, task: &mut Task) -> Result<()> {
     let sessions = Sessions::open(models, &common.providers, common.batch_images, task.threads)?;
     let names: Vec<&str> = sessions.providers().iter().map(|provider| provider.name()).collect();
     task.outcome.facts.insert("providers".into(), names.join(", ").into());
     task.outcome.warnings.extend(sessions.passed_over().iter().map(|reason| format!("not used: {reason}")));
     let worker = |number| Worker::new(number, &sessions, common);
     let (mut failure, threads) = (None, task.threads);
-    let mut pieces = Pieces::of(task, jobs.rows);
+    let mut pieces = Pieces::of(task, jobs.rows, &output.carried.name);
     let mut take = |embedded: &Embedded| {
-        write(embedded, &mut writers, common, task)?;
+        output.write(embedded, task)?;
         failure = failure.take().or_else(|| embedded.failure.clone());
         Ok(())
     };
@@ -59,11 +77,6 @@ pub fn run(spec: &EmbedTask, common: &EmbedCommon, task: &mut Task) -> Result<()
         pieces.add(&embedded)
     })?;
     judge(failure.as_deref(), task)?;
-    for (writer, embedder) in writers.into_iter().zip(&common.embedders) {
-        if let Some(writer) = writer {
-            task.publish(writer.finish()?, &embedder.name, spec.images.shard)?;
-        }
-    }
     pieces.clear();
     Ok(())
 }
@@ -155,28 +168,59 @@ fn work(queue: &Mutex<Receiver<Job>>, results: &Sender<JobDone>, mut worker: Wor
     }
 }
 
-fn write(
-    embedded: &Embedded,
-    writers: &mut [Option<VectorWriter>],
-    common: &EmbedCommon,
-    task: &mut Task,
-) -> Result<()> {
-    let images = embedded.ids.len();
-    (task.progress)((images + embedded.drops.len()) as u64);
-    embedded.drops.iter().for_each(|&reason| task.drop(reason, 1));
-    task.outcome.rows_out += images as u64;
-    if images == 0 {
-        return Ok(());
-    }
-    for ((writer, embedder), vectors) in writers.iter_mut().zip(&common.embedders).zip(&embedded.vectors) {
-        if writer.is_none() {
-            *writer = Some(task.vectors(&embedder.name, vectors.len() / images)?);
+/// Where vectors go, in the order of ids: those that are computed, and those that are taken over.
+struct Output<'a> {
+    common: &'a EmbedCommon,
+    carried: Carried,
+    /// One for each embedder, from its first vector on.
+    writers: Vec<Option<VectorWriter>>,
+}
+
+impl<'a> Output<'a> {
+    fn new(carried: Carried, common: &'a EmbedCommon, task: &mut Task) -> Self {
+        let rows = carried.ids.len() as u64;
+        (task.progress)(rows);
+        task.outcome.rows_out += rows;
+        if rows > 0 {
+            task.count("vectors_as_before", rows);
         }
-        if let Some(writer) = writer {
-            writer.write(embedded.ids.clone(), embedded.sha256.clone(), vectors)?;
-        }
+        Self { common, carried, writers: common.embedders.iter().map(|_| None).collect() }
     }
-    Ok(())
+
+    fn write(&mut self, embedded: &Embedded, task: &mut Task) -> Result<()> {
+        let images = embedded.ids.len();
+        (task.progress)((images + embedded.drops.len()) as u64);
+        embedded.drops.iter().for_each(|&reason| task.drop(reason, 1));
+        task.outcome.rows_out += images as u64;
+        // One by one where others may lie between them.
+        let at_once = if self.carried.ids.is_empty() { images } else { 1 };
+        for first in (0..images).step_by(at_once.max(1)) {
+            self.carried.write_before(Some(embedded.ids[first]), &mut self.writers, self.common, task)?;
+            self.write_rows(embedded, first..(first + at_once).min(images), task)?;
+        }
+        Ok(())
+    }
+
+    fn write_rows(&mut self, embedded: &Embedded, rows: Range<usize>, task: &Task) -> Result<()> {
+        for ((writer, embedder), vectors) in self.writers.iter_mut().zip(&self.common.embedders).zip(&embedded.vectors)
+        {
+            let dimension = vectors.len() / embedded.ids.len();
+            if writer.is_none() {
+                *writer = Some(task.vectors(&embedder.name, dimension)?);
+            }
+            if let Some(writer) = writer {
+                let (ids, sha256) = (embedded.ids[rows.clone()].to_vec(), embedded.sha256[rows.clone()].to_vec());
+                writer.write(ids, sha256, &vectors[rows.start * dimension..rows.end * dimension])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what is left to take over.
+    fn finish(mut self, task: &Task) -> Result<Vec<Option<VectorWriter>>> {
+        self.carried.write_before(None, &mut self.writers, self.common, task)?;
+        Ok(self.writers)
+    }
 }
 
 /// Share of the images of a shard on which a model may fail without a warning.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::stages::catalog::Role;
 use crate::stages::context::PlanContext;
+use crate::stages::ingest::gone::{self, GoneRows};
 use crate::stages::ingest::phases::IngestPhase;
 use crate::stages::plan::PhasePlan;
 use crate::stages::table::{Part, Table};
@@ -61,12 +62,16 @@ pub struct MatchCommon {
     #[serde(default)]
     others: Table,
     slices: u64,
+    /// Rows that are no longer listed: they are nobody's copies.
+    gone: Vec<GoneRows>,
 }
 
 #[derive(Serialize, Deserialize)]
 pub struct MarkTask {
     images: Part,
     copies: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    gone: Option<GoneRows>,
 }
 
 pub fn plan_match(context: &PlanContext) -> Result<PhasePlan> {
@@ -75,13 +80,15 @@ pub fn plan_match(context: &PlanContext) -> Result<PhasePlan> {
     let (images, others) = fetched.parts.into_iter().partition(|part| is_pool(context, part.shard));
     let (images, others) = (Table { parts: images }, Table { parts: others });
     let slices = images.rows().div_ceil(SLICE_IMAGES);
-    PhasePlan::new(MatchCommon { images, others, slices }, 0..slices)
+    let gone = gone::by_shard(context).into_values().collect();
+    PhasePlan::new(MatchCommon { images, others, slices, gone }, 0..slices)
 }
 
 pub fn plan_mark(context: &PlanContext) -> Result<PhasePlan> {
+    let mut gone = gone::by_shard(context);
     let tasks = context.made(IngestPhase::Fetch, "").parts.into_iter().map(|images| {
-        let copies = is_pool(context, images.shard);
-        MarkTask { images, copies }
+        let (copies, gone) = (is_pool(context, images.shard), images.shard.and_then(|shard| gone.remove(&shard)));
+        MarkTask { images, copies, gone }
     });
     PhasePlan::new(context.made(IngestPhase::Match, "copies"), tasks)
 }
@@ -91,7 +98,7 @@ pub fn run_match(slice: u64, common: &MatchCommon, task: &mut Task) -> Result<()
     let mut first: HashMap<String, ImageId> = HashMap::new();
     let mut copies = Vec::new();
     let mut rows = 0;
-    task.for_each::<Hashed>(&common.images, |row| {
+    for_each_listed(&common.images, &common.gone, task, |row| {
         if slice_of(&row.sha256, common.slices)? != slice {
             return Ok(());
         }
@@ -105,7 +112,7 @@ pub fn run_match(slice: u64, common: &MatchCommon, task: &mut Task) -> Result<()
     })?;
     (task.outcome.rows_in, task.outcome.rows_out) = (rows, rows);
     let mut in_pool: BTreeMap<u16, u64> = BTreeMap::new();
-    task.for_each::<Hashed>(&common.others, |row| {
+    for_each_listed(&common.others, &common.gone, task, |row| {
         if first.contains_key(&row.sha256) {
             *in_pool.entry(row.id.shard().dataset()).or_default() += 1;
         }
@@ -121,6 +128,23 @@ pub fn run_match(slice: u64, common: &MatchCommon, task: &mut Task) -> Result<()
     let mut writer = task.rows("copies")?;
     copies.into_iter().try_for_each(|copy| writer.push(copy))?;
     task.publish(writer.finish()?, "copies", None)
+}
+
+/// Calls `each` with the images of a table that are still listed.
+fn for_each_listed(
+    images: &Table,
+    gone: &[GoneRows],
+    task: &Task,
+    mut each: impl FnMut(Hashed) -> Result<()>,
+) -> Result<()> {
+    for part in &images.parts {
+        let gone = gone.iter().find(|gone| gone.shard() == part.shard).map(|gone| gone.ids(task)).transpose()?;
+        let gone = gone.unwrap_or_default();
+        for row in task.read_all::<Hashed>(part)?.into_iter().filter(|row| !gone.contains(&row.id)) {
+            each(row)?;
+        }
+    }
+    Ok(())
 }
 
 /// The counter of images of a seed or reference set that are in the pool, too, byte for byte.
@@ -147,15 +171,23 @@ pub fn run_mark(spec: &MarkTask, copies: &Table, task: &mut Task) -> Result<()> 
             Ok(())
         })?;
     }
+    let gone = spec.gone.as_ref().map(|gone| gone.ids(task)).transpose()?.unwrap_or_default();
+    let (mut copies, mut no_longer_listed) = (0, 0);
     let mut writer = task.rows("kept")?;
     for row in task.read_all::<Hashed>(&spec.images)? {
         let duplicate_of = copy_of.get(&row.id).copied();
-        task.outcome.rows_in += 1;
-        task.outcome.rows_out += u64::from(duplicate_of.is_none());
-        writer.push(Kept { id: row.id, sha256: row.sha256, kept: duplicate_of.is_none(), duplicate_of })?;
+        let gone = gone.contains(&row.id);
+        copies += u64::from(duplicate_of.is_some());
+        no_longer_listed += u64::from(gone);
+        writer.push(Kept { id: row.id, sha256: row.sha256, kept: duplicate_of.is_none() && !gone, duplicate_of })?;
     }
-    let copies = task.outcome.rows_in - task.outcome.rows_out;
+    task.outcome.rows_in = spec.images.rows;
+    task.outcome.rows_out = spec.images.rows - copies - no_longer_listed;
     task.drop(Reason::ExactDuplicate, copies);
+    task.drop(Reason::NoLongerListed, no_longer_listed);
+    if let Some(rows) = &spec.gone {
+        task.outcome.gone = rows.failures(&gone, task)?;
+    }
     task.publish(writer.finish()?, "kept", spec.images.shard)
 }
 

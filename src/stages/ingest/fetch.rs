@@ -26,8 +26,16 @@ const BATCH_BYTES: usize = 64 << 20;
 #[derive(Serialize, Deserialize)]
 pub struct FetchTask {
     pub source: String,
-    /// Of the source's content, so that changed files are fetched again.
-    pub fingerprint: String,
+    /// On what terms its rows are fetched.
+    pub terms: String,
+    /// Its rows. Each has the version of its file, so that a changed file is another row.
+    pub listed: Part,
+}
+
+/// What the planning of `list` needs to know: which rows need not be fetched again.
+#[derive(Serialize, Deserialize)]
+pub struct FetchTold {
+    pub terms: String,
     pub listed: Part,
 }
 
@@ -81,6 +89,7 @@ pub fn run(spec: &FetchTask, common: &FetchCommon, fetch: FetchLimits, task: &mu
             task.step()
         ));
     }
+    task.tell(FetchTold { terms: spec.terms.clone(), listed: listed.clone() })?;
     let (images, failed) = (sink.images.finish()?, sink.failed.finish()?);
     task.outcome.rows_out = images.rows;
     task.publish(images, "", listed.shard)?;

@@ -1,25 +1,34 @@
 //! Ingest: list the sources, fetch and check every row, find exact copies.
 //!
 //! `list` numbers the rows, `fetch` stores what can be decoded, `match` finds equal hashes, `mark`
-//! says shard by shard what goes on. Memory: `concurrency` files in flight, `ahead_bytes` of files
-//! that wait, 64 MiB of files being checked and a row group of 128 MiB; `match` holds about 100
+//! says shard by shard what goes on. A row that was fetched keeps its id for as long as it is
+//! listed, wherever it stands. Memory: 100 MB where a list has changed; `concurrency` files in
+//! flight, `ahead_bytes` of files that wait, 64 MiB of files being checked and a row group of 128 MiB; `match` holds about 100
 //! bytes for each image of its slice of the hashes, a million images a slice.
 
+mod compare;
 mod exact;
 mod fetch;
+mod gone;
 mod list;
 mod phases;
 mod settings;
 
-use self::fetch::{FetchCommon, FetchTask};
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use self::fetch::{FetchCommon, FetchTask, FetchTold};
 use self::list::ListTask;
-use self::phases::IngestPhase;
+use crate::stages::catalog::SourceEntry;
 use crate::stages::context::PlanContext;
 use crate::stages::cost::{Cost, Scale, Work, number, short, tasks};
+use crate::stages::former::{Done, Former};
 use crate::stages::kind::StageKind;
-use crate::stages::plan::{PhasePlan, TaskInput, broken};
+use crate::stages::plan::{PhasePlan, TaskInput, broken, fingerprint, from_value};
 use crate::stages::scope::Scope;
 use crate::stages::stage::{Phased, StageSettings};
+use crate::stages::table::Table;
 use crate::stages::task::Task;
 use lvd_base::error::Result;
 use lvd_base::types::Dropped;
@@ -27,7 +36,9 @@ use lvd_io::decode::{Facts, ImageLimits};
 use lvd_io::fetch::Fetcher;
 
 pub use exact::{Hashed, Kept, in_pool_counter};
-pub use list::Listed;
+pub use gone::Gone;
+pub use list::{ListTold, Listed};
+pub use phases::IngestPhase;
 pub use settings::{Http, Ingest};
 
 impl Ingest {
@@ -46,8 +57,8 @@ impl Ingest {
         let taken = |name: &String| self.sources.as_ref().is_none_or(|names| names.contains(name));
         let sources = context.catalog.sources.iter().filter(|(name, _)| taken(name));
         let tasks = sources.map(|(name, entry)| {
-            let fingerprint = entry.fingerprint()?;
-            Ok(ListTask { source: name.clone(), dataset: entry.number, fingerprint })
+            let (fingerprint, terms) = (entry.fingerprint()?, self.terms(name, entry)?);
+            Ok(ListTask { source: name.clone(), dataset: entry.number, fingerprint, terms })
         });
         PhasePlan::new(self.shard_rows, tasks.collect::<Result<Vec<_>>>()?)
     }
@@ -57,16 +68,44 @@ impl Ingest {
         for listed in context.made(IngestPhase::List, "listed").parts {
             let shard = listed.shard.ok_or_else(|| broken(format!("{} is of no shard", listed.path)))?;
             let (source, entry) = context.catalog.source(shard)?;
-            tasks.push(FetchTask { source: source.into(), fingerprint: entry.fingerprint()?, listed });
+            tasks.push(FetchTask { source: source.into(), terms: self.terms(source, entry)?, listed });
         }
+        let rows = tasks.iter().map(|task| task.listed.rows).collect();
+        Ok(PhasePlan::new(self.fetch_common(), tasks)?.with_unhashed(self.fetch_limits())?.with_rows(rows))
+    }
+
+    fn fetch_common(&self) -> FetchCommon {
         let mut opt_outs = self.http.opt_outs.clone();
         opt_outs.sort_unstable();
         opt_outs.dedup();
-        let private_addresses = self.http.private_addresses;
-        let common = FetchCommon { limits: self.image_limits(), private_addresses, opt_outs };
-        let rows = tasks.iter().map(|task| task.listed.rows).collect();
-        Ok(PhasePlan::new(common, tasks)?.with_unhashed(self.fetch_limits())?.with_rows(rows))
+        FetchCommon { limits: self.image_limits(), private_addresses: self.http.private_addresses, opt_outs }
     }
+
+    /// On what terms rows of a source are numbered and fetched. On others, all begins anew.
+    fn terms(&self, source: &str, entry: &SourceEntry) -> Result<String> {
+        fingerprint(&(self.shard_rows, self.fetch_common(), source, entry.source.reads()))
+    }
+}
+
+/// What the task of `list` with this spec would find, after those that gave `former`.
+pub fn look(spec: &Value, former: &Table, task: &Task) -> Result<ListTold> {
+    list::look(&from_value(spec)?, former, task)
+}
+
+/// The listed rows of shards that were fetched on the terms of a task.
+fn fetched(spec: &ListTask, done: &[(Done, FetchTold)]) -> Result<Option<Former>> {
+    let mut shards = BTreeMap::new();
+    // Of two that are of one shard, others may have built on the one in the manifest.
+    for whole in [false, true] {
+        for (done, told) in done.iter().filter(|(done, told)| done.whole == whole && told.terms == spec.terms) {
+            shards.insert(told.listed.shard, (&done.key, &told.listed));
+        }
+    }
+    if shards.is_empty() {
+        return Ok(None);
+    }
+    let (keys, parts) = shards.into_values().map(|(key, part)| (key.clone(), part.clone())).unzip();
+    Former::new(keys, Table { parts }).map(Some)
 }
 
 impl StageSettings for Ingest {
@@ -144,9 +183,35 @@ impl Phased for Ingest {
         }
     }
 
+    fn former(
+        &self,
+        phase: IngestPhase,
+        plan: &PhasePlan,
+        missing: &[usize],
+        done: &dyn Fn(IngestPhase) -> Result<Vec<Done>>,
+    ) -> Result<BTreeMap<usize, Former>> {
+        let mut former = BTreeMap::new();
+        if phase != IngestPhase::List {
+            return Ok(former);
+        }
+        let mut known = Vec::new();
+        for done in done(IngestPhase::Fetch)? {
+            if let Some(told) = done.outcome.told::<FetchTold>()? {
+                known.push((done, told));
+            }
+        }
+        for &number in missing {
+            former.extend(fetched(&from_value(&plan.tasks[number])?, &known)?.map(|former| (number, former)));
+        }
+        Ok(former)
+    }
+
     fn run(phase: IngestPhase, input: TaskInput, task: &mut Task) -> Result<()> {
         match phase {
-            IngestPhase::List => list::run(&input.spec()?, input.common()?, task),
+            IngestPhase::List => {
+                let former: Option<Table> = input.former()?;
+                list::run(&input.spec()?, input.common()?, &former.unwrap_or_default(), task)
+            }
             IngestPhase::Fetch => fetch::run(&input.spec()?, &input.common()?, input.unhashed()?, task),
             IngestPhase::Match => exact::run_match(input.spec()?, &input.common()?, task),
             IngestPhase::Mark => exact::run_mark(&input.spec()?, &input.common()?, task),

@@ -21,7 +21,8 @@ pub struct Ingest {
     /// Names of the sources to take. Left out: all.
     pub sources: Option<Vec<String>>,
     /// Rows of input a shard, and so at most images a Parquet file; up to 16,777,216. It is part of
-    /// every id: changing it renumbers everything.
+    /// every id: changing it numbers and fetches all rows anew, with `--replace`. Rows that are added
+    /// to a source later get shards of their own.
     pub shard_rows: u32,
     /// Images with a side shorter than this, in pixels, are dropped as `too_small`.
     pub min_side: u32,

@@ -70,8 +70,7 @@ impl Fetcher {
     /// Must not be called from within an asynchronous task.
     ///
     /// # Errors
-    /// What `each` returns, which stops everything at once; a Parquet file that is gone or broken,
-    /// a list of tars that has changed.
+    /// What `each` returns, which stops everything at once; a Parquet file that is broken.
     pub fn fetch_all(
         &self,
         source: &Source,

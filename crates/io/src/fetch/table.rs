@@ -11,7 +11,8 @@ use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 
 use super::answer::{Answer, Fetched};
 use super::limits::FetchLimits;
-use crate::sources::location::{ParquetRow, file_name};
+use crate::sources::files::Named;
+use crate::sources::location::ParquetRow;
 use crate::sources::{InputRow, parquet_file, table};
 use lvd_base::error::{Error, Result};
 use lvd_base::types::{Dropped, Reason};
@@ -24,20 +25,18 @@ pub(super) fn fetch(
     rows: &[InputRow],
     each: &mut dyn FnMut(usize, Answer) -> Result<()>,
 ) -> Result<()> {
+    let files = Named::new(files);
     let mut done = 0;
     while done < rows.len() {
-        let Some(first) = ParquetRow::read(&rows[done].location) else {
-            let detail = format!("{:?} names no row of a Parquet file", rows[done].location);
-            each(done, Err(Dropped::new(Reason::Unreadable, detail)))?;
+        let location = &rows[done].location;
+        let read = ParquetRow::read(location);
+        let first = read.and_then(|row| files.get(row.file, row.name).map(|path| (row, path)));
+        let Some((first, path)) = first else {
+            let why = if read.is_some() { "its file is not there any more" } else { "names no row of a Parquet file" };
+            each(done, Err(Dropped::new(Reason::Unreadable, format!("{location:?}: {why}"))))?;
             done += 1;
             continue;
         };
-        let path = files.get(first.file).filter(|path| file_name(path) == first.name).ok_or_else(|| {
-            Error::usage(
-                format!("file {} of the source is not {} any more", first.file, first.name),
-                "restore the source's files, or list the source again",
-            )
-        })?;
         let run = run(first, &rows[done..]);
         read_run(path, column, limits, &run, &mut |answer| {
             each(done, answer)?;

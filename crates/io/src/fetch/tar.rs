@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::runtime::Runtime;
@@ -13,9 +13,13 @@ use super::folder::{MAX_READERS, too_many};
 use super::limits::FetchLimits;
 use super::window::{self, Room};
 use crate::sources::InputRow;
-use crate::sources::location::{Located, TarMember, file_name};
-use lvd_base::error::{Error, Result};
+use crate::sources::files::Named;
+use crate::sources::location::{Located, TarMember};
+use lvd_base::error::Result;
 use lvd_base::types::{Dropped, Reason};
+
+/// What is said of a member of another tar.
+const GONE: &str = "its tar is not there any more";
 
 /// Reads `rows` out of a source's tars.
 pub(super) fn fetch(
@@ -25,32 +29,28 @@ pub(super) fn fetch(
     rows: &[InputRow],
     each: &mut dyn FnMut(usize, Answer) -> Result<()>,
 ) -> Result<()> {
-    let names: Vec<String> = files.iter().map(|path| file_name(path)).collect();
-    if let Some(row) = rows.iter().find(|row| TarMember::read(&row.location, &names) == Located::Elsewhere) {
-        return Err(Error::usage(
-            format!("{:?} is in none of the source's files any more", row.location),
-            "restore the source's files, or list the source again",
-        ));
-    }
+    let files = Named::new(files);
     // The tar that is being read: rows come tar by tar.
-    let open: RefCell<Option<(usize, Arc<File>)>> = RefCell::default();
-    let opened = |file: usize| {
+    let open: RefCell<Option<(PathBuf, Arc<File>)>> = RefCell::default();
+    let opened = |path: &Path| {
         let mut open = open.borrow_mut();
         match &*open {
-            Some((number, handle)) if *number == file => Ok(handle.clone()),
-            _ => File::open(&files[file]).map(|handle| open.insert((file, Arc::new(handle))).1.clone()),
+            Some((known, handle)) if known == path => Ok(handle.clone()),
+            _ => File::open(path).map(|handle| open.insert((path.into(), Arc::new(handle))).1.clone()),
         }
     };
     let max_bytes = limits.max_bytes;
     let readers = Room::even(limits.concurrency.min(MAX_READERS));
     window::in_order(runtime, readers, rows, each, |row| {
         let unreadable = |why: String| Dropped::new(Reason::Unreadable, format!("{}: {why}", row.location));
-        let found = match TarMember::read(&row.location, &names) {
-            Located::Here(member) => match opened(member.file) {
-                Ok(handle) => Ok((handle, member.offset, member.size)),
-                Err(error) => Err(unreadable(error.to_string())),
+        let found = match TarMember::read(&row.location, |number, name| files.get(number, name).is_some()) {
+            Located::Here(member) => match files.get(member.file, member.archive).map(opened) {
+                Some(Ok(handle)) => Ok((handle, member.offset, member.size)),
+                Some(Err(error)) => Err(unreadable(error.to_string())),
+                None => Err(unreadable(GONE.into())),
             },
-            _ => Err(unreadable("names no member of a tar".into())),
+            Located::Elsewhere => Err(unreadable(GONE.into())),
+            Located::Nowhere => Err(unreadable("names no member of a tar".into())),
         };
         let location = row.location.clone();
         runtime.spawn_blocking(move || found.and_then(|(file, at, size)| read(&file, &location, at, size, max_bytes)))

@@ -2,11 +2,12 @@
 //!
 //! An entry is a file, a folder, which stands for the files in it, or a pattern of such.
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::pattern;
+use super::{location, pattern};
 use lvd_base::error::{Error, Result};
 
 /// The files that `entries` stand for, in the order of the entries; those of one entry sorted by
@@ -28,6 +29,36 @@ pub(super) fn expand(entries: &[PathBuf], extensions: &[&str]) -> Result<Vec<Pat
         files.extend(found);
     }
     Ok(files)
+}
+
+/// Each file with its number among those of its name, which mostly is 0. Rows name their file so:
+/// a file that is added leaves the rows of all others where they are.
+pub(crate) fn numbered(files: &[PathBuf]) -> Vec<(usize, &Path)> {
+    let mut seen: HashMap<&OsStr, usize> = HashMap::new();
+    let numbered = files.iter().map(|path| {
+        let of_this_name = seen.entry(path.file_name().unwrap_or_default()).or_default();
+        *of_this_name += 1;
+        (*of_this_name - 1, path.as_path())
+    });
+    numbered.collect()
+}
+
+/// The files of a source by what rows call them: a number and an escaped name.
+pub(crate) struct Named<'a>(HashMap<String, Vec<&'a Path>>);
+
+impl<'a> Named<'a> {
+    pub(crate) fn new(files: &'a [PathBuf]) -> Self {
+        let mut named: HashMap<String, Vec<&Path>> = HashMap::new();
+        for path in files {
+            named.entry(location::file_name(path)).or_default().push(path);
+        }
+        Self(named)
+    }
+
+    /// A file, where it is still there.
+    pub(crate) fn get(&self, number: usize, name: &str) -> Option<&'a Path> {
+        self.0.get(name)?.get(number).copied()
+    }
 }
 
 /// The file at a path, or those in the folder there.

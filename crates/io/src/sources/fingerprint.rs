@@ -52,6 +52,16 @@ pub(super) fn of(source: &Source) -> Result<String> {
     Ok(hex(&hash.0.finalize()))
 }
 
+/// What tells that a file is another one: its size and its time of change.
+pub(super) fn version(metadata: &Metadata) -> String {
+    format!("{}@{}.{:09}", metadata.size(), metadata.mtime(), metadata.mtime_nsec())
+}
+
+/// The version of the file at a path.
+pub(super) fn version_of(path: &Path) -> Result<String> {
+    std::fs::metadata(path).map(|metadata| version(&metadata)).map_err(Error::io(path))
+}
+
 /// A hash over fields, each with its length: no two lists of fields look alike.
 struct Fields(Sha256);
 

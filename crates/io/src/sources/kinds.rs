@@ -118,6 +118,17 @@ impl Source {
         }
     }
 
+    /// What the locations of its rows are read as: under another reading, they are other rows.
+    #[must_use]
+    pub fn reads(&self) -> String {
+        match self {
+            Self::Folder { .. } => "files of a folder".into(),
+            Self::Urls { .. } => "URLs".into(),
+            Self::Parquet { image_column, .. } => format!("column {image_column:?} of Parquet files"),
+            Self::Tar { .. } => "members of tars".into(),
+        }
+    }
+
     /// The files and folders it names.
     pub fn paths(&mut self) -> Vec<&mut PathBuf> {
         match self {

@@ -59,9 +59,9 @@ pub(crate) fn unescape(text: &str) -> Option<Vec<u8>> {
 /// A row of a Parquet source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ParquetRow<'a> {
-    /// The file's place among the source's files.
+    /// The file's number among the source's files of its name.
     pub(crate) file: usize,
-    /// The file's escaped name, which guards against a list of files that has changed.
+    /// The file's escaped name.
     pub(crate) name: &'a str,
     /// The row in the file.
     pub(crate) row: u64,
@@ -95,7 +95,7 @@ pub(crate) enum Located<T> {
 /// A member of a tar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TarMember<'a> {
-    /// The tar's place among the source's files.
+    /// The tar's number among the source's files of its name.
     pub(crate) file: usize,
     /// The tar's escaped name.
     pub(crate) archive: &'a str,
@@ -113,19 +113,26 @@ impl<'a> TarMember<'a> {
         format!("{}:{}#{}+{}:{}", self.file, self.archive, self.offset, self.size, self.name)
     }
 
-    /// Reads what [`TarMember::write`] wrote, of a source whose tars have these escaped names.
-    pub(crate) fn read(location: &'a str, archives: &'a [String]) -> Located<Self> {
+    /// Reads what [`TarMember::write`] wrote, of a source that has the tars of which `has` says so.
+    pub(crate) fn read(location: &'a str, has: impl Fn(usize, &str) -> bool) -> Located<Self> {
         let split = location.split_once(':').and_then(|(file, rest)| Some((file.parse::<usize>().ok()?, rest)));
         let Some((file, rest)) = split else { return Located::Nowhere };
-        let archive = archives.get(file).map_or("", String::as_str);
-        let Some(place) = rest.strip_prefix(archive).and_then(|rest| rest.strip_prefix('#')) else {
-            return Located::Elsewhere;
-        };
-        let member = place.split_once(':').and_then(|(bytes, name)| {
-            let (offset, size) = bytes.split_once('+')?;
-            Some(Self { file, archive, offset: offset.parse().ok()?, size: size.parse().ok()?, name })
-        });
-        member.map_or(Located::Nowhere, Located::Here)
+        // Names may hold what separates them from the rest.
+        let mut found = Located::Elsewhere;
+        for (at, _) in rest.match_indices('#').filter(|&(at, _)| has(file, &rest[..at])) {
+            match Self::of_place(file, &rest[..at], &rest[at + 1..]) {
+                Some(member) => return Located::Here(member),
+                None => found = Located::Nowhere,
+            }
+        }
+        found
+    }
+
+    /// The member at `OFFSET+SIZE:NAME` of a tar.
+    fn of_place(file: usize, archive: &'a str, place: &'a str) -> Option<Self> {
+        let (bytes, name) = place.split_once(':')?;
+        let (offset, size) = bytes.split_once('+')?;
+        Some(Self { file, archive, offset: offset.parse().ok()?, size: size.parse().ok()?, name })
     }
 }
 
@@ -135,14 +142,15 @@ mod tests {
 
     #[test]
     fn a_member_comes_back_even_if_names_hold_the_separators() {
-        let archives = ["a.tar".to_owned(), "b:1#2+3:x.tar".to_owned()];
-        let member = TarMember { file: 1, archive: &archives[1], offset: 512, size: 7, name: "c:d#4+5:e.jpg" };
+        let archives = ["a.tar", "b:1#2+3:x.tar"];
+        let has = |file: usize, name: &str| archives.get(file).is_some_and(|&archive| archive == name);
+        let member = TarMember { file: 1, archive: archives[1], offset: 512, size: 7, name: "c:d#4+5:e.jpg" };
         assert_eq!(member.write(), "1:b:1#2+3:x.tar#512+7:c:d#4+5:e.jpg");
-        assert_eq!(TarMember::read(&member.write(), &archives), Located::Here(member));
-        assert_eq!(TarMember::read("0:other.tar#512+7:x.jpg", &archives), Located::Elsewhere);
-        assert_eq!(TarMember::read("2:a.tar#512+7:x.jpg", &archives), Located::Elsewhere);
+        assert_eq!(TarMember::read(&member.write(), has), Located::Here(member));
+        assert_eq!(TarMember::read("0:other.tar#512+7:x.jpg", has), Located::Elsewhere);
+        assert_eq!(TarMember::read("2:a.tar#512+7:x.jpg", has), Located::Elsewhere);
         for broken in ["x.jpg", "x:a.tar#0+1:x", "0:a.tar#0:x", "0:a.tar#-1+2:x"] {
-            assert_eq!(TarMember::read(broken, &archives), Located::Nowhere, "{broken}");
+            assert_eq!(TarMember::read(broken, has), Located::Nowhere, "{broken}");
         }
     }
 

@@ -1,11 +1,12 @@
 //! Where images come from: a folder, lists of URLs, or Parquet files or tars that hold the bytes.
 //!
-//! A source lists its rows in a fixed order, so that a row's place in the list is its identity for
-//! good; it never fetches an image. [`crate::fetch`] does that, from the rows alone.
+//! A source lists its rows in a fixed order. A row is known again by its location, its caption and
+//! the version of the file it is in, wherever it stands in a later list. A source never fetches an
+//! image. [`crate::fetch`] does that, from the rows alone.
 
 mod beside;
 mod columns;
-mod files;
+pub(crate) mod files;
 mod fingerprint;
 mod folder;
 mod json;
@@ -42,28 +43,41 @@ impl Source {
     /// A file or folder that cannot be read, a column that is not there, or whatever `each`
     /// returns.
     pub fn list(&self, each: &mut dyn FnMut(InputRow) -> Result<()>) -> Result<Notes> {
+        self.list_versions(&mut |row, _| each(row))
+    }
+
+    /// The same, each row with the version of the file that holds the image: its size and its time
+    /// of change. It is empty for a URL, behind which nobody can look.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn list_versions(&self, each: &mut dyn FnMut(InputRow, &str) -> Result<()>) -> Result<Notes> {
         let mut notes = Notes::default();
         match self {
             Self::Folder { path, except, extensions, captions } => {
                 folder::walk(path, except, extensions, &mut |found| {
                     let caption = if *captions { beside::caption(found.path, &mut notes) } else { None };
-                    each(InputRow { location: found.location.to_owned(), caption })
+                    let row = InputRow { location: found.location.to_owned(), caption };
+                    each(row, &fingerprint::version(found.metadata))
                 })?;
             }
             Self::Urls { format, url_column, caption_column, .. } => {
                 let columns = Columns { url: url_column, caption: caption_column.as_deref() };
                 for (path, format) in kinds::lists(self, *format)? {
-                    urls::list(&path, format, columns, &mut notes, each)?;
+                    urls::list(&path, format, columns, &mut notes, &mut |row| each(row, ""))?;
                 }
             }
             Self::Parquet { image_column, caption_column, .. } => {
-                for (index, path) in self.files()?.iter().enumerate() {
-                    table::list_images(path, index, image_column, caption_column.as_deref(), &mut notes, each)?;
+                for (number, path) in files::numbered(&self.files()?) {
+                    let version = fingerprint::version_of(path)?;
+                    let each = &mut |row| each(row, &version);
+                    table::list_images(path, number, image_column, caption_column.as_deref(), &mut notes, each)?;
                 }
             }
             Self::Tar { caption_key, .. } => {
-                for (index, path) in self.files()?.iter().enumerate() {
-                    tar::list(path, index, caption_key.as_deref(), &mut notes, each)?;
+                for (number, path) in files::numbered(&self.files()?) {
+                    let version = fingerprint::version_of(path)?;
+                    tar::list(path, number, caption_key.as_deref(), &mut notes, &mut |row| each(row, &version))?;
                 }
             }
         }

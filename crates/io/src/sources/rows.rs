@@ -17,8 +17,8 @@ pub struct InputRow {
     /// has none that can be used.
     ///
     /// A folder: the path below it with `/`, where `%` and bytes that are no UTF-8 are written as
-    /// `%XX`. A list: the URL. Parquet: `FILE:NAME#ROW`, the file's place among the source's files,
-    /// its name, and the row in it. A tar: `FILE:NAME#OFFSET+SIZE:MEMBER`, so that a member's bytes
+    /// `%XX`. A list: the URL. Parquet: `FILE:NAME#ROW`, the file's number among the source's files
+    /// of its name, its name, and the row in it. A tar: `FILE:NAME#OFFSET+SIZE:MEMBER`, so that a member's bytes
     /// can be read without what is before them.
     pub location: String,
     /// What the source says about the image.

@@ -79,7 +79,7 @@ fn a_null_struct_is_empty_whatever_lies_below() -> Done {
 fn rows_that_are_not_there_are_dropped() -> Done {
     let dir = tempdir()?;
     hundred(dir.path())?;
-    let asked = ["nonsense", "0:a.parquet#49", "0:a.parquet#50", "0:a.parquet#18446744073709551615", "1:b.parquet#0"];
+    let asked = ["nonsense", "0:a.parquet#49", "0:a.parquet#50", "0:a.parquet#18446744073709551615", "0:b.parquet#0"];
     let answers = answers(&fetcher(limits())?, &source(dir.path()), &asked.map(row))?;
     let gone = || Err(Reason::Unreadable);
     assert_eq!(outcomes(answers), [gone(), Ok("49".into()), gone(), gone(), Ok("50".into())]);
@@ -87,14 +87,32 @@ fn rows_that_are_not_there_are_dropped() -> Done {
 }
 
 #[test]
-fn other_files_than_were_listed_are_an_error() -> Done {
+fn rows_stay_in_their_files_when_others_come_and_go() -> Done {
     let dir = tempdir()?;
     hundred(dir.path())?;
     let source = source(dir.path());
     let all = rows(&source)?;
-    fs::rename(dir.path().join("a.parquet"), dir.path().join("c.parquet"))?;
-    let error = answers(&fetcher(limits())?, &source, &all).expect_err("b comes first now");
-    assert!(error.to_string().contains("a.parquet") && error.hint().is_some(), "{error}");
+    fs::copy(dir.path().join("a.parquet"), dir.path().join("0.parquet"))?;
+    check(&source, &all, &[0, 49, 50, 99])?;
+    fs::remove_file(dir.path().join("a.parquet"))?;
+    let answers = outcomes(answers(&fetcher(limits())?, &source, &all)?);
+    assert!(answers[..50].iter().all(|answer| *answer == Err(Reason::Unreadable)), "{answers:?}");
+    check(&source, &all, &[50, 99])
+}
+
+#[test]
+fn files_of_one_name_are_told_apart() -> Done {
+    let dir = tempdir()?;
+    let files: Vec<_> = ["x", "y"].iter().map(|below| dir.path().join(below).join("a.parquet")).collect();
+    for (path, text) in files.iter().zip([b"of x", b"of y"]) {
+        fs::create_dir_all(path.parent().unwrap_or(path))?;
+        write_parquet(path, vec![("image", binaries(&[Some(text)]))], 7)?;
+    }
+    let source = Source::Parquet { files, image_column: "image".into(), caption_column: None };
+    let all = rows(&source)?;
+    assert_eq!(all, [row("0:a.parquet#0"), row("1:a.parquet#0")]);
+    let answers = answers(&fetcher(limits())?, &source, &all)?;
+    assert_eq!(outcomes(answers), [Ok("of x".to_owned()), Ok("of y".to_owned())]);
     Ok(())
 }
 

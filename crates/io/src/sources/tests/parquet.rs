@@ -76,8 +76,8 @@ fn parquet_images_are_listed_by_file_and_row() -> Done {
     let expect = [
         row("0:a.parquet#0", None),
         row("0:a.parquet#1", Some("c")),
-        row("1:b.parquet#0", None),
-        row("1:b.parquet#1", None),
+        row("0:b.parquet#0", None),
+        row("0:b.parquet#1", None),
     ];
     assert_eq!(rows(&images(dir.path()))?, expect);
     assert_eq!(images(dir.path()).check()?, 4);
