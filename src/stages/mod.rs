@@ -1,9 +1,9 @@
 //! The seven kinds of work. A stage is a settings struct that can say what it reads, check itself,
 //! and cut itself into phases of independent tasks; and a function that runs one task.
 //!
-//! Planning sees settings and the manifests of what is whole; a running task sees its spec and
-//! nothing else, so what decides a task's bytes is exactly what its key is the hash of. No stage
-//! keeps time, markers or folders: the runner does.
+//! Planning sees settings and the manifests of what is whole; a running task sees its spec, and what
+//! earlier tasks gave that it goes on from (`former.rs`). Nothing else decides its bytes, and its key
+//! is the hash of its spec. No stage keeps time, markers or folders: the runner does.
 
 pub mod catalog;
 pub mod context;
