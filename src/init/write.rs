@@ -23,6 +23,7 @@ pub(super) fn text(file: &Path, work: &str, sources: &[Source], proposal: &Propo
     text.push_str("[steps.ingest]\n\n[steps.embed]\n\n");
     text.push_str(&dedup(&command(file), proposal.whiten));
     text.push_str(&clean(sources, proposal.whiten));
+    text.push_str(&not_seeds(sources, proposal.whiten));
     text.push_str(&cluster(proposal));
     text.push_str(&retrieve(sources));
     text.push_str(&sample(proposal));
@@ -134,7 +135,8 @@ linkage = \"representative\"
     )
 }
 
-/// What decides who is near: of few images, whitening would fit the copies among them, too.
+/// What decides who is near in the pool: of few images, whitening would fit the copies among them,
+/// too, and the known threshold misses most.
 fn nearness(whiten: bool) -> &'static str {
     if whiten { "whiten = true\n" } else { "threshold = 0.88\n" }
 }
@@ -146,20 +148,33 @@ fn named(sources: &[Source], role: Role) -> Vec<&str> {
 }
 
 fn clean(sources: &[Source], whiten: bool) -> String {
-    let references = named(sources, Role::Reference);
+    against(
+        &named(sources, Role::Reference),
+        "# What may be a copy of an image to keep out goes, with all that it is linked to. The threshold is
+# the one that is known against such images, a lower one than within the pool: rather some images
+# too many than a copy left.
+[steps.clean]",
+        if whiten { "whiten = true\n" } else { "" },
+    )
+}
+
+fn not_seeds(sources: &[Source], whiten: bool) -> String {
+    against(
+        &named(sources, Role::Seed),
+        "# The seeds are in the data set as they are. What is a copy of one goes, or a picture would be in it
+# twice: the copies are what retrieve would find first.
+[steps.not_seeds]",
+        nearness(whiten),
+    )
+}
+
+/// A step that drops the images of the pool that are copies of these sources'.
+fn against(references: &[&str], head: &str, nearness: &str) -> String {
     if references.is_empty() {
         return String::new();
     }
     let references = references.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
-    format!(
-        "# Whatever is a copy of an image to keep out goes, with all that it is linked to.
-[steps.clean]
-stage = \"dedup\"
-references = [{references}]
-{}
-",
-        nearness(whiten)
-    )
+    format!("{head}\nstage = \"dedup\"\nreferences = [{references}]\n{nearness}\n")
 }
 
 fn cluster(proposal: &Proposal) -> String {

@@ -53,11 +53,7 @@ pub fn missing(pipeline: &Pipeline, summary: &Summary) -> Option<String> {
 
 /// Whether the threshold is the one that is known for the encoder.
 fn is_known(pipeline: &Pipeline, dedup: &Dedup) -> bool {
-    let embedder = dedup.vectors.name().split_once('/').and_then(|(_, name)| pipeline.catalog.embedders.get(name));
-    let known = embedder
-        .and_then(|embedder| embedder.copies)
-        .and_then(|known| known.of(dedup.whiten, !dedup.references.is_empty()));
-    known.is_some_and(|known| known.to_bits() == dedup.threshold().to_bits())
+    dedup.known_threshold(&pipeline.catalog).is_some_and(|known| known.to_bits() == dedup.threshold().to_bits())
 }
 
 /// The share of the edited copies that a threshold finds by the step's calibration, if that measured

@@ -63,7 +63,7 @@ pub struct Constants {
 }
 
 /// Published with SSCD and `DINOv2`: precision 0.9 on DISC21, and what LVD-142M was made with.
-const SSCD: CopyThresholds = CopyThresholds { pool: 0.6, references: 0.45, whitened: None };
+const SSCD: CopyThresholds = CopyThresholds { pool: 0.6, references: 0.45, whitened: None, whitened_references: None };
 
 impl Constants {
     /// Those of an encoder in the box.

@@ -96,6 +96,31 @@ fn what_is_asked_of_a_built_in_encoder_and_not_there_is_named() {
     refused(&["embedders.a.model=builtin:semantic"], &["\"a\" has no known threshold", "lvd calibrate"]);
 }
 
+/// Held-out images are kept out by a lower threshold than copies in the pool; seeds are not.
+#[test]
+fn the_known_threshold_is_that_of_what_is_compared_with() {
+    let (_folder, file) = project(
+        "[sources.good]\nfolder = \"seeds\"\nrole = \"seed\"\n[sources.test]\nfolder = \"seeds\"\nrole = \"reference\"\n\
+         [steps.ingest]\n[steps.embed]\n[steps.clean]\nstage = \"dedup\"\n",
+    );
+    for (references, whiten, expected) in [
+        ("[]", "false", "0.92"),
+        ("[]", "true", "0.8"),
+        ("[\"good\"]", "false", "0.92"),
+        ("[\"good\"]", "true", "0.8"),
+        ("[\"test\"]", "false", "0.8"),
+        ("[\"test\"]", "true", "0.6"),
+        ("[\"good\", \"test\"]", "true", "0.6"),
+    ] {
+        let sets = [format!("clean.references={references}"), format!("clean.whiten={whiten}")];
+        // A floor above all of them makes the check say which it is.
+        let set = ["--set", &sets[0], "--set", &sets[1], "--set", "clean.edge_floor=0.999"];
+        let (code, said) = failure(&[&["check", file.as_str()][..], &set].concat());
+        let words = format!("edges below 0.999 are not kept, so {expected} cannot be applied");
+        assert!(code == 2 && said.contains(&words), "{sets:?}: expected {words:?} in:\n{said}");
+    }
+}
+
 #[test]
 fn few_images_a_cluster_and_seeds_that_are_like_nothing_are_said() {
     let (_folder, file) = project(

@@ -260,10 +260,33 @@ fn seeds_are_retrieved_for_and_references_are_kept_out() {
     assert_eq!(sources(&found), ["images folder 70 70", "seed flowers folder 4 4", "reference test tars 1 3"]);
     let file = desk.file("mine.toml");
     assert_eq!(file["work"].as_str(), Some("work-mine"));
-    assert_eq!(file["steps"]["clean"].to_string(), "{ stage = \"dedup\", references = [\"test\"], threshold = 0.88 }");
+    let against = |step: &str| file["steps"][step].to_string();
+    assert_eq!(against("clean"), "{ stage = \"dedup\", references = [\"test\"] }");
+    assert_eq!(against("not_seeds"), "{ stage = \"dedup\", references = [\"flowers\"], threshold = 0.88 }");
     assert_eq!(file["steps"]["retrieve"]["sets"]["flowers"]["k"].as_integer(), Some(4));
     assert_eq!(file["steps"]["cluster"]["clusters"].to_string(), "[2]");
     assert_eq!(file["steps"]["sample"]["target"].as_integer(), Some(39));
+}
+
+/// Seeds that lie in the pool as well, in other files, are in the data set once.
+#[test]
+fn a_copy_of_a_seed_does_not_come_from_the_pool_again() {
+    let desk = Desk::new();
+    pictures(&desk.at("pool"), 0, 20);
+    pictures(&desk.at("good"), 100, 4);
+    for n in 100..104 {
+        let picture = image::open(desk.at(&format!("good/{n}.png"))).expect("a picture");
+        picture.to_rgb8().save(desk.at(&format!("pool/copy-{n}.bmp"))).expect("a copy");
+    }
+    desk.init(&["pool", "--seed", "good"]);
+    // Thresholds of the encoders are for photographs. What was drawn is compared strictly.
+    let strict = ["--set", "dedup.threshold=0.9999", "--set", "not_seeds.threshold=0.9999"];
+    let everything = ["--set", "sample.target=24"];
+    let (out, _) = desk.run(&[&["run", "pool.toml"], &strict[..], &everything].concat());
+    assert!(out.contains("near_reference 4"), "{out}");
+    let data = parquet_files(&desk.at("work-pool/export/data"));
+    let urls: Vec<String> = data.iter().flat_map(|path| rows(path)).map(|row| cell(&row, "url").to_string()).collect();
+    assert_eq!((urls.len(), urls.iter().filter(|url| url.contains("copy-")).count()), (24, 0), "{urls:?}");
 }
 
 #[test]

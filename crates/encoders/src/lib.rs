@@ -39,10 +39,12 @@ pub struct CopyThresholds {
     pub pool: f32,
     /// Of a pool with references.
     pub references: f32,
-    /// Of vectors that are whitened on a pool of some thousands or more, with references or
-    /// without; `None`: not known.
+    /// Within a pool, of vectors that are whitened on some thousands or more; `None`: not known.
     #[serde(default)]
     pub whitened: Option<f32>,
+    /// Of a pool with references, of such vectors; `None`: not known.
+    #[serde(default)]
+    pub whitened_references: Option<f32>,
 }
 
 impl CopyThresholds {
@@ -50,7 +52,8 @@ impl CopyThresholds {
     #[must_use]
     pub fn of(self, whitened: bool, with_references: bool) -> Option<f32> {
         match (whitened, with_references) {
-            (true, _) => self.whitened,
+            (true, false) => self.whitened,
+            (true, true) => self.whitened_references,
             (false, true) => Some(self.references),
             (false, false) => Some(self.pool),
         }
@@ -98,7 +101,12 @@ impl Builtin {
     #[must_use]
     pub fn copies(self) -> Option<CopyThresholds> {
         match self {
-            Self::Copy => Some(CopyThresholds { pool: 0.92, references: 0.92, whitened: Some(0.8) }),
+            Self::Copy => Some(CopyThresholds {
+                pool: 0.92,
+                references: 0.8,
+                whitened: Some(0.8),
+                whitened_references: Some(0.6),
+            }),
             Self::Semantic => None,
         }
     }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::stages::catalog::Role;
+use crate::stages::catalog::{Catalog, Role};
 use crate::stages::kind::StageKind;
 use crate::stages::scope::{Input, Scope, VectorUse};
 
@@ -41,9 +41,9 @@ pub struct Dedup {
     /// in the data set anyway.
     pub references: Vec<String>,
     /// Cosine from which two images are linked, 0 to 1. Raising it keeps more. Left out: what is
-    /// known for the encoder (docs/models.md): for SSCD the published 0.6, or 0.45 with
-    /// `references`. An encoder that was not made to find copies needs its own: `lvd calibrate`
-    /// measures it.
+    /// known for the encoder (docs/models.md), a lower one where `references` names a reference
+    /// source: for SSCD the published 0.6 and 0.45. An encoder that was not made to find copies
+    /// needs its own: `lvd calibrate` measures it.
     pub threshold: Option<f32>,
     /// Which images of a component go.
     pub linkage: Linkage,
@@ -174,10 +174,20 @@ impl Dedup {
         u64::from(self.memory_mib) * (1 << 20) / a_row
     }
 
+    /// The threshold that is known for the embedder of its vectors. Against held-out images it is a
+    /// lower one: there a copy that is missed costs more than an image that goes for nothing. With
+    /// seeds it is that of a pool: what is only like a seed is what retrieve looks for.
+    #[must_use]
+    pub fn known_threshold(&self, catalog: &Catalog) -> Option<f32> {
+        let (_, embedder) = self.vectors.name().split_once('/')?;
+        let is_held_out = |name: &String| catalog.sources.get(name).is_some_and(|it| it.role == Role::Reference);
+        catalog.embedders.get(embedder)?.copies?.of(self.whiten, self.references.iter().any(is_held_out))
+    }
+
     /// Takes the threshold that is known for the embedder where none is set.
     fn take_known_threshold(&mut self, embedder: &str, scope: &mut Scope) {
         let Some(known) = scope.catalog.embedders.get(embedder).filter(|_| self.threshold.is_none()) else { return };
-        self.threshold = known.copies.and_then(|copies| copies.of(self.whiten, !self.references.is_empty()));
+        self.threshold = self.known_threshold(scope.catalog);
         let message = match known.copies {
             _ if self.threshold.is_some() => return,
             Some(_) => format!("the known threshold of {embedder:?} is not for whitened vectors"),
@@ -209,9 +219,15 @@ impl Dedup {
         self.take_known_threshold(&embedder, scope);
         let (threshold, floor) = (self.threshold(), self.floor());
         scope.within("threshold", "a cosine of", threshold, 0.0..=1.0);
-        scope.within("edge_floor", "a cosine of", floor, -1.0..=1.0);
+        // One that was left out follows the threshold.
+        scope.within("edge_floor", "a cosine of", self.edge_floor.unwrap_or(0.0), -1.0..=1.0);
         let message = format!("edges below {floor} are not kept, so {threshold} cannot be applied");
-        scope.require(threshold >= floor, "threshold", message, format!("lower `edge_floor` to {threshold} or less"));
+        scope.require(
+            threshold >= floor || self.edge_floor.is_none(),
+            "threshold",
+            message,
+            format!("lower `edge_floor` to {threshold} or less"),
+        );
         let k = self.neighbours;
         scope.require((1..=1024).contains(&k), "neighbours", format!("{k} neighbours"), "use 1 to 1024");
         scope.within("recall", "a recall of", self.recall, 0.5..=1.0);
