@@ -46,6 +46,8 @@ pub struct Inputs<'a> {
 
 /// What happens, for whoever shows it.
 pub enum Event {
+    /// So many images were drawn.
+    Drawn(usize),
     /// So many images were edited and embedded by a command that was stopped.
     GoesOn(usize),
     /// A part of the work begins, of so many pieces.
@@ -64,8 +66,8 @@ pub struct Pool<'a> {
     pub originals: Vec<VectorShard>,
     /// The images table of the ingest step.
     pub images: &'a Table,
-    /// Fitted on what the step fits it on.
-    pub whitening: Option<Arc<Whitening>>,
+    /// Fitted on what the step fits it on: so many vectors.
+    pub whitening: Option<(usize, Arc<Whitening>)>,
 }
 
 impl Inputs<'_> {

@@ -27,7 +27,7 @@ mod score;
 pub use inputs::{Event, Inputs, Settings};
 pub use kept::clear;
 pub use lookalikes::NearPair;
-pub use outcome::{Calibration, CopyRow, EditRow, OtherWay, Suggestion, ThresholdRow};
+pub use outcome::{Calibration, CopyRow, EditRow, OtherWay, Suggestion, ThresholdRow, Whitened};
 pub use score::Normalised;
 
 use std::sync::Arc;
@@ -51,11 +51,14 @@ pub fn run(inputs: &Inputs, settings: &Settings, tell: &(dyn Fn(Event) + Sync)) 
     let task = Task::reader(inputs.catalog, inputs.work, inputs.threads);
     let mut pool = inputs.pool(!settings.normalise, &task)?;
     let sample = DrawnImages::draw(&pool.originals, settings.images, inputs.catalog.seed, &task)?;
+    tell(Event::Drawn(sample.ids.len()));
     let originals = sample.vectors(&pool.originals, &task)?;
     let copies = copies::embed(inputs, &pool, &sample, originals.dimension, tell)?;
     same_model(&originals, &copies.again)?;
     let plain = View { shards: pool.shards.clone(), originals, copies };
-    let whitened = pool.whitening.take().map(|whitening| plain.whitened(&whitening));
+    let whitening = pool.whitening.take();
+    let fitted = whitening.as_ref().map(|(fitted_on, whitening)| Whitened::on(*fitted_on, whitening.dimension()));
+    let whitened = whitening.map(|(_, whitening)| plain.whitened(&whitening));
     let whiten = inputs.dedup.whiten;
     let (of_step, other) = match whitened {
         Some(whitened) if whiten => (whitened, Some(plain)),
@@ -65,6 +68,7 @@ pub fn run(inputs: &Inputs, settings: &Settings, tell: &(dyn Fn(Event) + Sync)) 
     let lookalikes = lookalikes::find(inputs, &pool, &sample, &of_step.originals, &task, tell)?;
     let judge = Judge { inputs, settings, sample: &sample, task: &task, tell };
     let mut found = judge.look(&of_step, whiten, &lookalikes)?;
+    found.whitened = fitted;
     if let Some(other) = other {
         // Which of the pool's pairs look alike is a matter of pixels; how near they are, is not.
         pool.shards.clone_from(&other.shards);

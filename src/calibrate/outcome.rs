@@ -16,6 +16,7 @@ use lvd_io::row;
 use lvd_io::table;
 use lvd_ops::edits::Edit;
 use lvd_ops::ranking::{Curve, PairCount, Tally};
+use lvd_ops::whiten::Whitening;
 
 /// The precisions for which thresholds are shown; the first is the one to go by.
 const WANTED: [f64; 2] = [0.99, 0.9];
@@ -118,6 +119,28 @@ pub struct OtherWay {
     pub suggestion: Option<Suggestion>,
 }
 
+/// What vectors were whitened on, for whichever way it was.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Whitened {
+    /// Vectors that it was fitted on.
+    pub on: usize,
+    /// The fewest that are to be whitened.
+    pub fewest: usize,
+}
+
+impl Whitened {
+    /// Of so many vectors of so many numbers.
+    pub(super) fn on(vectors: usize, dimension: usize) -> Self {
+        Self { on: vectors, fewest: Whitening::fewest(dimension) }
+    }
+
+    /// Whether these were enough.
+    #[must_use]
+    pub fn is_enough(&self) -> bool {
+        self.on >= self.fewest
+    }
+}
+
 /// The evidence for a threshold.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Calibration {
@@ -134,6 +157,8 @@ pub struct Calibration {
     pub edits_at: Option<f64>,
     /// Images drawn.
     pub images: u64,
+    /// How many they were drawn from.
+    pub population: u64,
     /// Copies that have a vector.
     pub copies: u64,
     /// Images of the pool that each copy was compared with.
@@ -147,6 +172,8 @@ pub struct Calibration {
     /// What is found the other way: whitened where the step does not whiten, and unwhitened where
     /// it does. Not known of normalised scores.
     pub other: Option<OtherWay>,
+    /// What the whitened vectors were whitened on, where any were.
+    pub whitened: Option<Whitened>,
     /// Micro average precision, undecided pairs left out.
     pub micro_ap: f64,
     /// The same, were all undecided pairs wrong.
@@ -220,12 +247,14 @@ pub fn sum_up(
         threshold: inputs.dedup.threshold.map(decimal),
         edits_at: edits_at.map(decimal),
         images: question.sample.ids.len() as u64,
+        population: question.sample.population,
         copies: all,
         references: scored.references,
         normalised: scored.normalised,
         lookalikes: question.lookalikes.rows.clone(),
         unlike: question.lookalikes.unlike.clone(),
         other: None,
+        whitened: None,
         micro_ap: curve.average_precision(),
         micro_ap_at_least: cautious.average_precision(),
         thresholds: thresholds.into_iter().map(at).collect(),
@@ -314,6 +343,7 @@ impl Calibration {
             "whiten": self.whiten,
             "threshold": self.threshold,
             "images": self.images,
+            "drawn_from": self.population,
             "copies": self.copies,
             "references": self.references,
             "normalised": self.normalised.is_some(),
@@ -325,6 +355,8 @@ impl Calibration {
                 "micro_ap": other.micro_ap,
                 "suggestion": other.suggestion.as_ref().map(suggestion),
             })),
+            "whitened_on": self.whitened.map(|whitened| whitened.on),
+            "fewest_to_whiten": self.whitened.map(|whitened| whitened.fewest),
             "micro_ap": self.micro_ap,
             "micro_ap_at_least": self.micro_ap_at_least,
             "suggestions": self.suggestions.iter().map(suggestion).collect::<Vec<_>>(),

@@ -2,36 +2,30 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::fmt::{Display, Write as _};
-use std::path::{Path, PathBuf};
+use std::fmt::Write as _;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::calibrate::{self, Calibration, Event, Inputs, OtherWay, Settings, Suggestion, ThresholdRow};
+use crate::calibrate::{self, Calibration, Event, Inputs, OtherWay, Settings, Suggestion, ThresholdRow, Whitened};
+use crate::cli::advice::{best, where_next};
 use crate::cli::args::CalibrateArgs;
 use crate::cli::choice::position;
 use crate::cli::progress::Progress;
 use crate::cli::say;
-use crate::cli::stop::Stop;
-use crate::cli::table::{columns, print, print_json, thousands};
+use crate::cli::signals;
+use crate::cli::stop::{Stop, stopped};
+use crate::cli::table::{columns, counted, print, print_json, thousands};
 use crate::cli::threads::compute_on;
-use crate::pipeline::shell::changed;
 use crate::pipeline::steps::{Pipeline, Step};
 use crate::pipeline::{event, status};
 use crate::stages::dedup::Dedup;
 use crate::stages::embed::Embed;
 use crate::stages::table::Table;
-use lvd_base::error::Error;
 use lvd_ops::edits::Edit;
 
 /// The thresholds that are printed, in hundredths: those of cosines, and those of normalised
 /// scores.
 const PRINTED: [std::ops::RangeInclusive<i32>; 2] = [30..=95, 0..=65];
-
-/// How much more of the copies the other way has to find to be worth a change.
-const MORE: f64 = 0.02;
-
-/// Images of which a calibration says little.
-const FEW: u64 = 100;
 
 /// Calibrates the dedup steps that are named, writes the tables and prints what they say.
 pub fn calibrate(pipeline: &Pipeline, args: &CalibrateArgs) -> std::result::Result<(), Stop> {
@@ -51,7 +45,7 @@ pub fn calibrate(pipeline: &Pipeline, args: &CalibrateArgs) -> std::result::Resu
                 say::text(&format!("{}: {table} is not there yet, so it is not calibrated\n", step.name));
                 continue;
             }
-            Err(table) => return Err(not_there(pipeline, step, &table).into()),
+            Err(table) => return Err(not_there(pipeline, step, &table)),
         };
         any = true;
         let out = args.out.clone().unwrap_or_else(|| pipeline.store.work.root().join("_calibrate"));
@@ -75,10 +69,10 @@ pub fn calibrate(pipeline: &Pipeline, args: &CalibrateArgs) -> std::result::Resu
 }
 
 /// A table that a step reads and nobody has made.
-fn not_there(pipeline: &Pipeline, step: &Step, table: &str) -> Error {
+fn not_there(pipeline: &Pipeline, step: &Step, table: &str) -> Stop {
     let above = table.split('/').next().unwrap_or(table);
     let hint = format!("lvd run {} --to {above}", pipeline.typed);
-    Error::usage(format!("step {:?} reads {table:?}, which is not there yet", step.name), hint)
+    Stop::usage(format!("step {:?} reads {table:?}, which is not there yet", step.name), hint)
 }
 
 /// Calibrates one step.
@@ -100,13 +94,6 @@ fn one(
         kept,
     };
     let progress = Progress::new(args.quiet);
-    progress.tell(&event::Event::Note(format!(
-        "{}: {} images are edited in {} ways, and all pictures embedded: {} of them; --images sets how many",
-        step.name,
-        thousands(settings.images as u64),
-        Edit::ALL.len(),
-        thousands((settings.images * (Edit::ALL.len() + 1)) as u64),
-    )));
     let pieces_done = AtomicU64::new(0);
     let tell = |event| {
         progress.tell(&match event {
@@ -115,6 +102,13 @@ fn one(
                 let rows = Some(pieces as u64);
                 event::Event::PhaseBegins { step: &step.name, phase, tasks: 1, to_run: 1, rows }
             }
+            Event::Drawn(images) => event::Event::Note(format!(
+                "{}: {} images are edited in {} ways, and all pictures embedded: {} of them; --images sets how many",
+                step.name,
+                thousands(images as u64),
+                Edit::ALL.len(),
+                thousands((images * (Edit::ALL.len() + 1)) as u64),
+            )),
             Event::GoesOn(images) => event::Event::Note(format!(
                 "{}: goes on: {} of these images were embedded by a command that was stopped",
                 step.name,
@@ -124,7 +118,8 @@ fn one(
             Event::Ends => event::Event::PhaseEnds,
         });
     };
-    let found = calibrate::run(&inputs, settings, &tell);
+    let hear = |signal| stopped(&progress, "", signal);
+    let found = signals::heard(&[], hear, || calibrate::run(&inputs, settings, &tell))?;
     progress.clear();
     Ok(found?)
 }
@@ -158,11 +153,11 @@ fn chosen<'a>(pipeline: &'a Pipeline, name: Option<&str>) -> std::result::Result
 
 fn text(found: &Calibration) -> String {
     let mut text = format!(
-        "{}: {} copies of {} images, each compared with {} images of {}\n",
+        "{}: {} copies of {}, each compared with {} of {}\n",
         found.step,
         thousands(found.copies),
-        thousands(found.images),
-        thousands(found.references),
+        counted(found.images, "image"),
+        counted(found.references, "image"),
         found.vectors
     );
     if let Some(with) = found.normalised {
@@ -174,9 +169,10 @@ fn text(found: &Calibration) -> String {
     }
     let _ = writeln!(
         text,
-        "undecided: {} pairs of images of the pool look alike: maybe copies, maybe not; where a copy of one finds \
+        "undecided: {} of images of the pool {} alike: maybe copies, maybe not; where a copy of one finds \
          the other, nobody knows whether that is right\n",
-        thousands(found.lookalikes.len() as u64)
+        counted(found.lookalikes.len() as u64, "pair"),
+        if found.lookalikes.len() == 1 { "looks" } else { "look" }
     );
     let normalised = found.normalised.is_some();
     #[expect(clippy::cast_possible_truncation, reason = "a score in hundredths")]
@@ -232,7 +228,7 @@ fn text(found: &Calibration) -> String {
     let rows: Vec<Vec<String>> = found.suggestions.iter().map(suggestion).collect();
     text.push_str(&columns(&[">precision", ">lowest threshold", ">recall", ">sure", ">recall", ">drops"], &rows));
     if let Some(other) = &found.other {
-        let _ = writeln!(text, "\n{}", other_way(other));
+        let _ = writeln!(text, "\n{}{}", other_way(other), too_few(found));
     }
     text.push_str(&by_edit(found));
     text
@@ -250,9 +246,16 @@ fn other_way(other: &OtherWay) -> String {
     }
 }
 
-/// The threshold to go by, with its recall.
-fn best(suggestion: Option<&Suggestion>) -> Option<(f64, f64)> {
-    suggestion.and_then(|known| known.cautious.or(known.lowest))
+/// What makes whitened vectors say little, whichever way they are compared.
+fn too_few(found: &Calibration) -> String {
+    match found.whitened.filter(|whitened| !whitened.is_enough()) {
+        Some(Whitened { on, fewest }) => format!(
+            "\nwhitened on {} vectors, too few: under {} copies among them move apart",
+            thousands(on as u64),
+            thousands(fewest as u64)
+        ),
+        None => String::new(),
+    }
 }
 
 fn suggestion(known: &Suggestion) -> Vec<String> {
@@ -290,64 +293,6 @@ fn by_edit(found: &Calibration) -> String {
         Some(threshold) => format!("\nRecall by edit at {threshold}\n\n{}", columns(&header, &rows)),
         None => "\nNo threshold has a precision of 0.99: recall by edit is not shown.\n".into(),
     }
-}
-
-fn where_next(folder: &Path, found: &Calibration, file: &str) -> String {
-    let folder = folder.display();
-    let set = |key: &str, value: &dyn Display| format!("{}.{key}={value}", found.step);
-    let mut text = format!(
-        "\nIn {folder}: thresholds.parquet, edits.parquet, copies.parquet, alike.parquet, unlike.parquet, summary.json\n"
-    );
-    let Some(suggestion) = found.suggestions.first().filter(|_| found.normalised.is_none()) else { return text };
-    if found.images < FEW {
-        let _ = writeln!(
-            text,
-            "warning: {} images say little, chance decides much: calibrate with 300 or more (--images)",
-            found.images
-        );
-    }
-    if let Some(other) = found.other.as_ref().filter(|other| finds_more(other, suggestion)) {
-        let threshold = other.suggestion.as_ref().and_then(Suggestion::threshold).unwrap_or_default();
-        let _ = writeln!(
-            text,
-            "{} finds more: lvd plan {}",
-            if other.whiten { "whitening" } else { "not whitening" },
-            changed(file, &[set("whiten", &other.whiten), set("threshold", &threshold)])
-        );
-    }
-    let plan = |threshold: f64| format!("lvd plan {}", changed(file, &[set("threshold", &threshold)]));
-    let undecided = found.lookalikes.len();
-    let _ = match (suggestion.cautious, suggestion.lowest) {
-        (Some((sure, recall)), Some((lowest, more))) if sure > lowest => writeln!(
-            text,
-            "{sure} finds {recall:.3} of the edited copies and is sure; {lowest} finds {more:.3}, and is as precise only if the {undecided} \
-             undecided pairs are copies, and images near to others are like them: look at them (alike.parquet, unlike.parquet)\nnext: {}\n  or: {}",
-            plan(sure),
-            plan(lowest)
-        ),
-        (Some((threshold, recall)), _) | (None, Some((threshold, recall))) => {
-            writeln!(text, "{threshold} finds {recall:.3} of the edited copies\nnext: {}", plan(threshold))
-        }
-        (None, None) if found.whiten => writeln!(
-            text,
-            "no threshold has a precision of {}: look at the wrong pairs in copies.parquet, or use an encoder for copies",
-            suggestion.precision
-        ),
-        (None, None) => writeln!(
-            text,
-            "no threshold has a precision of {}; next: lvd calibrate {} {}",
-            suggestion.precision,
-            changed(file, &[set("whiten", &true)]),
-            found.step
-        ),
-    };
-    text
-}
-
-/// Whether the other way finds so much more of the copies that it is worth a change.
-fn finds_more(other: &OtherWay, suggestion: &Suggestion) -> bool {
-    let recall = |found: Option<(f64, f64)>| found.map_or(0.0, |(_, recall)| recall);
-    recall(best(other.suggestion.as_ref())) > recall(best(Some(suggestion))) + MORE
 }
 
 fn share(share: f64) -> String {

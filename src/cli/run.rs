@@ -4,7 +4,7 @@ use crate::cli::args::{EngineName, RunArgs, StageArgs};
 use crate::cli::choice::{decided, load_undecided, steps_of};
 use crate::cli::progress::Progress;
 use crate::cli::say::{self, say};
-use crate::cli::stop::Stop;
+use crate::cli::stop::{Stop, stopped};
 use crate::cli::threads::{MOST_THREADS, compute_on};
 use crate::cli::{look, report, requeue, signals, slurm, table};
 use crate::pipeline::attempt;
@@ -108,12 +108,9 @@ fn stop(pipeline: &Pipeline, steps: &[usize], run: &RunArgs, progress: &Progress
     if let Err(error) = attempt::give_up_all(&pipeline.store, phases) {
         say::error("", &error);
     }
-    say!(
-        "stopped: run the same command to go on{}",
-        match run.engine {
-            EngineName::Local => "",
-            EngineName::Slurm => "; its jobs do so meanwhile (lvd cancel ends them)",
-        }
-    );
-    signals::end(128 + signal);
+    let more = match run.engine {
+        EngineName::Local => "",
+        EngineName::Slurm => "; its jobs do so meanwhile (lvd cancel ends them)",
+    };
+    stopped(progress, more, signal)
 }

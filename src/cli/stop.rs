@@ -1,5 +1,8 @@
 //! What ends a command early.
 
+use crate::cli::progress::Progress;
+use crate::cli::say::say;
+use crate::cli::signals;
 use lvd_base::error::Error;
 
 /// What ends a command early.
@@ -27,6 +30,14 @@ impl Stop {
     pub fn usage(fact: impl Into<String>, cure: impl Into<String>) -> Self {
         Self::Usage(vec![Error::usage(fact, cure)])
     }
+}
+
+/// Ends the process of a command that a signal has stopped, and that goes on when it is typed
+/// again.
+pub fn stopped(progress: &Progress, more: &str, signal: i32) -> ! {
+    progress.clear();
+    say!("stopped: run the same command to go on{more}");
+    signals::end(128 + signal)
 }
 
 impl From<Error> for Stop {

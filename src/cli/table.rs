@@ -54,6 +54,11 @@ pub fn thousands(n: u64) -> String {
     HumanCount(n).to_string()
 }
 
+/// `1 row`, `1,000 rows`.
+pub fn counted(n: u64, word: &str) -> String {
+    format!("{} {word}{}", thousands(n), if n == 1 { "" } else { "s" })
+}
+
 /// Bytes with a unit: `1.5 GiB`.
 #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
 pub fn bytes(n: u64) -> String {
@@ -85,6 +90,7 @@ mod tests {
     #[test]
     fn numbers_read_as_people_write_them() {
         assert_eq!([thousands(7), thousands(1000), thousands(1_234_567)], ["7", "1,000", "1,234,567"]);
+        assert_eq!([counted(1, "pair"), counted(1000, "pair")], ["1 pair", "1,000 pairs"]);
         assert_eq!([bytes(12), bytes(1536), bytes(3 << 30)], ["12 B", "1.5 KiB", "3.0 GiB"]);
     }
 

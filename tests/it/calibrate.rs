@@ -170,9 +170,9 @@ fn what_is_missing_is_said_before_any_work() {
     let work = folder.path().join("work");
     let fails = |more: &[&str]| failure(&strs(&on_example("calibrate", &work, more)));
     let (code, said) = fails(&["dedup"]);
-    assert!(code == 1 && said.contains("embed/copy") && said.contains("hint: lvd run"), "{said}");
+    assert!(code == 2 && said.contains("embed/copy") && said.contains("hint: lvd run"), "{said}");
     let (code, said) = fails(&[]);
-    assert!(code == 1 && said.contains("step \"dedup\" reads") && said.contains("hint: lvd run"), "{said}");
+    assert!(code == 2 && said.contains("step \"dedup\" reads") && said.contains("hint: lvd run"), "{said}");
     let (code, said) = fails(&["cluster"]);
     assert!(code == 2 && said.contains("is a cluster step") && said.contains("hint: calibrate a dedup step"), "{said}");
     let (code, said) = fails(&["nowhere"]);
@@ -247,6 +247,12 @@ fn the_table_marks_the_step_and_names_what_comes_next() {
     let survivors = serde_json::from_slice::<Value>(&summary).expect("JSON")["rows_out"].as_u64().expect("a number");
     let first = table.lines().next().expect("a line");
     assert!(first.contains(&format!("with {survivors} images")), "{survivors}: {first}");
+
+    // More than there are cannot be drawn, and are not asked for.
+    let output = crate::common::output(&strs(&on_example("calibrate", &work, &["clean", "--images", "400"])));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("clean: 40 images are edited in 30 ways"), "{said}");
+    assert!(said.contains("40 images say little") && said.contains("there are no more"), "{said}");
 }
 
 #[test]
@@ -319,14 +325,18 @@ fn one_that_was_stopped_goes_on_and_says_the_same() {
 
     let args = on_example("calibrate", &work, &["dedup", "--images", "24", "--out", &out.to_string_lossy()]);
     let quiet = [args.clone(), vec!["--quiet".into()]].concat();
-    let mut child = lvd().args(strs(&quiet)).stdout(Stdio::null()).spawn().expect("lvd");
+    let mut start = lvd();
+    let mut child = start.args(strs(&quiet)).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("lvd");
     let kept = || std::fs::read_dir(out.join("_kept")).map_or(0, |entries| entries.flatten().count());
     while kept() < 3 {
         assert!(child.try_wait().expect("it can be waited for").is_none(), "it ended before it was killed");
         std::thread::sleep(Duration::from_millis(2));
     }
-    child.kill().expect("it runs");
-    child.wait().expect("it ends");
+    let pid = child.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().expect("kill").success());
+    let ended = child.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert!(ended.status.code() == Some(130) && said.contains("stopped: run the same command to go on"), "{said}");
     assert!(!out.join("summary.json").exists());
 
     let again = output(&strs(&args));

@@ -23,6 +23,10 @@ const TILE: usize = 4;
 /// The share of the mean variance that is added to every direction, at least.
 const SHRINKAGE: f64 = 0.01;
 
+/// Vectors for each of their numbers, of fewer than which a whitening fits the copies among them,
+/// too.
+const A_NUMBER: usize = 4;
+
 /// A fitted whitening.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Whitening {
@@ -35,6 +39,12 @@ pub struct Whitening {
 }
 
 impl Whitening {
+    /// The fewest vectors of so many numbers that are to be whitened: of fewer, copies move apart.
+    #[must_use]
+    pub fn fewest(d: usize) -> usize {
+        A_NUMBER * d
+    }
+
     /// Fits one on vectors, row-major and `d` wide. Few vectors say little about a covariance, so
     /// directions are drawn together by half of d over their number, as a share of the mean
     /// variance, and by a hundredth at least. Vectors that are all one leave things as they are.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::stages::dedup::shards::Member;
 use crate::stages::dedup::{needs, train, whiten};
 use crate::stages::table::{Part, Table};
-use crate::stages::task::Task;
+use crate::stages::task::{Headway, Task};
 use lvd_base::error::Result;
 use lvd_base::types::CellRows;
 use lvd_io::runs;
@@ -73,7 +73,7 @@ pub fn run(members: &[Member], common: &MoveCommon, task: &mut Task) -> Result<(
             rows.halves.extend(halves);
             rows.settled.extend(std::iter::repeat_n(member.settled, n));
             rows.ids.extend(block.ids);
-            (task.progress)(n as u64);
+            (task.progress)(Headway::Done(n as u64));
         }
     }
     let count = rows.ids.len() as u64;

@@ -6,7 +6,7 @@ use crate::stages::dedup::graph::{ComponentsCommon, Graph};
 use crate::stages::dedup::greedy::Gone;
 use crate::stages::dedup::{doubts, links, rank};
 use crate::stages::pool::VectorShard;
-use crate::stages::task::Task;
+use crate::stages::task::{Headway, Task};
 use lvd_base::error::Result;
 use lvd_base::types::{ImageId, Reason};
 use lvd_io::table;
@@ -107,7 +107,7 @@ impl Decisions<'_> {
         task.drop(if graph.common.relative { Reason::NearReference } else { Reason::NearDuplicate }, dropped);
         task.count(&format!("kept: {source}"), kept);
         task.count(&format!("dropped: {source}"), dropped);
-        (task.progress)(shard.rows_at_most());
+        (task.progress)(Headway::Done(shard.rows_at_most()));
         let written = writer.finish()?;
         task.publish(written, "", Some(shard.shard()))
     }
@@ -143,7 +143,7 @@ fn stay(shard: &VectorShard, task: &mut Task) -> Result<()> {
     task.outcome.rows_out += kept;
     task.count(&format!("kept: {source}"), kept);
     task.count("not_compared", kept);
-    (task.progress)(shard.rows_at_most());
+    (task.progress)(Headway::Done(shard.rows_at_most()));
     let written = writer.finish()?;
     task.publish(written, "", Some(shard.shard()))
 }

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::stages::table::Part;
-use crate::stages::task::Task;
+use crate::stages::task::{Headway, Task};
 use lvd_base::error::{Error, Result};
 use lvd_base::types::{CellRows, ImageId};
 use lvd_io::readahead::Readers;
@@ -155,7 +155,7 @@ pub fn run(group: &Range<u32>, common: &JoinCommon, task: &mut Task) -> Result<(
             out.write(block.into_pairs())?;
         }
         out.write(looking.lost.take().into_iter())?;
-        (task.progress)(rows);
+        (task.progress)(Headway::Done(rows));
         task.outcome.rows_in += rows;
     }
     task.outcome.rows_out = task.outcome.rows_in;

@@ -26,6 +26,8 @@ mod whiten;
 use std::ops::Range;
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use self::graph::ComponentsCommon;
 use self::join::JoinCommon;
 use self::phases::DedupPhase;
@@ -65,7 +67,7 @@ impl Dedup {
         let (cells, queries) = (trained(context, "cells")?, trained(context, "queries")?);
         let (neighbours, floor, crowd) = (self.neighbours as usize, self.floor(), self.crowd());
         let common = tune::TuneCommon { whitening: whitening(context), cells, queries, neighbours, floor, crowd };
-        PhasePlan::new(common, nodes.tasks())
+        planned(common, nodes)
     }
 
     fn plan_move(&self, nodes: &Nodes, context: &PlanContext) -> Result<PhasePlan> {
@@ -79,7 +81,7 @@ impl Dedup {
             neighbours: self.neighbours as usize,
             recall: self.recall,
         };
-        PhasePlan::new(common, nodes.tasks())
+        planned(common, nodes)
     }
 
     fn plan_join(&self, context: &PlanContext) -> Result<PhasePlan> {
@@ -103,9 +105,10 @@ impl Dedup {
             }
         }
         let runs = context.made(DedupPhase::Move, "runs").parts;
-        let groups = groups.into_iter().filter(|(rows, _)| *rows > 0).map(|(_, group)| group);
+        let (rows, groups): (Vec<u64>, Vec<Range<u32>>) = groups.into_iter().filter(|(rows, _)| *rows > 0).unzip();
         let (neighbours, floor) = (self.neighbours as usize, self.floor());
-        PhasePlan::new(JoinCommon { runs, regions, neighbours, floor, crowd: self.crowd(), held_rows }, groups)
+        let common = JoinCommon { runs, regions, neighbours, floor, crowd: self.crowd(), held_rows };
+        Ok(PhasePlan::new(common, groups)?.with_rows(Some(rows)))
     }
 
     fn plan_components(&self, nodes: Nodes, apart: Vec<VectorShard>, context: &PlanContext) -> Result<PhasePlan> {
@@ -128,16 +131,23 @@ impl Dedup {
     }
 }
 
-/// The whitening that a step fits on these shards.
-pub fn fit_whitening(shards: &Shards, seed: u64, task: &Task) -> Result<Arc<Whitening>> {
+/// The whitening that a step fits on these shards, and on how many of their vectors.
+pub fn fit_whitening(shards: &Shards, seed: u64, task: &Task) -> Result<(usize, Arc<Whitening>)> {
     let all = shards.unsettled.iter().chain(&shards.settled).chain(&shards.references);
     let members: Vec<Member> = all.map(|shard| Member { shard: shard.clone(), settled: false }).collect();
-    whiten::fit(&members, seed, task).map(|(.., whitening)| Arc::new(whitening))
+    whiten::fit(&members, seed, task).map(|(_, fitted_on, whitening)| (fitted_on, Arc::new(whitening)))
 }
 
 /// The whitening that a step which is whole compared its vectors by; `table` is its `whitening`.
 pub fn read_whitening(table: &Table, task: &Task) -> Result<Option<Arc<Whitening>>> {
     whiten::read(table.parts.first(), task)
+}
+
+/// The plan of a phase that reads all vectors, some shards a task.
+fn planned(common: impl Serialize, nodes: &Nodes) -> Result<PhasePlan> {
+    let tasks = nodes.tasks();
+    let rows = tasks.iter().map(|members| members.iter().map(|member| member.shard.rows()).sum()).collect();
+    Ok(PhasePlan::new(common, tasks)?.with_rows(rows))
 }
 
 /// What `whiten` fitted, if it did.

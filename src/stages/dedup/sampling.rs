@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use crate::stages::dedup::shards::Member;
-use crate::stages::task::Task;
+use crate::stages::task::{Headway, Task};
 use lvd_base::error::Result;
 use lvd_base::types::ImageId;
 use lvd_io::vectors::Vectors;
@@ -70,7 +70,7 @@ pub fn draw<const N: usize>(
         let mut samples = std::array::from_fn(|_| Vectors::default());
         for block in member.shard.blocks(task)? {
             let block = block?;
-            (task.progress)(block.ids.len() as u64);
+            (task.progress)(Headway::Done(block.ids.len() as u64));
             for (row, &id) in block.ids.iter().enumerate() {
                 for (taken, to) in wanted(member, id).into_iter().zip(&mut samples) {
                     if taken {

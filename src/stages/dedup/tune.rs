@@ -8,7 +8,7 @@ use crate::stages::dedup::needs::Need;
 use crate::stages::dedup::shards::Member;
 use crate::stages::dedup::{join, train, whiten};
 use crate::stages::table::Part;
-use crate::stages::task::Task;
+use crate::stages::task::{Headway, Task};
 use lvd_base::error::Result;
 use lvd_base::types::{ImageId, Neighbour};
 use lvd_io::vectors::{self, Vectors};
@@ -127,7 +127,7 @@ pub fn run(members: &[Member], common: &TuneCommon, task: &mut Task) -> Result<(
                 }
             }
             task.outcome.rows_in += rows as u64;
-            (task.progress)(rows as u64);
+            (task.progress)(Headway::Done(rows as u64));
         }
     }
     let mut writer = task.rows("needs")?;

@@ -16,9 +16,6 @@ use lvd_ops::whiten::Whitening;
 
 /// Vectors it is fitted on, at most.
 pub const SAMPLE: u64 = 65_536;
-/// Vectors for each of their numbers, of fewer than which a whitening fits the copies among them,
-/// too.
-const A_NUMBER: usize = 4;
 
 #[derive(Serialize, Deserialize)]
 pub struct WhitenCommon {
@@ -32,11 +29,11 @@ pub fn run(common: &WhitenCommon, task: &mut Task) -> Result<()> {
     (task.outcome.rows_in, task.outcome.rows_out) = (rows, rows);
     task.outcome.facts.insert("whitened_on".into(), fitted_on.into());
     let d = whitening.dimension();
-    if fitted_on < A_NUMBER * d {
+    let fewest = Whitening::fewest(d);
+    if fitted_on < fewest {
         task.outcome.warnings.insert(format!(
             "whitened on {fitted_on} vectors of {d} numbers: so few that copies among them move apart, and some are missed; set \
-             `whiten = false` for a pool of fewer than {}",
-            A_NUMBER * d
+             `whiten = false` for a pool of fewer than {fewest}"
         ));
     }
     let level = Level { parents: vec![None; d + 1], values: whitening.rows() };
