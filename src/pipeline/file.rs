@@ -9,7 +9,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+use crate::pipeline::parse;
 use crate::pipeline::preset::Preset;
+use crate::pipeline::shell::quoted;
 use crate::stages::catalog::Role;
 use lvd_base::error::{Error, Fault, Result, choices, nearest};
 use lvd_io::sources::UrlFormat;
@@ -32,6 +34,7 @@ pub struct File {
     #[serde(default = "one")]
     pub scale: f64,
     /// Sources of images by name.
+    #[serde(default)]
     pub sources: IndexMap<String, SourceSettings>,
     /// Models by name. Left out, where there is an embed step: those in the box, `copy` and
     /// `semantic` (docs/models.md). Steps that look for copies then read the first, others the
@@ -154,6 +157,16 @@ pub struct EmbedderSettings {
     pub dims: Option<u32>,
 }
 
+/// A part of the file: what can be used of it, and what is wrong with the rest.
+pub struct Parsed<T> {
+    /// What can be used; `None`: nothing.
+    pub value: Option<T>,
+    /// What is wrong.
+    pub faults: Vec<Error>,
+    /// The keys of what was left out for that, from the top of the file.
+    pub left_out: Vec<Vec<String>>,
+}
+
 /// The keys of the file that are no tables of one step.
 const TOP: [&str; 7] = ["seed", "work", "scale", "sources", "embedders", "steps", "engine"];
 
@@ -169,7 +182,7 @@ pub struct Source {
 impl Source {
     /// Reads `path` and applies `overrides` of the form `step.key=value`.
     pub fn read(path: &Path, overrides: &[String]) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+        let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, error))?;
         let table = text.parse::<Table>().map_err(|error| {
             let fault = Fault::new(error.message(), "the file is TOML: https://toml.io");
             Error::Setting(fault.at(place_in(path, &text, error.span().map(|span| span.start))))
@@ -208,21 +221,23 @@ impl Source {
         Ok(())
     }
 
-    /// The whole file, with unknown keys and wrong types found.
-    pub fn parse(&self) -> Result<File> {
+    /// The whole file.
+    #[must_use]
+    pub fn parse(&self) -> Parsed<File> {
         self.parse_at(&[], self.table.clone())
     }
 
     /// A part of the file, `table`, which stands at `keys`.
-    pub fn parse_at<T: DeserializeOwned>(&self, keys: &[String], table: Table) -> Result<T> {
-        serde_path_to_error::deserialize(Value::Table(table)).map_err(|error| {
-            let mut path = keys.to_vec();
-            path.extend(error.path().to_string().split('.').filter(|key| *key != ".").map(str::to_owned));
-            let message = error.inner().message().trim().to_owned();
-            let hint = meant(&message).map_or_else(String::new, |name| format!("did you mean `{name}`? "));
-            let cure = hint + "lvd config prints every setting; docs/config.md is the same";
-            self.fault(&path, Fault::new(message, cure))
-        })
+    #[must_use]
+    pub fn parse_at<T: DeserializeOwned>(&self, keys: &[String], table: Table) -> Parsed<T> {
+        let (value, misfits) = parse::parse(table);
+        let mut parsed = Parsed { value, faults: Vec::new(), left_out: Vec::new() };
+        for misfit in misfits {
+            let at = [keys, &misfit.keys].concat();
+            parsed.faults.extend(misfit.fault.map(|fault| self.fault(&at, fault)));
+            parsed.left_out.push(at);
+        }
+        parsed
     }
 
     /// An error at a key of the file.
@@ -232,6 +247,17 @@ impl Source {
             fault.fact = format!("{}: {}", keys.join("."), fault.fact);
         }
         Error::Setting(fault.at(self.place(keys)))
+    }
+
+    /// Whether a key is set, in the file or by an override.
+    #[must_use]
+    pub fn holds(&self, keys: &[String]) -> bool {
+        let mut tables = Some(&self.table);
+        keys.iter().all(|key| {
+            let value = tables.and_then(|table| table.get(key));
+            tables = value.and_then(Value::as_table);
+            value.is_some()
+        })
     }
 
     /// `file:line` of a key, or of the nearest key above it that is in the file.
@@ -255,12 +281,34 @@ impl Source {
     }
 }
 
-/// What was meant by the first name that a message of serde quotes, among the others: "unknown
-/// field `a`, expected `b` or `c`".
-fn meant(message: &str) -> Option<&str> {
-    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
-    let (wrong, known) = quoted.split_first().filter(|_| message.starts_with("unknown "))?;
-    nearest(wrong, known.iter().copied())
+/// A pipeline file that cannot be read, with what may have been meant.
+fn unreadable(path: &Path, error: std::io::Error) -> Error {
+    let shown = quoted(&path.to_string_lossy());
+    if path.is_dir() {
+        let hint = format!("lvd init {shown} writes a pipeline file for the images in it");
+        return Error::usage(format!("{} is a folder, not a pipeline file", path.display()), hint);
+    }
+    if error.kind() != std::io::ErrorKind::NotFound {
+        return Error::io(path)(error);
+    }
+    let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let files =
+        entries.map(|entry| entry.path()).filter(|file| file.extension().is_some_and(|ending| ending == "toml"));
+    let stem = |file: PathBuf| Some(file.file_stem()?.to_string_lossy().into_owned());
+    let mut names: Vec<String> = files.filter_map(stem).collect();
+    names.sort();
+    let wrong = path.file_stem().unwrap_or_default().to_string_lossy();
+    let named = |stem: &str| quoted(&path.with_file_name(format!("{stem}.toml")).to_string_lossy());
+    let hint = match nearest(&wrong, names.iter().map(String::as_str)) {
+        Some(stem) => format!("did you mean {}?", named(stem)),
+        None if names.is_empty() => "lvd init FOLDER writes one for your images".into(),
+        None => {
+            let some = names.iter().take(5).map(|stem| named(stem)).collect::<Vec<_>>();
+            format!("pipeline files there are: {}", some.join(", "))
+        }
+    };
+    Error::usage(format!("there is no file {}", path.display()), hint)
 }
 
 fn place_in(path: &Path, text: &str, offset: Option<usize>) -> String {
@@ -284,9 +332,16 @@ mod tests {
         Source::read(&path, &overrides.iter().map(|&text| text.to_owned()).collect::<Vec<_>>())
     }
 
+    /// The first fault of a file.
+    fn fault(text: &str, overrides: &[&str]) -> Option<Error> {
+        match source(text, overrides) {
+            Ok(source) => source.parse().faults.into_iter().next(),
+            Err(error) => Some(error),
+        }
+    }
+
     fn complaint(text: &str) -> String {
-        let error = source(text, &[]).and_then(|source| source.parse()).err();
-        error.map_or_else(String::new, |error| error.to_string())
+        fault(text, &[]).map_or_else(String::new, |error| error.to_string())
     }
 
     #[test]
@@ -294,7 +349,7 @@ mod tests {
         let wrong_type = complaint("seed = 1\n[sources.a]\nfolder = 3\n");
         assert!(wrong_type.contains("p.toml:3: sources.a.folder:"), "{wrong_type}");
         let unknown = complaint("seed = 1\n\n[sources.a]\nfolder = \"x\"\nfodler = \"y\"\n");
-        assert!(unknown.contains("p.toml:5: sources.a.fodler: unknown field `fodler`"), "{unknown}");
+        assert!(unknown.contains("p.toml:5: sources.a.fodler: is no setting"), "{unknown}");
         let syntax = complaint("seed = 1\nwork = \n");
         assert!(syntax.contains("p.toml:2:"), "{syntax}");
     }
@@ -302,8 +357,7 @@ mod tests {
     #[test]
     fn a_slip_is_told_what_was_meant() {
         let hint = |text: &str, overrides: &[&str]| {
-            let error = source(text, overrides).and_then(|source| source.parse()).err();
-            error.and_then(|error| error.hint().map(str::to_owned)).unwrap_or_default()
+            fault(text, overrides).and_then(|error| error.hint().map(str::to_owned)).unwrap_or_default()
         };
         let found = hint("[sources.a]\nfodler = \"y\"\n", &[]);
         assert!(found.starts_with("did you mean `folder`? "), "{found}");
@@ -320,7 +374,7 @@ mod tests {
     #[test]
     fn overrides_reach_steps_and_the_top() -> Result<()> {
         let text = "[sources.a]\nfolder = \"x\"\n[steps.dedup]\nstage = \"dedup\"\n";
-        let file = source(text, &["dedup.threshold=0.7", "seed=9", "work=else/where"])?.parse()?;
+        let file = source(text, &["dedup.threshold=0.7", "seed=9", "work=else/where"])?.parse().value.expect("a file");
         assert_eq!(file.seed, 9);
         assert_eq!(file.work, "else/where");
         assert_eq!(file.steps["dedup"]["threshold"].as_float(), Some(0.7));

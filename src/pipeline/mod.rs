@@ -16,6 +16,7 @@ pub mod file;
 pub mod keys;
 pub mod models;
 pub mod outlook;
+pub mod parse;
 pub mod preset;
 pub mod records;
 pub mod reference;

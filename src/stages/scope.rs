@@ -2,6 +2,7 @@
 //! it, and how many images there can be at most. Faults are collected, not thrown, so that a user
 //! sees all of them at once.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
@@ -67,6 +68,11 @@ pub struct Scope<'a> {
     pub above: &'a IndexMap<String, Above>,
     /// The step itself.
     pub step: &'a str,
+    /// Sources, embedders and steps that have faults of their own: that they do not serve only
+    /// follows.
+    pub broken: &'a BTreeSet<String>,
+    /// Whether a step above is of no known kind: what is missing may be what it was meant to give.
+    pub is_hollow: bool,
     /// What is wrong so far, and at which key of the file: keys from the top.
     pub faults: Vec<(Vec<String>, Fault)>,
     /// What the step cannot run without, but is found by looking at what the steps above give.
@@ -196,7 +202,9 @@ impl Scope<'_> {
     fn choose(&mut self, input: &mut Input, candidates: &[String], what: &str, key: &str) {
         let list = candidates.join(", ");
         match (&input.0, candidates) {
-            (Some(name), _) if candidates.contains(name) => {}
+            (Some(name), _) if candidates.contains(name) || self.is_broken(name) => {}
+            (None, []) if self.is_hollow => {}
+            (None, [_, _, ..]) if candidates.iter().any(|name| self.is_broken(name)) => {}
             (Some(name), []) => {
                 self.fault(key, format!("there is no {what} {name:?} above"), "steps read what is above them");
             }
@@ -212,11 +220,17 @@ impl Scope<'_> {
         }
     }
 
+    /// Whether a table, or a step, is not there for a fault that was found already.
+    fn is_broken(&self, name: &str) -> bool {
+        let (step, embedder) = name.split_once('/').unwrap_or((name, ""));
+        self.broken.contains(embedder) || self.broken.contains(step) && !self.above.contains_key(step)
+    }
+
     /// Checks that every name in `names` is a source with one of these roles.
     pub fn require_sources(&mut self, names: &[String], roles: &[Role], key: &str) {
         for name in names {
             match self.catalog.sources.get(name) {
-                Some(entry) if roles.contains(&entry.role) => {}
+                Some(entry) if roles.contains(&entry.role) || self.broken.contains(name) => {}
                 Some(entry) => {
                     let wanted = roles.iter().map(|role| role.name()).collect::<Vec<_>>().join(" or ");
                     let message = format!("source {name:?} is a {} source, expected {wanted}", entry.role.name());

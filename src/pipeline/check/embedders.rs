@@ -34,6 +34,8 @@ pub fn embedders(file: &File, base: &Path, depth: Depth, catalog: &mut Catalog, 
                 }
                 catalog.embedders.insert(name.clone(), embedder);
             }
+            // What a setting that was left out brings only follows.
+            Err(_) if complaints.broken.contains(name) => {}
             Err(fault) => complaints.fault(&["embedders", name], fault),
         }
     }

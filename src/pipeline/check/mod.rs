@@ -10,7 +10,6 @@ mod steps;
 
 use std::path::Path;
 
-use crate::pipeline::engine::slurm::settings::AllSettings;
 use crate::pipeline::file::{EmbedderSettings, Source, SourceSettings};
 use crate::pipeline::models;
 use crate::pipeline::shell::typed;
@@ -58,12 +57,12 @@ pub fn source(settings: &SourceSettings) -> std::result::Result<ImageSource, Fau
 
 fn read(path: &Path, overrides: &[String], work: Option<&str>, depth: Depth) -> Checked {
     let source = Source::read(path, overrides).map_err(|error| vec![error])?;
-    let file = source.parse().map_err(|error| vec![error])?;
+    let mut complaints = Complaints::new(&source);
+    let Some(file) = complaints.usable(source.parse()) else { return Err(complaints.faults) };
     let base = path.parent().unwrap_or(Path::new(""));
     let store = store(&file.work, work, base).map_err(|error| vec![error])?;
     let unreadable = |error| vec![source.fault(&["work".into()], fault_of(&error, OTHER_WORK))];
     let numbers = store.dataset_numbers(file.sources.keys()).map_err(unreadable)?;
-    let mut complaints = Complaints::new(&source);
     if !(file.scale > 0.0 && file.scale.is_finite()) {
         complaints.fault(&["scale"], Fault::new(format!("a scale of {}", file.scale), "use 1, or less"));
     }
@@ -74,11 +73,8 @@ fn read(path: &Path, overrides: &[String], work: Option<&str>, depth: Depth) -> 
         store.trust_seen(&catalog).map_err(|error| vec![error])?;
     }
     embedders::embedders(&file, base, depth, &mut catalog, &mut complaints);
-    // A fault above would come again as faults of every step that refers to it.
-    let sound = complaints.faults.is_empty();
-    let steps = if sound { steps::steps(&file, &source, &catalog, &sizes, &mut complaints) } else { Vec::new() };
-    let slurm =
-        if sound { slurm::slurm(file.engine.slurm, &steps, &source, &mut complaints) } else { AllSettings::default() };
+    let steps = steps::steps(&file, &source, &catalog, &sizes, &mut complaints);
+    let slurm = slurm::slurm(file.engine.slurm, &steps, &source, &mut complaints);
     if depth == Depth::Tried {
         if let Err(error) = store.work.try_to_write() {
             complaints.fault(&["work"], Fault::new(error.to_string(), OTHER_WORK));

@@ -35,12 +35,18 @@ pub fn sources(
         let images = match named(name).and_then(|()| image_source(settings, base, ours)) {
             Ok(images) => images,
             Err(fault) => {
-                complaints.fault(&keys, fault);
-                continue;
+                // What a setting that was left out brings only follows.
+                if !complaints.broken.contains(name) {
+                    complaints.fault(&keys, fault);
+                }
+                // Something that is called so, for what refers to it.
+                ImageSource::Folder { path: base.into(), except: Vec::new(), extensions: Vec::new(), captions: false }
             }
         };
+        let is_broken = complaints.broken.contains(name);
         let rows = match (depth, settings.images) {
             (Depth::File, declared) => declared.unwrap_or(UNCOUNTED),
+            _ if is_broken => UNCOUNTED,
             (_, declared) => match (count(&images), declared) {
                 (Ok(rows), _) => rows,
                 (Err(fault), Some(declared)) => {
@@ -49,7 +55,7 @@ pub fn sources(
                 }
                 (Err(fault), None) => {
                     complaints.fault(&keys, fault);
-                    continue;
+                    UNCOUNTED
                 }
             },
         };

@@ -2,7 +2,8 @@
 
 use std::any::Any;
 
-use indexmap::IndexMap;
+use indexmap::{IndexMap, IndexSet};
+use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 use crate::pipeline::check::complaints::Complaints;
@@ -12,7 +13,7 @@ use crate::pipeline::steps::Step;
 use crate::stages::catalog::Catalog;
 use crate::stages::scope::{Above, Scope};
 use crate::stages::{Stage, StageKind, cluster, dedup, embed, export, ingest, retrieve, sample};
-use lvd_base::error::{Fault, Result, choices};
+use lvd_base::error::{Fault, choices};
 
 /// The steps of the file that are what they say, in order.
 pub fn steps(
@@ -24,33 +25,44 @@ pub fn steps(
 ) -> Vec<Step> {
     let mut above: IndexMap<String, Above> = IndexMap::new();
     let mut steps = Vec::new();
+    // With those that have a fault, which are not in the catalog.
+    let embedders: IndexSet<String> = file.embedders.keys().chain(catalog.embedders.keys()).cloned().collect();
+    let embedders: Vec<String> = embedders.into_iter().collect();
+    let mut is_hollow = complaints.lacks_a_step();
     for (name, settings) in &file.steps {
-        let mut stage = match step(name, settings, source) {
-            Ok(stage) => stage,
-            Err(error) => {
-                complaints.faults.push(error);
-                continue;
-            }
+        let before = complaints.faults.len();
+        let Some(mut stage) = step(name, settings, source, complaints) else {
+            is_hollow = true;
+            continue;
         };
+        let is_whole = complaints.faults.len() == before;
         let mut scope = Scope {
             catalog,
             sizes,
-            scale: file.scale,
+            scale: if file.scale > 0.0 && file.scale.is_finite() { file.scale } else { 1.0 },
             above: &above,
             step: name,
+            broken: &complaints.broken,
+            is_hollow,
             faults: Vec::new(),
             undecided: Vec::new(),
         };
         stage.check(&mut scope);
-        let undecided = scope.undecided.into_iter().map(|(key, fault)| (name.clone(), source.fault(&key, fault)));
-        complaints.undecided.extend(undecided);
-        for (key, fault) in scope.faults {
-            complaints.faults.push(source.fault(&key, fault));
+        let Scope { mut faults, undecided, .. } = scope;
+        if is_whole {
+            let undecided = undecided.into_iter().map(|(key, fault)| (name.clone(), source.fault(&key, fault)));
+            complaints.undecided.extend(undecided);
+        } else {
+            // What is said of a setting that is not in the file may only follow.
+            faults.retain(|(keys, _)| complaints.is_set(keys));
+        }
+        for (key, fault) in faults {
+            complaints.fault(&key.iter().map(String::as_str).collect::<Vec<_>>(), fault);
         }
         let gives = Above {
             kind: stage.kind(),
-            tables: tables(settings, catalog, stage.kind()),
-            levels: levels(stage.as_ref()),
+            tables: tables(settings, &embedders, stage.kind()),
+            levels: if is_whole { levels(stage.as_ref()) } else { usize::MAX },
             references: stage.references().to_vec(),
             compares: stage.compares().map(<[String]>::to_vec),
         };
@@ -60,36 +72,56 @@ pub fn steps(
     steps
 }
 
-fn step(name: &str, settings: &Table, source: &Source) -> Result<Box<dyn Stage>> {
+/// The step as the stage that it is, if it is one; its faults are noted.
+fn step(name: &str, settings: &Table, source: &Source, complaints: &mut Complaints) -> Option<Box<dyn Stage>> {
     let keys = ["steps".to_owned(), name.to_owned()];
-    of_step(name).map_err(|fault| source.fault(&keys, fault))?;
+    if let Err(fault) = of_step(name) {
+        complaints.fault(&["steps", name], fault);
+    }
     let mut settings = settings.clone();
     let kinds = StageKind::ALL.map(StageKind::name).join(", ");
     // A step that is called like a stage need not say so.
     let stage = settings.remove("stage").unwrap_or_else(|| Value::String(name.to_owned()));
     let kind = StageKind::ALL.into_iter().find(|kind| Some(kind.name()) == stage.as_str());
-    let kind = kind.ok_or_else(|| {
+    let Some(kind) = kind else {
         // A stage that is no text has no name that is near.
         let wrong = stage.as_str().unwrap_or_default();
         let hint = choices(wrong, &format!("set `stage` to one of: {kinds}"), StageKind::ALL.map(StageKind::name));
-        source.fault(&keys, Fault::new(format!("stage {stage} does not exist"), hint))
-    })?;
-    Ok(match kind {
-        StageKind::Ingest => Box::new(source.parse_at::<ingest::Ingest>(&keys, settings)?),
-        StageKind::Embed => Box::new(source.parse_at::<embed::Embed>(&keys, settings)?),
-        StageKind::Dedup => Box::new(source.parse_at::<dedup::Dedup>(&keys, settings)?),
-        StageKind::Cluster => Box::new(source.parse_at::<cluster::Cluster>(&keys, settings)?),
-        StageKind::Retrieve => Box::new(source.parse_at::<retrieve::Retrieve>(&keys, settings)?),
-        StageKind::Sample => Box::new(source.parse_at::<sample::Sample>(&keys, settings)?),
-        StageKind::Export => Box::new(source.parse_at::<export::Export>(&keys, settings)?),
-    })
+        complaints.fault(&["steps", name], Fault::new(format!("stage {stage} does not exist"), hint));
+        return None;
+    };
+    let reader = Reader { keys: &keys, settings, source, complaints };
+    match kind {
+        StageKind::Ingest => reader.read::<ingest::Ingest>(),
+        StageKind::Embed => reader.read::<embed::Embed>(),
+        StageKind::Dedup => reader.read::<dedup::Dedup>(),
+        StageKind::Cluster => reader.read::<cluster::Cluster>(),
+        StageKind::Retrieve => reader.read::<retrieve::Retrieve>(),
+        StageKind::Sample => reader.read::<sample::Sample>(),
+        StageKind::Export => reader.read::<export::Export>(),
+    }
+}
+
+/// The settings of a step, about to be read.
+struct Reader<'a, 'b> {
+    keys: &'a [String],
+    settings: Table,
+    source: &'a Source,
+    complaints: &'a mut Complaints<'b>,
+}
+
+impl Reader<'_, '_> {
+    fn read<S: Stage + DeserializeOwned + 'static>(self) -> Option<Box<dyn Stage>> {
+        let stage: S = self.complaints.usable(self.source.parse_at(self.keys, self.settings))?;
+        Some(Box::new(stage))
+    }
 }
 
 /// The tables of vectors an embed step gives.
-fn tables(settings: &Table, catalog: &Catalog, kind: StageKind) -> Vec<String> {
+fn tables(settings: &Table, embedders: &[String], kind: StageKind) -> Vec<String> {
     match (kind, settings.get("embedders").and_then(Value::as_array)) {
         (StageKind::Embed, Some(names)) => names.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
-        (StageKind::Embed, None) => catalog.embedders.keys().cloned().collect(),
+        (StageKind::Embed, None) => embedders.to_vec(),
         _ => Vec::new(),
     }
 }

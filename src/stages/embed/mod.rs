@@ -141,8 +141,11 @@ impl StageSettings for Embed {
         scope.wire(&mut self.images, StageKind::Ingest, "images");
         let known: Vec<String> = scope.catalog.embedders.keys().cloned().collect();
         let tables = self.tables(known.iter().cloned());
-        scope.require(!tables.is_empty(), "embedders", "no embedder to run", "add an [embedders.NAME] with a `model`");
-        for name in tables.iter().filter(|name| !known.contains(name)) {
+        let is_broken = |name: &String| scope.broken.contains(name);
+        let unknown: Vec<&String> = tables.iter().filter(|name| !known.contains(name) && !is_broken(name)).collect();
+        let any = !tables.is_empty() || !scope.broken.is_empty();
+        scope.require(any, "embedders", "no embedder to run", "add an [embedders.NAME] with a `model`");
+        for name in unknown {
             scope.fault(
                 "embedders",
                 format!("there is no embedder {name:?}"),
@@ -219,7 +222,7 @@ impl Phased for Embed {
         };
         let tasks = images.iter().map(task).collect::<Result<Vec<_>>>()?;
         let rows = tasks.iter().map(|task| task.kept.rows).collect();
-        Ok(PhasePlan::new(common, tasks)?.with_rows(rows))
+        Ok(PhasePlan::new(common, tasks)?.with_rows(Some(rows)))
     }
 
     fn former(

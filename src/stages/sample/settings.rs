@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::stages::catalog::{Role, SourceEntry};
 use crate::stages::kind::StageKind;
-use crate::stages::scope::{Input, Scope, UNCOUNTED};
+use crate::stages::scope::{Above, Input, Scope, UNCOUNTED};
 
 /// Choose the data set: the seed sets, what was retrieved for them, and a balanced draw from the
 /// clusters.
@@ -171,6 +171,10 @@ impl Sample {
 
 /// Reference sources that no step above compares the pool with.
 fn unused_references(scope: &Scope) -> Vec<String> {
+    let is_broken = |(name, above): (&String, &Above)| above.kind == StageKind::Dedup && scope.broken.contains(name);
+    if scope.is_hollow || scope.above.iter().any(is_broken) {
+        return Vec::new();
+    }
     let used = |name: &String| scope.above.values().any(|above| above.references.contains(name));
     let references = scope.catalog.sources.iter().filter(|(_, entry)| entry.role == Role::Reference);
     references.map(|(name, _)| name.clone()).filter(|name| !used(name)).collect()
