@@ -41,3 +41,4 @@ mod retrieve;
 mod schedulers;
 mod silent;
 mod snapshots;
+mod warnings;
