@@ -16,7 +16,6 @@ use crate::stages::StageKind;
 use crate::stages::context::PlanContext;
 use crate::stages::embed::bench::{self as measured, Bench};
 use crate::stages::task::{Place, Task};
-use lvd_base::error::Error;
 
 /// Measures the embed steps that the command names.
 pub fn bench(args: &EmbedArgs, seconds: f64) -> Result<(), Stop> {
@@ -40,7 +39,7 @@ fn embed(pipeline: &Pipeline, step: &Step, seconds: f64, threads: usize, json: b
             pipeline.typed,
             table.split('/').next().unwrap_or(&table)
         );
-        Error::usage(format!("step {:?} reads {table:?}, which is not there yet", step.name), hint)
+        Stop::usage(format!("step {:?} reads {table:?}, which is not there yet", step.name), hint)
     })?;
     let known = PlanContext { catalog: &pipeline.catalog, inputs: &inputs, earlier: &BTreeMap::new() };
     let plan = step.stage.plan("embed", &known)?;

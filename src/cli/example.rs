@@ -35,7 +35,7 @@ table! {
 /// Makes the example in `folder`, or scores what its pipeline left in `folder/work`.
 pub fn example(folder: &Path, options: &Options, score: bool) -> std::result::Result<(), Stop> {
     if score {
-        return Ok(print(&scored(folder)?)?);
+        return Ok(print(&scored(folder).map_err(Stop::of_user)?)?);
     }
     let made = make::write(folder, options)?;
     let files: u64 = made.files.values().sum();

@@ -1,10 +1,11 @@
 //! The command line: arguments, progress, printing. The only room that prints.
 //!
 //! stdout is data, stderr is progress and messages. Exit codes: 0 all went well; 1 a step or task
-//! failed; 2 the command line or the pipeline file is wrong; 3 a step is whole, but more of its
-//! rows failed than the file allows; 4 an audit found images; 128 and a signal's number: it was told
-//! to stop.
+//! failed; 2 the command line or the pipeline file is wrong, or what the command reads is not there
+//! yet; 3 a step is whole, but more of its rows failed than the file allows; 4 an audit found
+//! images; 128 and a signal's number: it was told to stop.
 
+mod advice;
 mod args;
 mod audit;
 mod bench;
@@ -44,6 +45,7 @@ use crate::cli::args::{Args, Command};
 use crate::cli::choice::{complete, decided, glance, load, load_undecided, steps_between};
 use crate::cli::run::{run_stage, run_steps};
 use crate::cli::stop::Stop;
+use crate::cli::table::counted;
 use crate::cli::threads::use_threads;
 use crate::pipeline::{check, reference};
 use crate::stages::StageKind;
@@ -95,7 +97,7 @@ fn dispatch(command: Command) -> Result<(), Stop> {
         Command::Check { file } => {
             let pipeline = check::examine(&file.pipeline, &file.set, file.work.as_deref()).map_err(Stop::Usage)?;
             let pipeline = complete(pipeline)?;
-            say!("{}: {} steps, no fault found", pipeline.path.display(), pipeline.steps.len());
+            say!("{}: {}, no fault found", pipeline.path.display(), counted(pipeline.steps.len() as u64, "step"));
             Ok(())
         }
         Command::Plan { file, tasks: Some(format), replace, .. } => tasks::tasks(&load(&file, None)?, format, replace),

@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::cli::rate::Rate;
 use crate::cli::say::say;
-use crate::cli::table::thousands;
+use crate::cli::table::{counted, thousands};
 use crate::pipeline::event::{Event, SlurmEvent};
 use crate::pipeline::summary::Summary;
 
@@ -61,6 +61,7 @@ impl Progress {
                 self.begin(step, phase, *tasks, *to_run, *rows);
             }
             Event::Rows(rows) => self.update(|rate| rate.rows_done = *rows),
+            Event::RowsBefore(rows) => self.update(|rate| rate.rows_before += rows),
             Event::TaskDone { rows, dropped } => self.update(|rate| {
                 rate.tasks_done += 1;
                 rate.rows_ended += rows;
@@ -91,9 +92,9 @@ impl Progress {
         note(&mut running.rate);
         let text = running.rate.text(running.begin.elapsed());
         if self.watched {
-            let Rate { rows, rows_done, tasks_done, .. } = running.rate;
+            let Rate { rows, rows_done, rows_before, tasks_done, .. } = running.rate;
             self.with_bar(|bar| {
-                bar.set_position(if rows.is_some() { rows_done } else { tasks_done });
+                bar.set_position(if rows.is_some() { rows_before + rows_done } else { tasks_done });
                 bar.set_message(text);
             });
         } else if !self.quiet && running.last_line.elapsed() >= LINE_EVERY {
@@ -108,11 +109,10 @@ impl Progress {
         } else {
             String::new()
         };
-        let count = |n: u64, word: &str| format!("{} {word}{}", thousands(n), if n == 1 { "" } else { "s" });
         let what = match rows {
-            Some(rows) if to_run == 1 => count(rows, "row"),
-            Some(rows) => format!("{}, {}", count(to_run as u64, "task"), count(rows, "row")),
-            None => count(to_run as u64, "task"),
+            Some(rows) if to_run == 1 => counted(rows, "row"),
+            Some(rows) => format!("{}, {}", counted(to_run as u64, "task"), counted(rows, "row")),
+            None => counted(to_run as u64, "task"),
         };
         let text = format!("{step}: {phase}, {what}{known}");
         if self.quiet {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use indicatif::HumanDuration;
 
-use crate::cli::table::thousands;
+use crate::cli::table::{counted, thousands};
 
 /// What is known of a running phase.
 #[derive(Clone, Debug, Default)]
@@ -15,8 +15,10 @@ pub struct Rate {
     pub tasks_done: u64,
     /// Rows of all tasks, where that is known.
     pub rows: Option<u64>,
-    /// Rows that are done.
+    /// Rows that are done since it began.
     pub rows_done: u64,
+    /// Rows that were done before.
+    pub rows_before: u64,
     /// Rows of the tasks that are done.
     pub rows_ended: u64,
     /// Those of them that were dropped.
@@ -27,13 +29,14 @@ impl Rate {
     /// The same in words, after so long.
     pub fn text(&self, elapsed: Duration) -> String {
         let mut parts = Vec::new();
+        let no_more_to_do = self.rows_before + self.rows_done;
         match self.rows {
-            Some(rows) => parts.push(format!("{} of {} rows", thousands(self.rows_done), thousands(rows))),
-            None if self.rows_done > 0 => parts.push(format!("{} rows", thousands(self.rows_done))),
+            Some(rows) => parts.push(format!("{} of {}", thousands(no_more_to_do), counted(rows, "row"))),
+            None if no_more_to_do > 0 => parts.push(counted(no_more_to_do, "row")),
             None => {}
         }
         if self.rows.is_none() || self.tasks > 1 {
-            parts.push(format!("{} of {} tasks", thousands(self.tasks_done), thousands(self.tasks)));
+            parts.push(format!("{} of {}", thousands(self.tasks_done), counted(self.tasks, "task")));
         }
         #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
         let (seconds, done) = (elapsed.as_secs_f64().max(1e-3), self.rows_done as f64);
@@ -45,9 +48,9 @@ impl Rate {
             let share = 100.0 * self.dropped as f64 / self.rows_ended as f64;
             parts.push(format!("{share:.1}% dropped"));
         }
-        if let Some(rows) = self.rows.filter(|&rows| self.rows_done > 0 && self.rows_done < rows) {
+        if let Some(rows) = self.rows.filter(|&rows| self.rows_done > 0 && no_more_to_do < rows) {
             #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-            let left = (rows - self.rows_done) as f64 * seconds / done;
+            let left = (rows - no_more_to_do) as f64 * seconds / done;
             parts.push(format!("about {} left", HumanDuration(Duration::from_secs_f64(left.min(1e9)))));
         }
         parts.join(", ")
@@ -71,6 +74,8 @@ mod tests {
         assert!(ended.text(Duration::from_secs(10)).contains("1 of 3 tasks, 100 a second, 2.5% dropped, about"));
         let one = Rate { tasks: 1, rows: Some(10), rows_done: 10, ..Rate::default() };
         assert_eq!(one.text(Duration::from_secs(2)), "10 of 10 rows, 5 a second");
+        let resumed = Rate { tasks: 1, rows: Some(4000), rows_before: 3000, rows_done: 100, ..Rate::default() };
+        assert_eq!(resumed.text(Duration::from_secs(10)), "3,100 of 4,000 rows, 10 a second, about 2 minutes left");
         let unknown = Rate { tasks: 2, rows_done: 7, ..Rate::default() };
         assert_eq!(unknown.text(Duration::from_secs(1)), "7 rows, 0 of 2 tasks, 7 a second");
     }

@@ -8,8 +8,9 @@ use crate::cli::args::ReportFormat;
 use crate::cli::choice::position;
 use crate::cli::say::say;
 use crate::cli::stop::Stop;
-use crate::cli::table::{bytes, columns, print, thousands};
+use crate::cli::table::{bytes, columns, counted, print, thousands};
 use crate::pipeline::report::{HistogramBin, TaskReport};
+use crate::pipeline::shell;
 use crate::pipeline::standing::changed;
 use crate::pipeline::steps::Pipeline;
 use crate::pipeline::summary::Summary;
@@ -59,7 +60,7 @@ pub fn report(pipeline: &Pipeline, step: Option<&str>, format: &ReportFormat) ->
     if summaries.is_empty() {
         let what = step.map_or_else(|| "no step".to_owned(), |step| format!("step {step:?} not"));
         let hint = format!("lvd run {}", pipeline.typed);
-        return Err(Error::usage(format!("{what} run yet in {}", pipeline.store.work.location()), hint).into());
+        return Err(Stop::usage(format!("{what} run yet in {}", pipeline.store.work.location()), hint));
     }
     let text = match format.chosen() {
         Format::Json => {
@@ -110,10 +111,10 @@ pub fn where_next(pipeline: &Pipeline, summaries: &[(Summary, bool)]) -> String 
     let work = pipeline.store.work.location();
     let file = &pipeline.typed;
     if let Some((export, _)) = summaries.iter().find(|(summary, _)| summary.stage == "export") {
-        let images = thousands(export.rows_out);
+        let images = counted(export.rows_out, "image");
         let _ = write!(
             text,
-            "\nThe data set:   {images} images in {work}/{0}/data/*.parquet\n\
+            "\nThe data set:   {images} in {work}/{0}/data/*.parquet\n\
              What is in it:  {work}/{0}/composition.parquet\n\
              In Python:      datasets.load_dataset(\"parquet\", data_files=\"{work}/{0}/data/*.parquet\")\n",
             export.step
@@ -128,7 +129,7 @@ pub fn where_next(pipeline: &Pipeline, summaries: &[(Summary, bool)]) -> String 
     let mut further = vec![
         (format!("lvd look {file}"), "pages that show what each step chose, to open in a browser"),
         (format!("lvd report {file} {step}"), "what it kept and dropped, with histograms"),
-        (format!("lvd plan {file} --set {change}"), "what a change would run again"),
+        (format!("lvd plan {}", shell::changed(file, &[change])), "what a change would run again"),
         (format!("duckdb -c \"select * from '{work}/{first}/report.parquet'\""), "each step has such a table"),
     ];
     if let Some(step) = dedup {

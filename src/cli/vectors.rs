@@ -16,7 +16,7 @@ use lvd_io::vectors;
 pub fn vectors(pipeline: &Pipeline, table: &str, out: &Path) -> std::result::Result<(), Stop> {
     let (step, name) = table.split_once('/').unwrap_or((table, ""));
     let step = &pipeline.steps[position(pipeline, step)?];
-    let tables = pipeline.tables(&step.name)?;
+    let tables = pipeline.tables(&step.name).map_err(Stop::of_user)?;
     let parts = tables.get(name).map(|table| table.parts.clone()).ok_or_else(|| {
         let known: Vec<String> = tables.keys().map(|name| format!("{}/{name}", step.name)).collect();
         Stop::usage(

@@ -14,7 +14,7 @@ use crate::pipeline::attempter::{Attempter, Try, now};
 use crate::pipeline::records::{Marker, Planned};
 use crate::pipeline::shell;
 use crate::pipeline::store::Store;
-use crate::stages::task::{Place, Task};
+use crate::stages::task::{Headway, Place, Task};
 use crate::stages::{PhasePlan, TaskInput, run as run_stage};
 use lvd_base::error::{Error, Result};
 use lvd_io::publish;
@@ -54,7 +54,7 @@ pub struct Work<'a> {
 
 impl Work<'_> {
     /// Attempts a task and publishes its marker. A failed attempt leaves its try, with the reason.
-    pub fn attempt(&self, number: usize, threads: usize, progress: &(dyn Fn(u64) + Sync)) -> Result<Ended> {
+    pub fn attempt(&self, number: usize, threads: usize, progress: &(dyn Fn(Headway) + Sync)) -> Result<Ended> {
         let key = self.key(number)?;
         let who = Attempter::me();
         if let Some(marker) = self.store.done(self.step, self.phase, key)? {
@@ -125,7 +125,7 @@ impl Work<'_> {
         key: &str,
         who: &Attempter,
         threads: usize,
-        progress: &(dyn Fn(u64) + Sync),
+        progress: &(dyn Fn(Headway) + Sync),
     ) -> Result<Ended> {
         let (store, planned) = (self.store, self.planned);
         let aside = self.aside(number, who);

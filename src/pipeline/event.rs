@@ -26,6 +26,8 @@ pub enum Event<'a> {
     },
     /// So many rows of the running phase are done since it began.
     Rows(u64),
+    /// So many more rows of the running phase were done before it began.
+    RowsBefore(u64),
     /// A task of the running phase is done.
     TaskDone {
         /// Its rows.

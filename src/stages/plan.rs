@@ -34,10 +34,10 @@ impl PhasePlan {
         Ok(Self { unhashed: to_value(unhashed)?, ..self })
     }
 
-    /// The same, of so many rows a task.
+    /// The same, of so many rows a task, where that is known of all.
     #[must_use]
-    pub fn with_rows(self, rows: Vec<u64>) -> Self {
-        Self { rows, ..self }
+    pub fn with_rows(self, rows: Option<Vec<u64>>) -> Self {
+        Self { rows: rows.unwrap_or_default(), ..self }
     }
 
     /// The rows of some tasks together, where they are known.

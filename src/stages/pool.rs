@@ -113,6 +113,12 @@ impl VectorShard {
         self.vectors.rows
     }
 
+    /// Its rows; `None`: a selection says which count, and has to be read.
+    #[must_use]
+    pub fn rows(&self) -> Option<u64> {
+        self.selection.is_none().then_some(self.vectors.rows)
+    }
+
     /// The shard it is about.
     #[must_use]
     pub fn shard(&self) -> ShardId {

@@ -81,14 +81,23 @@ impl Outcome {
     }
 }
 
+/// Rows of a task that are no more to do.
+#[derive(Clone, Copy, Debug)]
+pub enum Headway {
+    /// So many were done since the last word.
+    Done(u64),
+    /// So many were done by an attempt that was stopped: they say nothing of how fast this one is.
+    Before(u64),
+}
+
 /// A running task.
 pub struct Task<'a> {
     /// Sources and embedders.
     pub catalog: &'a Catalog,
     /// Threads it may use.
     pub threads: usize,
-    /// Called with the number of rows done since the last call.
-    pub progress: &'a (dyn Fn(u64) + Sync),
+    /// Told of rows, a few at a time.
+    pub progress: &'a (dyn Fn(Headway) + Sync),
     /// What it gave so far.
     pub outcome: Outcome,
     place: Place,
@@ -113,7 +122,7 @@ pub struct Place {
 
 impl<'a> Task<'a> {
     /// A task about to run.
-    pub fn new(catalog: &'a Catalog, place: Place, threads: usize, progress: &'a (dyn Fn(u64) + Sync)) -> Self {
+    pub fn new(catalog: &'a Catalog, place: Place, threads: usize, progress: &'a (dyn Fn(Headway) + Sync)) -> Self {
         Self { catalog, threads, progress, outcome: Outcome::default(), place }
     }
 

@@ -13,6 +13,7 @@ use crate::pipeline::records::{Marker, Planned};
 use crate::pipeline::runner::options::Options;
 use crate::pipeline::steps::{Pipeline, Step};
 use crate::stages::Phase;
+use crate::stages::task::Headway;
 use lvd_base::error::{Error, Result};
 
 /// Runs the tasks of a phase that are not done.
@@ -35,7 +36,10 @@ pub fn run_phase(
         rows: planned.plan.rows_of(&missing),
     });
     let all_rows = AtomicU64::new(0);
-    let rows = |rows: u64| tell(Event::Rows(all_rows.fetch_add(rows, Ordering::Relaxed) + rows));
+    let rows = |rows| match rows {
+        Headway::Done(rows) => tell(Event::Rows(all_rows.fetch_add(rows, Ordering::Relaxed) + rows)),
+        Headway::Before(rows) => tell(Event::RowsBefore(rows)),
+    };
     // Every task may say the same.
     let said = Mutex::new(BTreeSet::new());
     let ended = |marker: Marker| {
@@ -52,14 +56,24 @@ pub fn run_phase(
             forget_ended(&work)?;
             pipeline.store.sweep(&step.name)?;
             let failed = local(&missing, phase.at_once.max(*at_once), &|number| {
-                let result = work.attempt(number, *threads, &rows);
-                result.map(|end| ended(end.marker()))
+                let told = AtomicU64::new(0);
+                let tell = |some| {
+                    let (Headway::Done(n) | Headway::Before(n)) = some;
+                    told.fetch_add(n, Ordering::Relaxed);
+                    rows(some);
+                };
+                let end = work.attempt(number, *threads, &tell)?;
+                // Rows that the task passed over are no more to do, either.
+                let planned = planned.plan.rows.get(number).copied().unwrap_or(0);
+                rows(Headway::Done(planned.saturating_sub(told.into_inner())));
+                ended(end.marker());
+                Ok(())
             });
             failed.into_iter().map(|(number, error)| Failure::of(number, &error)).collect()
         }
         Engine::Slurm(slurm) => {
             let done = |marker: Marker| {
-                rows(marker.outcome.rows_in);
+                rows(Headway::Done(marker.outcome.rows_in));
                 ended(marker);
             };
             slurm.run(&work, &missing, &done, tell)?

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::stages::pool::VectorShard;
 use crate::stages::table::Part;
-use crate::stages::task::Task;
+use crate::stages::task::{Headway, Task};
 use lvd_base::error::Result;
 use lvd_base::types::ImageId;
 use lvd_io::centroids;
@@ -78,7 +78,7 @@ pub fn run(spec: &ToAssign, task: &mut Task) -> Result<()> {
     }
     let written = writer.finish()?;
     (task.outcome.rows_in, task.outcome.rows_out) = (block.ids.len() as u64, written.rows);
-    (task.progress)(written.rows);
+    (task.progress)(Headway::Done(written.rows));
     task.publish(written, "", Some(spec.shard.shard()))
 }
 

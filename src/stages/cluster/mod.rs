@@ -178,7 +178,8 @@ impl Cluster {
         for shard in self.shards(context, Role::Seed)? {
             tasks.push(ToAssign { shard, centroids: splits.clone(), first: 0 });
         }
-        PhasePlan::new((), tasks)
+        let rows = tasks.iter().map(|task| task.shard.rows()).collect();
+        Ok(PhasePlan::new((), tasks)?.with_rows(rows))
     }
 
     fn plan_sizes(context: &PlanContext) -> Result<PhasePlan> {

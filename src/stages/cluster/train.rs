@@ -9,7 +9,7 @@ use crate::stages::cluster::rounds::Centroids;
 use crate::stages::cluster::training::{self, TrainingImages};
 use crate::stages::pool::VectorShard;
 use crate::stages::table::Table;
-use crate::stages::task::Task;
+use crate::stages::task::{Headway, Task};
 use lvd_base::error::Result;
 use lvd_io::centroids::Level;
 use lvd_io::{centroids, checkpoint};
@@ -120,7 +120,7 @@ fn fit_level(
         .and_then(|(state, centroids)| Some(State { centroids: <[Vec<f32>; 3]>::try_from(centroids).ok()?, ..state }));
     let mut kept = Instant::now();
     fit(points, &params, state.unwrap_or_default(), &mut |state| {
-        (task.progress)(0);
+        (task.progress)(Headway::Done(0));
         if kept.elapsed() < KEPT_EVERY {
             return Ok(());
         }

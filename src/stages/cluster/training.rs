@@ -4,7 +4,7 @@
 use std::sync::mpsc::sync_channel;
 
 use crate::stages::pool::VectorShard;
-use crate::stages::task::Task;
+use crate::stages::task::{Headway, Task};
 use lvd_base::error::{Error, Result};
 use lvd_kernels::hash::Lowest;
 use lvd_ops::kmeans::{HeldPoints, PointBlock, Points};
@@ -53,7 +53,7 @@ pub fn load_any<'a>(
                     values.extend_from_slice(block.row(row));
                 }
             }
-            (task.progress)(block.ids.len() as u64);
+            (task.progress)(Headway::Done(block.ids.len() as u64));
         }
     }
     if count == 0 {

@@ -19,7 +19,7 @@ use crate::stages::embed::spec::{EmbedCommon, EmbedTask, EmbedderSpec};
 use crate::stages::embed::worker::{Embedded, Worker};
 use crate::stages::pool::kept_ids;
 use crate::stages::table::Table;
-use crate::stages::task::Task;
+use crate::stages::task::{Headway, Task};
 use lvd_base::error::{Error, Result};
 use lvd_base::types::{ImageId, Reason};
 use lvd_io::images::{self, ImageFile};
@@ -66,14 +66,15 @@ fn embed(jobs: Jobs, models: Vec<ModelFile>, common: &EmbedCommon, output: &mut 
     let worker = |number| Worker::new(number, &sessions, common);
     let (mut failure, threads) = (None, task.threads);
     let mut pieces = Pieces::of(task, jobs.rows, &output.carried.name);
-    let mut take = |embedded: &Embedded| {
+    let mut take = |embedded: &Embedded, rows: fn(u64) -> Headway| {
+        (task.progress)(rows((embedded.ids.len() + embedded.drops.len()) as u64));
         output.write(embedded, task)?;
         failure = failure.take().or_else(|| embedded.failure.clone());
         Ok(())
     };
-    let done = pieces.replay(&mut take)?;
+    let done = pieces.replay(&mut |embedded| take(embedded, Headway::Before))?;
     flow(jobs.skip(done), threads, &worker, &mut |embedded| {
-        take(&embedded)?;
+        take(&embedded, Headway::Done)?;
         pieces.add(&embedded)
     })?;
     judge(failure.as_deref(), task)?;
@@ -179,7 +180,7 @@ struct Output<'a> {
 impl<'a> Output<'a> {
     fn new(carried: Carried, common: &'a EmbedCommon, task: &mut Task) -> Self {
         let rows = carried.ids.len() as u64;
-        (task.progress)(rows);
+        (task.progress)(Headway::Before(rows));
         task.outcome.rows_out += rows;
         if rows > 0 {
             task.count("vectors_as_before", rows);
@@ -189,7 +190,6 @@ impl<'a> Output<'a> {
 
     fn write(&mut self, embedded: &Embedded, task: &mut Task) -> Result<()> {
         let images = embedded.ids.len();
-        (task.progress)((images + embedded.drops.len()) as u64);
         embedded.drops.iter().for_each(|&reason| task.drop(reason, 1));
         task.outcome.rows_out += images as u64;
         // One by one where others may lie between them.

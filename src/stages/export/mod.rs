@@ -123,8 +123,10 @@ impl Phased for Export {
                     let images = images.ok_or_else(|| broken(format!("{} has no images", sampled.path)))?;
                     Ok(ScatterTask { images, sampled: sampled.clone() })
                 };
-                let chosen = sampled.parts.iter().filter(|part| part.rows > 0);
-                PhasePlan::new(context.catalog.seed, chosen.map(task).collect::<Result<Vec<_>>>()?)
+                let chosen = || sampled.parts.iter().filter(|part| part.rows > 0);
+                let rows = chosen().map(|part| part.rows).collect();
+                let tasks = chosen().map(task).collect::<Result<Vec<_>>>()?;
+                Ok(PhasePlan::new(context.catalog.seed, tasks)?.with_rows(Some(rows)))
             }
             ExportPhase::Gather => {
                 let scattered = context.made(ExportPhase::Scatter, "scattered").parts;
@@ -133,7 +135,7 @@ impl Phased for Export {
             ExportPhase::Composition => {
                 let sources = context.catalog.sources.iter();
                 let sources: Vec<(u16, String)> = sources.map(|(name, entry)| (entry.number, name.clone())).collect();
-                PhasePlan::new((sampled, sources), [()])
+                Ok(PhasePlan::new((sampled, sources), [()])?.with_rows(Some(vec![sampled.rows()])))
             }
         }
     }

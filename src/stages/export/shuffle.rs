@@ -11,7 +11,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 
 use crate::stages::sample::Sampled;
 use crate::stages::table::Part;
-use crate::stages::task::Task;
+use crate::stages::task::{Headway, Task};
 use lvd_base::error::{Error, Result};
 use lvd_base::types::{ImageId, ShardId};
 use lvd_io::checked::Stored;
@@ -80,7 +80,7 @@ pub fn scatter(images: &Part, sampled: &Part, seed: u64, task: &mut Task) -> Res
         return Err(Error::data(&stored.path, format!("holds no image {:016x}, which was chosen from it", id.0)));
     }
     task.outcome.rows_out = task.outcome.rows_in;
-    (task.progress)(task.outcome.rows_in);
+    (task.progress)(Headway::Done(task.outcome.rows_in));
     rows.write_run(images.shard, task)
 }
 
@@ -107,7 +107,7 @@ pub fn gather(shard: u64, scattered: &[Part], shards: u64, task: &mut Task) -> R
     }
     task.outcome.rows_in = sizes.len() as u64;
     task.outcome.rows_out = task.outcome.rows_in;
-    (task.progress)(task.outcome.rows_in);
+    (task.progress)(Headway::Done(task.outcome.rows_in));
     match sorted {
         Some(sorted) => task.publish(sorted.part.finish()?, "data", None),
         None => Ok(()),

@@ -86,11 +86,13 @@ pub fn plan_match(context: &PlanContext) -> Result<PhasePlan> {
 
 pub fn plan_mark(context: &PlanContext) -> Result<PhasePlan> {
     let mut gone = gone::by_shard(context);
-    let tasks = context.made(IngestPhase::Fetch, "").parts.into_iter().map(|images| {
+    let fetched = context.made(IngestPhase::Fetch, "").parts;
+    let rows = fetched.iter().map(|images| images.rows).collect();
+    let tasks = fetched.into_iter().map(|images| {
         let (copies, gone) = (is_pool(context, images.shard), images.shard.and_then(|shard| gone.remove(&shard)));
         MarkTask { images, copies, gone }
     });
-    PhasePlan::new(context.made(IngestPhase::Match, "copies"), tasks)
+    Ok(PhasePlan::new(context.made(IngestPhase::Match, "copies"), tasks)?.with_rows(Some(rows)))
 }
 
 /// Finds the copies in one slice of the hashes.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::stages::ingest::list::{Listed, source_named};
 use crate::stages::table::Part;
-use crate::stages::task::Task;
+use crate::stages::task::{Headway, Task};
 use lvd_base::error::Result;
 use lvd_base::types::{Dropped, Reason};
 use lvd_io::decode::{self, Facts, ImageLimits};
@@ -124,7 +124,7 @@ impl Sink<'_> {
     fn flush(&mut self, task: &mut Task) -> Result<()> {
         self.pending_bytes = 0;
         let arrived = std::mem::take(&mut self.pending);
-        (task.progress)(arrived.len() as u64);
+        (task.progress)(Headway::Done(arrived.len() as u64));
         let checked: Vec<Checked> = arrived
             .into_par_iter()
             .map(|(row, answer)| (row, answer.and_then(|bytes| check(bytes, self.limits))))

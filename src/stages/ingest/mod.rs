@@ -71,7 +71,7 @@ impl Ingest {
             tasks.push(FetchTask { source: source.into(), terms: self.terms(source, entry)?, listed });
         }
         let rows = tasks.iter().map(|task| task.listed.rows).collect();
-        Ok(PhasePlan::new(self.fetch_common(), tasks)?.with_unhashed(self.fetch_limits())?.with_rows(rows))
+        Ok(PhasePlan::new(self.fetch_common(), tasks)?.with_unhashed(self.fetch_limits())?.with_rows(Some(rows)))
     }
 
     fn fetch_common(&self) -> FetchCommon {

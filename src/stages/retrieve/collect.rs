@@ -12,7 +12,7 @@ use crate::stages::retrieve::next::{Further, Got, Matching};
 use crate::stages::retrieve::rules::{CapDraw, Collisions, Method, SetRule};
 use crate::stages::retrieve::search::SeedNeighbour;
 use crate::stages::table::{Part, Table};
-use crate::stages::task::Task;
+use crate::stages::task::{Headway, Task};
 use lvd_base::error::{Error, Result};
 use lvd_base::types::{ImageId, Neighbour, Reason};
 use lvd_io::table;
@@ -124,7 +124,7 @@ pub fn run(common: &CollectCommon, task: &mut Task) -> Result<()> {
         }
         let times: u64 = kept.values().map(|row| u64::from(row.times)).sum();
         task.count(&format!("retrieved_for_{}", set.name), times);
-        (task.progress)(offered + collided);
+        (task.progress)(Headway::Done(offered + collided));
         for (id, row) in kept {
             if common.collisions != Collisions::Twice {
                 taken.insert(id);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::stages::pool::{self, VectorShard};
 use crate::stages::retrieve::rules::Codes;
 use crate::stages::retrieve::search::LISTED_ROWS;
-use crate::stages::task::Task;
+use crate::stages::task::{Headway, Task};
 use lvd_base::error::{Error, Result};
 use lvd_engines::faiss::Index;
 use lvd_io::vectors::Vectors;
@@ -155,7 +155,7 @@ fn drawn(shards: &[VectorShard], wanted: u64, draw: Draw, task: &Task) -> Result
                 some.ids.push(*id);
                 some.values.extend(block.row(row));
             }
-            (task.progress)(block.ids.len() as u64);
+            (task.progress)(Headway::Done(block.ids.len() as u64));
         }
     }
     Ok(some)

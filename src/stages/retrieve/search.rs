@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::stages::pool::VectorShard;
 use crate::stages::table::Part;
-use crate::stages::task::Task;
+use crate::stages::task::{Headway, Task};
 use lvd_base::error::Result;
 use lvd_base::types::{ImageId, Neighbour};
 use lvd_engines::faiss::Index;
@@ -117,7 +117,7 @@ pub fn run(spec: &SearchTask, task: &mut Task) -> Result<()> {
             }
         }
         task.outcome.rows_in += seeds.ids.len() as u64;
-        (task.progress)(seeds.ids.len() as u64);
+        (task.progress)(Headway::Done(seeds.ids.len() as u64));
     }
     task.outcome.rows_out = task.outcome.rows_in;
     task.count("copies_of_seeds", copies);

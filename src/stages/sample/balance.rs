@@ -24,9 +24,10 @@ table! {
     pub struct Balance {
         /// `level 1`, `level 2`, ... or `labels`.
         pub over: String,
-        /// `pool`: the images that the balanced draw is from; `balanced`: that draw. Draws of the
-        /// same size for comparison, from the same images: `uniform` at random, `flat` over level-1
-        /// clusters alone, `oracle` over the labels themselves.
+        /// `pool`: the images that the balanced draw is from; `balanced`: that draw. Draws for
+        /// comparison, from the same images: `flat` over level-1 clusters alone and `oracle` over
+        /// the labels themselves, of the same size; `uniform`, where each image has the same
+        /// chance, of nearly that size.
         pub draw: String,
         /// Images, copies counted.
         pub images: u64,

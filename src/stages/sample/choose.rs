@@ -12,7 +12,7 @@ use crate::stages::sample::candidates::{Candidates, some_at_once};
 use crate::stages::sample::draw::{DrawPlan, Drawn};
 use crate::stages::sample::inputs::{ChooseCommon, SeedShard};
 use crate::stages::table::{Part, Table};
-use crate::stages::task::Task;
+use crate::stages::task::{Headway, Task};
 use lvd_base::error::{Error, Result};
 use lvd_base::types::{ImageId, Reason, ShardId};
 use lvd_io::part::Written;
@@ -92,7 +92,7 @@ pub fn run(common: &ChooseCommon, task: &mut Task) -> Result<()> {
             .collect();
         for (written, shard) in written.into_iter().zip(shards) {
             let (written, balanced, images) = written?;
-            (task.progress)(images);
+            (task.progress)(Headway::Done(images));
             pool_images += images;
             chosen.balanced =
                 Count { images: chosen.balanced.images + balanced.images, size: chosen.balanced.size + balanced.size };
