@@ -299,12 +299,12 @@ fn unreadable(path: &Path, error: std::io::Error) -> Error {
     let mut names: Vec<String> = files.filter_map(stem).collect();
     names.sort();
     let wrong = path.file_stem().unwrap_or_default().to_string_lossy();
-    let named = |stem: &str| quoted(&path.with_file_name(format!("{stem}.toml")).to_string_lossy());
+    let beside = |stem: &str| quoted(&path.with_file_name(format!("{stem}.toml")).to_string_lossy());
     let hint = match nearest(&wrong, names.iter().map(String::as_str)) {
-        Some(stem) => format!("did you mean {}?", named(stem)),
+        Some(stem) => format!("did you mean {}?", beside(stem)),
         None if names.is_empty() => "lvd init FOLDER writes one for your images".into(),
         None => {
-            let some = names.iter().take(5).map(|stem| named(stem)).collect::<Vec<_>>();
+            let some = names.iter().take(5).map(|stem| beside(stem)).collect::<Vec<_>>();
             format!("pipeline files there are: {}", some.join(", "))
         }
     };

@@ -62,7 +62,8 @@ pub fn outlook(pipeline: &Pipeline, step: &Step, look: bool) -> Result<Vec<Strin
 }
 
 fn in_words(ListTold { source, before, new, gone }: &ListTold) -> String {
+    let rows = |(rows, what): (u64, &str)| format!("{} {what}", HumanCount(rows));
     let changes = [(*new, "new"), (*gone, "no longer listed")].into_iter().filter(|(rows, _)| *rows > 0);
-    let changes: String = changes.map(|(rows, what)| format!(", {} {what}", HumanCount(rows))).collect();
-    format!("source {source:?}: {} rows as before{changes}", HumanCount(*before))
+    let said: Vec<String> = std::iter::once((*before, "rows as before")).chain(changes).map(rows).collect();
+    format!("source {source:?}: {}", said.join(", "))
 }

@@ -224,4 +224,41 @@ mod tests {
         assert!((back[0].row(0)[0] - 0.1).abs() < 1e-4);
         Ok(())
     }
+
+    #[test]
+    fn stored_rows_are_written_among_others_as_they_are() -> Result<()> {
+        let folder = tempfile::tempdir().map_err(Error::io("a temporary folder"))?;
+        let id = |row| ImageId::new(0, 0, row);
+        let value = |row: u8| f32::from(row) / 3.0;
+        let write = |writer: &mut VectorWriter, row: u8| {
+            writer.write(vec![id(row.into())], vec![format!("sha of {row}")], &[value(row)])
+        };
+        let (all, some) = (folder.path().join("all"), folder.path().join("some"));
+        let mut writer = VectorWriter::create(&all, 1)?;
+        (0..9).try_for_each(|row| write(&mut writer, row))?;
+        let whole = writer.finish()?;
+        let mut writer = VectorWriter::create(&some, 1)?;
+        // Rows 0, 4 and 8 are written anew, 7 is not wanted.
+        let mut stored = StoredRows::open(&Stored::from(&all))?;
+        let mut copy = |end: Option<ImageId>, writer: &mut VectorWriter| {
+            let wanted = |wanted: ImageId| ![0, 4, 7, 8].contains(&wanted.row());
+            while let Some(rows) = stored.next_before(end, wanted)? {
+                assert_eq!(rows.dimension(), 1);
+                writer.write_stored(&rows)?;
+            }
+            Ok::<_, Error>(())
+        };
+        for row in [0, 4, 8] {
+            copy(Some(id(row.into())), &mut writer)?;
+            write(&mut writer, row)?;
+        }
+        copy(None, &mut writer)?;
+        assert_eq!((whole.rows, writer.finish()?.rows), (9, 8));
+        let read = |path| Ok::<_, Error>(read(&Stored::from(path))?.collect::<Result<Vec<_>>>()?.remove(0));
+        let (mut expect, found) = (read(&all)?, read(&some)?);
+        expect.ids.remove(7);
+        expect.values.remove(7);
+        assert_eq!((found.ids, found.values), (expect.ids, expect.values));
+        Ok(())
+    }
 }

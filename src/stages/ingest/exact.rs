@@ -139,9 +139,9 @@ fn for_each_listed(
     task: &Task,
     mut each: impl FnMut(Hashed) -> Result<()>,
 ) -> Result<()> {
+    let gone: HashMap<Option<ShardId>, &GoneRows> = gone.iter().map(|gone| (gone.shard(), gone)).collect();
     for part in &images.parts {
-        let gone = gone.iter().find(|gone| gone.shard() == part.shard).map(|gone| gone.ids(task)).transpose()?;
-        let gone = gone.unwrap_or_default();
+        let gone = gone.get(&part.shard).map(|gone| gone.ids(task)).transpose()?.unwrap_or_default();
         for row in task.read_all::<Hashed>(part)?.into_iter().filter(|row| !gone.contains(&row.id)) {
             each(row)?;
         }
