@@ -138,7 +138,7 @@ pub fn join(folder: &Path, settings: &str) -> Result<()> {
     let vectors = Table { parts: parts(folder)? };
     let rows: u64 = vectors.rows();
     let bytes: u64 = vectors.parts.iter().map(|part| part.bytes).sum();
-    let inputs = BTreeMap::from([("embed/copy".to_owned(), vectors), ("ingest".to_owned(), Table::default())]);
+    let inputs = BTreeMap::from([("embed/copy".to_owned(), vectors), ("ingest/facts".to_owned(), Table::default())]);
     let ran = run(folder, &stage, &inputs, |phase| phase != "components")?;
     let (disk, gflop) =
         (ran.bytes() as f64 / bytes as f64, ran.counted("products") as f64 * 2.0 * dimension(folder)? as f64 / 1e9);

@@ -9,7 +9,7 @@ use crate::stages::dedup::{self, Dedup};
 use crate::stages::pool::VectorShard;
 use crate::stages::table::Table;
 use crate::stages::task::Task;
-use lvd_base::error::{Error, Result};
+use lvd_base::error::Result;
 use lvd_io::work_folder::WorkFolder;
 use lvd_ops::whiten::Whitening;
 
@@ -38,6 +38,8 @@ pub struct Inputs<'a> {
     pub scaled_side: Option<u32>,
     /// The tables it reads, by name.
     pub tables: &'a BTreeMap<String, Table>,
+    /// The images table of the ingest step: pictures are edited.
+    pub images: &'a Table,
     /// Threads to use.
     pub threads: usize,
     /// The folder for what is embedded, until the tables are written.
@@ -71,11 +73,6 @@ pub struct Pool<'a> {
 }
 
 impl Inputs<'_> {
-    fn table(&self, name: &str) -> Result<&Table> {
-        let hint = "run the steps above it first";
-        self.tables.get(name).ok_or_else(|| Error::usage(format!("table {name:?} is not there"), hint))
-    }
-
     /// As the step itself would take it together. `both`: the whitening is fitted whether the step
     /// whitens or not.
     pub fn pool(&self, both: bool, task: &Task) -> Result<Pool<'_>> {
@@ -85,7 +82,7 @@ impl Inputs<'_> {
         let mut pool = [shards.unsettled, shards.settled].concat();
         pool.sort_by_key(VectorShard::shard);
         let originals = if self.is_relative() { shards.references } else { pool.clone() };
-        Ok(Pool { shards: pool, originals, images: self.table(self.dedup.images.name())?, whitening })
+        Ok(Pool { shards: pool, originals, images: self.images, whitening })
     }
 
     /// Whether the step looks for copies of reference images.

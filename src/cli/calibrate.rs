@@ -83,7 +83,9 @@ fn one(
     (step, dedup, tables): (&Step, &Dedup, &BTreeMap<String, Table>),
     kept: PathBuf,
 ) -> std::result::Result<Calibration, Stop> {
+    let images = pipeline.tables(dedup.images.name())?.remove("").unwrap_or_default();
     let inputs = Inputs {
+        images: &images,
         catalog: &pipeline.catalog,
         work: &pipeline.store.work,
         step: &step.name,

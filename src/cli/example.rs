@@ -72,7 +72,7 @@ impl Tables {
 fn scored(folder: &Path) -> Result<String> {
     let truth = truth::read(folder)?;
     let tables = Tables { store: Store::open(&folder.join("work").to_string_lossy())? };
-    let path_of = paths(&truth, &tables.all("ingest", "")?);
+    let path_of = paths(&truth, &tables.all("ingest", "facts")?);
     let named = |id: &ImageId| {
         path_of.get(id).cloned().ok_or_else(|| {
             let fact = format!("image {id:?} is no file of the example in {}", folder.display());

@@ -132,7 +132,7 @@ fn pictures(step: &Whole, page: &mut Page) -> Result<()> {
     let mut drawn: BTreeMap<String, Lowest<u64, ImageId>> = BTreeMap::new();
     let mut odd = Lowest::new(ODD);
     let mut images = 0u64;
-    step.for_each::<Seen>("", |row| {
+    step.for_each::<Seen>("facts", |row| {
         images += 1;
         let (short, long) = (row.width.min(row.height), row.width.max(row.height));
         sides[SIDES.partition_point(|&side| side <= short)] += 1;

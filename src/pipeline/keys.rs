@@ -16,7 +16,8 @@ use lvd_base::error::{Error, Result};
 pub fn format(kind: StageKind) -> u32 {
     match kind {
         StageKind::Embed | StageKind::Export => 1,
-        // Listed rows have versions. Samples are of those that an earlier step has kept.
+        // Listed rows have versions, and facts lie beside the pixels. Samples are of those that an
+        // earlier step has kept.
         StageKind::Ingest | StageKind::Dedup | StageKind::Cluster | StageKind::Retrieve | StageKind::Sample => 2,
     }
 }

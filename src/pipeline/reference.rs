@@ -11,7 +11,7 @@ use crate::pipeline::engine::slurm::settings::Settings;
 use crate::pipeline::file::{EmbedderSettings, File, SourceSettings};
 use crate::pipeline::report::{HistogramBin, TaskReport};
 use crate::stages::{cluster, dedup, embed, export, ingest, retrieve, sample};
-use lvd_io::images::{Failed, ImageMeta};
+use lvd_io::images::{Failed, ImageFacts, ImageMeta};
 use lvd_io::row::{ColumnDoc, Row};
 
 /// docs/config.md.
@@ -128,6 +128,7 @@ pub fn tables() -> String {
         }
     };
     add("ingest: images", "INGEST/part-*.parquet", of::<ImageMeta>());
+    add("ingest: facts", "INGEST/facts/part-*.parquet", of::<ImageFacts>());
     add("ingest: failed rows", "INGEST/failed/part-*.parquet", of::<Failed>());
     add("ingest: listed rows", "INGEST/listed/part-*.parquet", of::<ingest::Listed>());
     add("ingest: rows no longer listed", "INGEST/gone/part-*.parquet", of::<ingest::Gone>());

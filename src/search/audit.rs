@@ -152,8 +152,8 @@ struct Audit<'a> {
     eye: Eye<'a>,
     haystack: Haystack<'a>,
     finished: &'a Finished,
-    /// The images table of the ingest step.
-    images: Table,
+    /// The table of facts of the ingest step.
+    facts: Table,
     /// Their hashes.
     hashes: Table,
     threshold: f32,
@@ -191,9 +191,9 @@ impl<'a> Audit<'a> {
             Haystack { shards: finished.shards(&vectors, task), ids: finished.ids(), whitening: view.whitening(task)? };
         let mut tables = view.pipeline.tables(view.ingest.0)?;
         let mut table = |name| tables.remove(name).unwrap_or_default();
-        let (images, hashes) = (table(""), table("kept"));
+        let (facts, hashes) = (table("facts"), table("kept"));
         let eye = Eye::open(view, &vectors, task, tell)?;
-        Ok(Self { ingest: view.ingest.1, eye, haystack, finished, images, hashes, threshold, task, tell })
+        Ok(Self { ingest: view.ingest.1, eye, haystack, finished, facts, hashes, threshold, task, tell })
     }
 
     /// Looks at all images of a set and compares them.
@@ -256,7 +256,7 @@ impl<'a> Audit<'a> {
         let mut ids: Vec<ImageId> = hits.iter().map(|hit| hit.3).collect();
         ids.sort_unstable();
         ids.dedup();
-        let origins = origins(&self.images, &ids, self.task)?;
+        let origins = origins(&self.facts, &ids, self.task)?;
         let shown = |(path, cosine, exact, id): Hit| {
             let image = of(&origins, id, |row| row.id).map(Image::from);
             let gone =

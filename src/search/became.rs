@@ -72,13 +72,13 @@ impl fmt::Display for Became {
 pub fn became(
     pipeline: &Pipeline,
     ids: &[ImageId],
-    images: &Table,
+    facts: &Table,
     finished: std::result::Result<&Finished, &str>,
     task: &Task,
 ) -> Result<Vec<Became>> {
     let held = finished.map_or(Ok(Vec::new()), |finished| finished.among(ids, task))?;
     let sampled = sampled(pipeline, &held, task)?;
-    let dropped = dropped(pipeline, ids, images, task)?;
+    let dropped = dropped(pipeline, ids, facts, task)?;
     let of_image = |&id: &ImageId| {
         if held.binary_search(&id).is_ok() {
             let why = of(&sampled, id, |row| row.id).map(|row| row.why.clone());
@@ -106,7 +106,7 @@ fn sampled(pipeline: &Pipeline, ids: &[ImageId], task: &Task) -> Result<Vec<Samp
 }
 
 /// The images that dedup steps dropped, by id: each by the first that did.
-fn dropped(pipeline: &Pipeline, ids: &[ImageId], images: &Table, task: &Task) -> Result<Vec<(ImageId, Became)>> {
+fn dropped(pipeline: &Pipeline, ids: &[ImageId], facts: &Table, task: &Task) -> Result<Vec<(ImageId, Became)>> {
     let mut gone: Vec<(&str, Group)> = Vec::new();
     for step in pipeline.steps.iter().filter(|step| step.stage.kind() == StageKind::Dedup) {
         let Some(manifest) = pipeline.store.manifest(&step.name)? else { continue };
@@ -119,7 +119,7 @@ fn dropped(pipeline: &Pipeline, ids: &[ImageId], images: &Table, task: &Task) ->
     let mut instead: Vec<ImageId> = gone.iter().filter_map(|(_, row)| row.representative).collect();
     instead.sort_unstable();
     instead.dedup();
-    let origins = origins(images, &instead, task)?;
+    let origins = origins(facts, &instead, task)?;
     let became = |(step, row): (&str, Group)| {
         let image = row.representative.and_then(|id| of(&origins, id, |row| row.id)).map(Image::from);
         (row.id, Became::CopyOf { step: step.into(), image, similarity: row.similarity })

@@ -170,8 +170,8 @@ struct Search<'a> {
     task: &'a Task<'a>,
     eye: Eye<'a>,
     haystack: Haystack<'a>,
-    /// The images table of the ingest step.
-    images: Table,
+    /// The table of facts of the ingest step.
+    facts: Table,
     /// The step of the finished data set, and the set where it is whole.
     last: &'a str,
     finished: Option<Finished>,
@@ -185,10 +185,10 @@ impl<'a> Search<'a> {
         let (last, _) = finished::step(pipeline)?;
         view.warnings(last)?.into_iter().for_each(|text| tell(Event::Warning(text)));
         let finished = pipeline.store.manifest(last)?.map(|_| Finished::of(pipeline, task)).transpose()?;
-        let images = pipeline.tables(view.ingest.0)?.remove("").unwrap_or_default();
+        let facts = pipeline.tables(view.ingest.0)?.remove("facts").unwrap_or_default();
         let eye = Eye::open(&view, &vectors, task, tell)?;
         let haystack = Haystack { shards: pool::shards(&vectors, None, |_| true), ids: None, whitening };
-        Ok(Self { view, task, eye, haystack, images, last, finished })
+        Ok(Self { view, task, eye, haystack, facts, last, finished })
     }
 
     /// Adds some pictures to the answer.
@@ -223,9 +223,9 @@ impl<'a> Search<'a> {
         let mut ids: Vec<ImageId> = nearest.iter().flatten().map(|neighbour| neighbour.id).collect();
         ids.sort_unstable();
         ids.dedup();
-        let origins = origins(&self.images, &ids, self.task)?;
+        let origins = origins(&self.facts, &ids, self.task)?;
         let finished = self.finished.as_ref().ok_or(self.last);
-        let became = became(self.view.pipeline, &ids, &self.images, finished, self.task)?;
+        let became = became(self.view.pipeline, &ids, &self.facts, finished, self.task)?;
         Ok(Known { origins, became: ids.into_iter().zip(became).collect() })
     }
 

@@ -49,9 +49,9 @@ impl From<&Origin> for Image {
     }
 }
 
-/// Where images, sorted by id, came from; by id. `images` is the table of an ingest step.
-pub fn origins(images: &Table, ids: &[ImageId], task: &Task) -> Result<Vec<Origin>> {
-    rows_of(images, ids, |row: &Origin| row.id, task)
+/// Where images, sorted by id, came from; by id. `facts` is the table of an ingest step.
+pub fn origins(facts: &Table, ids: &[ImageId], task: &Task) -> Result<Vec<Origin>> {
+    rows_of(facts, ids, |row: &Origin| row.id, task)
 }
 
 /// The row of an image among rows by id.

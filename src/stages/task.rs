@@ -101,6 +101,8 @@ pub struct Task<'a> {
     /// What it gave so far.
     pub outcome: Outcome,
     place: Place,
+    /// How many parts of each table it has published: a source has a part for each of its shards.
+    published: BTreeMap<String, usize>,
 }
 
 /// Where a task reads and writes.
@@ -123,7 +125,7 @@ pub struct Place {
 impl<'a> Task<'a> {
     /// A task about to run.
     pub fn new(catalog: &'a Catalog, place: Place, threads: usize, progress: &'a (dyn Fn(Headway) + Sync)) -> Self {
-        Self { catalog, threads, progress, outcome: Outcome::default(), place }
+        Self { catalog, threads, progress, outcome: Outcome::default(), place, published: BTreeMap::new() }
     }
 
     /// One that reads parts by the names in manifests, and publishes nothing.
@@ -262,12 +264,12 @@ impl<'a> Task<'a> {
     pub fn publish_as(&mut self, written: Written, table: &str, shard: Option<ShardId>, extension: &str) -> Result<()> {
         let step = &self.place.step;
         let folder = if table.is_empty() { step.clone() } else { format!("{step}/{table}") };
-        let earlier = self.outcome.parts.iter().filter(|part| part.table == table).count();
-        let number = if earlier == 0 {
-            format!("{:05}", self.place.number)
-        } else {
-            format!("{:05}-{earlier}", self.place.number)
+        let published = self.published.entry(table.to_owned()).or_default();
+        let number = match *published {
+            0 => format!("{:05}", self.place.number),
+            earlier => format!("{:05}-{earlier}", self.place.number),
         };
+        *published += 1;
         let path = format!("{folder}/part-{number}-{}.{extension}", &written.sha256[..8]);
         self.place.work.publish(&written, &path)?;
         self.outcome.parts.push(Part {

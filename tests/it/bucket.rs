@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::common::gate::{self, Reads};
 use crate::common::{Lack, UNDISTURBED, content, files, let_live, on_example, skip};
 use lvd_kernels::hash::Draw;
 
@@ -13,6 +14,7 @@ use lvd_kernels::hash::Draw;
 struct Server {
     child: Child,
     port: u16,
+    reads: Reads,
     folder: tempfile::TempDir,
 }
 
@@ -41,7 +43,8 @@ impl Server {
             assert!(begin.elapsed() < Duration::from_secs(30), "the server does not listen");
             std::thread::sleep(Duration::from_millis(20));
         }
-        Some(Self { child, port: crate::common::gate::open(port), folder })
+        let (port, reads) = gate::open(port);
+        Some(Self { child, port, reads, folder })
     }
 
     /// A command of lvd's on the example, with its work in the bucket.
@@ -68,6 +71,13 @@ impl Server {
 
     fn objects(&self, place: &str) -> PathBuf {
         self.folder.path().join("bucket").join(place)
+    }
+
+    /// Bytes that were read since the last call: of parts of images, and of facts.
+    fn read_of_images(&self) -> (usize, usize) {
+        let reads = std::mem::take(&mut *self.reads.lock().expect("no reader panics"));
+        let of = |folder: &str| reads.iter().filter(|(path, _)| path.contains(folder)).map(|(_, bytes)| bytes).sum();
+        (of("/ingest/part-"), of("/ingest/facts/part-"))
     }
 
     /// The rows of an undisturbed run, and nothing left over, neither there nor here.
@@ -131,6 +141,21 @@ fn the_quickstart_in_a_bucket_is_the_quickstart_in_a_folder() {
     assert_ne!(content(&server.objects("a/b")), *UNDISTURBED);
     succeeds(server.lvd("run", "a/b", &[]));
     server.check("a/b");
+}
+
+#[test]
+fn who_needs_no_pixels_reads_none() {
+    let Some(server) = Server::start() else { return };
+    succeeds(server.lvd("run", "w", &["--to", "ingest"]));
+    let (images, facts) = server.read_of_images();
+    assert!(images == 0 && facts > 10_000, "ingest read {images} bytes of images and {facts} of facts");
+    succeeds(server.lvd("run", "w", &["--to", "embed"]));
+    let (images, _) = server.read_of_images();
+    assert!(images > 1 << 20, "embed read {images} bytes of images");
+    succeeds(server.lvd("run", "w", &["--to", "sample", "--set", "sample.labels=folder"]));
+    let (images, labels) = server.read_of_images();
+    // Dedup reads what the sizes are of, and the sample's balance what labels are taken from.
+    assert!(images == 0 && labels > facts / 2, "the steps up to sample read {images} and {labels} bytes");
 }
 
 #[test]

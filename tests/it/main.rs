@@ -14,6 +14,7 @@ mod calibrate;
 mod dedup;
 mod demo;
 mod doors;
+mod exact;
 mod file;
 mod find;
 mod hostile;

@@ -28,6 +28,20 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
+/// The bytes of a SHA-256 in hex; `None` where it is none.
+#[must_use]
+pub fn unhex(text: &str) -> Option<[u8; 32]> {
+    let mut bytes = [0; 32];
+    if text.len() != 64 {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().as_chunks::<2>().0) {
+        let [high, low] = pair.map(|digit| char::from(digit).to_digit(16));
+        *byte = u8::try_from(high? << 4 | low?).ok()?;
+    }
+    Some(bytes)
+}
+
 /// SHA-256 of `bytes`, lower-case hex.
 #[must_use]
 pub fn sha256_of_bytes(bytes: &[u8]) -> String {

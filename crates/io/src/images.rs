@@ -73,6 +73,38 @@ table! {
 }
 
 table! {
+    /// What is known of an ingested image, for whoever needs no pixels: columns of the images
+    /// themselves, in files of their own.
+    pub struct ImageFacts {
+        /// Identity in this work folder.
+        pub id: ImageId,
+        /// Name of the source.
+        pub source: String,
+        /// Where it came from, without the secrets of a URL.
+        pub url: String,
+        /// The caption that came with it.
+        pub caption: Option<String>,
+        /// Pixels, upright.
+        pub width: u32,
+        /// Pixels, upright.
+        pub height: u32,
+        /// `jpeg`, `png`, `webp`, `gif`, `bmp` or `tiff`, by content.
+        pub format: String,
+        /// Size of the file in bytes.
+        pub size_bytes: u64,
+        /// SHA-256 of the file.
+        pub sha256: String,
+    }
+}
+
+impl From<&ImageMeta> for ImageFacts {
+    fn from(meta: &ImageMeta) -> Self {
+        let ImageMeta { id, source, url, caption, width, height, format, size_bytes, sha256, .. } = meta.clone();
+        Self { id, source, url, caption, width, height, format, size_bytes, sha256 }
+    }
+}
+
+table! {
     /// A row of a source that gave no usable image, and why.
     pub struct Failed {
         /// Identity in this work folder.

@@ -7,7 +7,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, PrimitiveArray, RecordBatch, StringArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, PrimitiveArray, RecordBatch, StringArray,
+};
+use arrow::buffer::Buffer;
 use arrow::datatypes::{
     ArrowPrimitiveType, DataType, Field, Float32Type, Float64Type, Int64Type, Schema, SchemaRef, UInt32Type, UInt64Type,
 };
@@ -114,6 +117,23 @@ impl Cell for Option<ImageId> {
     }
     fn decode(column: &ArrayRef) -> Option<Vec<Self>> {
         Some(Option::<u64>::decode(column)?.into_iter().map(|id| id.map(ImageId)).collect())
+    }
+}
+
+impl<const N: usize> Cell for [u8; N] {
+    fn data_type() -> DataType {
+        DataType::FixedSizeBinary(i32::try_from(N).unwrap_or(i32::MAX))
+    }
+    fn encode(values: Vec<Self>) -> ArrayRef {
+        let width = i32::try_from(N).unwrap_or(i32::MAX);
+        Arc::new(FixedSizeBinaryArray::new(width, Buffer::from_vec(values.into_flattened()), None))
+    }
+    fn decode(column: &ArrayRef) -> Option<Vec<Self>> {
+        let column = column.as_fixed_size_binary_opt()?;
+        if column.null_count() > 0 {
+            return None;
+        }
+        (0..column.len()).map(|row| column.value(row).try_into().ok()).collect()
     }
 }
 

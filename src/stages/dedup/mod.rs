@@ -113,7 +113,8 @@ impl Dedup {
 
     fn plan_components(&self, nodes: Nodes, apart: Vec<VectorShard>, context: &PlanContext) -> Result<PhasePlan> {
         let moved: Vec<assign_cells::MoveTold> = context.told(DedupPhase::Move)?;
-        let ranked_by = if self.ranks_by_clusters() { self.clusters.name() } else { self.images.name() };
+        let facts = self.facts();
+        let ranked_by = if self.ranks_by_clusters() { self.clusters.name() } else { &facts };
         let common = ComponentsCommon {
             nodes,
             apart,
@@ -183,7 +184,7 @@ impl StageSettings for Dedup {
 
     fn inputs(&self) -> Vec<String> {
         let clusters = if self.ranks_by_clusters() { self.clusters.name() } else { "" };
-        let all = [self.vectors.name(), self.images.name(), self.pool.name(), self.settled.name(), clusters];
+        let all = [self.vectors.name(), &self.facts(), self.pool.name(), self.settled.name(), clusters];
         all.into_iter().filter(|name| !name.is_empty()).map(str::to_owned).collect()
     }
 

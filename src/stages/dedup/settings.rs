@@ -165,6 +165,11 @@ impl Dedup {
         part(self.floor(), 1.0 / 3.0).max(linked)
     }
 
+    /// The table with the sizes of the images.
+    pub(super) fn facts(&self) -> String {
+        format!("{}/facts", self.images.name())
+    }
+
     pub(super) fn ranks_by_clusters(&self) -> bool {
         matches!(self.keep, Keep::Farthest | Keep::Closest)
     }

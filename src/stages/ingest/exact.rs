@@ -1,122 +1,80 @@
 //! Exact copies: pool images with the same SHA-256. The one with the lowest id goes on.
 //!
-//! `match` cuts the space of hashes into slices, so that a task holds the hashes of its slice only;
-//! `mark` turns what it found into decisions shard by shard. Pixels are not touched.
+//! A task reads one slice of the hashes, of all groups, and writes what it found by group. Pixels
+//! are not touched.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::stages::catalog::Role;
 use crate::stages::context::PlanContext;
-use crate::stages::ingest::gone::{self, GoneRows};
+use crate::stages::ingest::groups::Grouping;
 use crate::stages::ingest::phases::IngestPhase;
-use crate::stages::plan::PhasePlan;
-use crate::stages::table::{Part, Table};
+use crate::stages::ingest::scatter::{Digest, HASHES, ScatterTold, take_copies, write_copies};
+use crate::stages::plan::{PhasePlan, broken};
+use crate::stages::table::Table;
 use crate::stages::task::Task;
-use lvd_base::error::{Error, Result};
-use lvd_base::types::{ImageId, Reason, ShardId};
-use lvd_io::table;
+use lvd_base::error::Result;
+use lvd_base::types::ShardId;
 
-/// Images a slice of the hashes, about.
-pub const SLICE_IMAGES: u64 = 1 << 20;
-
-table! {
-    /// An image that has the same bytes as one with a lower id.
-    pub struct ExactCopy {
-        /// The copy.
-        pub id: ImageId,
-        /// The image that stays.
-        pub copy_of: ImageId,
-    }
-}
-
-table! {
-    /// Whether an ingested image goes on.
-    pub struct Kept {
-        /// Which image.
-        pub id: ImageId,
-        /// SHA-256 of the file.
-        pub sha256: String,
-        /// Whether it goes on.
-        pub kept: bool,
-        /// The image with the same bytes that goes on in its place.
-        pub duplicate_of: Option<ImageId>,
-    }
-}
-
-table! {
-    /// An image and its hash.
-    pub struct Hashed {
-        /// Which image.
-        pub id: ImageId,
-        /// SHA-256 of the file.
-        pub sha256: String,
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-pub struct MatchCommon {
-    images: Table,
+/// A slice of the hashes.
+#[derive(Default, Serialize, Deserialize)]
+pub struct MatchTask {
+    pool: Table,
     /// Seeds and references: which of them are in the pool, too.
-    #[serde(default)]
     others: Table,
-    slices: u64,
-    /// Rows that are no longer listed: they are nobody's copies.
-    gone: Vec<GoneRows>,
 }
 
+/// What the planning of `mark` needs to know.
 #[derive(Serialize, Deserialize)]
-pub struct MarkTask {
-    images: Part,
-    copies: bool,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    gone: Option<GoneRows>,
+pub struct MatchTold {
+    /// The group of each part of copies.
+    pub groups: Vec<ShardId>,
 }
 
-pub fn plan_match(context: &PlanContext) -> Result<PhasePlan> {
-    let mut fetched = context.made(IngestPhase::Fetch, "");
-    fetched.parts.sort_by_key(|part| part.shard);
-    let (images, others) = fetched.parts.into_iter().partition(|part| is_pool(context, part.shard));
-    let (images, others) = (Table { parts: images }, Table { parts: others });
-    let slices = images.rows().div_ceil(SLICE_IMAGES);
-    let gone = gone::by_shard(context).into_values().collect();
-    PhasePlan::new(MatchCommon { images, others, slices, gone }, 0..slices)
-}
-
-pub fn plan_mark(context: &PlanContext) -> Result<PhasePlan> {
-    let mut gone = gone::by_shard(context);
-    let fetched = context.made(IngestPhase::Fetch, "").parts;
-    let rows = fetched.iter().map(|images| images.rows).collect();
-    let tasks = fetched.into_iter().map(|images| {
-        let (copies, gone) = (is_pool(context, images.shard), images.shard.and_then(|shard| gone.remove(&shard)));
-        MarkTask { images, copies, gone }
-    });
-    Ok(PhasePlan::new(context.made(IngestPhase::Match, "copies"), tasks)?.with_rows(Some(rows)))
-}
-
-/// Finds the copies in one slice of the hashes.
-pub fn run_match(slice: u64, common: &MatchCommon, task: &mut Task) -> Result<()> {
-    let mut first: HashMap<String, ImageId> = HashMap::new();
-    let mut copies = Vec::new();
-    let mut rows = 0;
-    for_each_listed(&common.images, &common.gone, task, |row| {
-        if slice_of(&row.sha256, common.slices)? != slice {
-            return Ok(());
+/// A task for each slice that holds an image of the pool.
+pub fn plan(grouping: Grouping, context: &PlanContext) -> Result<PhasePlan> {
+    let mut slices: BTreeMap<u64, MatchTask> = BTreeMap::new();
+    for outcome in context.outcomes(IngestPhase::Scatter) {
+        let told: Option<ScatterTold> = outcome.told()?;
+        let told = told.ok_or_else(|| broken("a task of `scatter` told nothing"))?;
+        for (part, slice) in outcome.parts.iter().filter(|part| part.table == HASHES).zip(told.slices) {
+            let slice = slices.entry(slice).or_default();
+            let table = if told.pool { &mut slice.pool } else { &mut slice.others };
+            table.parts.push(part.clone());
         }
-        rows += 1;
-        // Parts and rows come in the order of ids, so the first one seen is the one that stays.
-        match first.get(&row.sha256) {
-            Some(&copy_of) => copies.push(ExactCopy { id: row.id, copy_of }),
-            None => drop(first.insert(row.sha256, row.id)),
-        }
+    }
+    PhasePlan::new(grouping, slices.into_values().filter(|slice| !slice.pool.parts.is_empty()))
+}
+
+/// Finds the copies in a slice of the hashes.
+pub fn run(spec: &MatchTask, grouping: Grouping, task: &mut Task) -> Result<()> {
+    let rows = spec.pool.rows();
+    let mut hashes: Vec<Digest> = Vec::with_capacity(usize::try_from(rows).unwrap_or(0));
+    task.for_each(&spec.pool, |hash| {
+        hashes.push(hash);
         Ok(())
     })?;
+    let mut copies = take_copies(&mut hashes);
     (task.outcome.rows_in, task.outcome.rows_out) = (rows, rows);
+    count_in_pool(&spec.others, &hashes, task)?;
+    drop(hashes);
+    copies.sort_unstable_by_key(|copy| copy.id);
+    let mut groups = Vec::new();
+    for group in copies.chunk_by(|a, b| grouping.of_image(a.id) == grouping.of_image(b.id)) {
+        groups.push(grouping.of_image(group[0].id));
+        write_copies(group.to_vec(), task)?;
+    }
+    task.tell(MatchTold { groups })
+}
+
+/// Counts images of seed and reference sets whose hashes are among those of the pool, which are
+/// sorted.
+fn count_in_pool(others: &Table, pool: &[Digest], task: &mut Task) -> Result<()> {
     let mut in_pool: BTreeMap<u16, u64> = BTreeMap::new();
-    for_each_listed(&common.others, &common.gone, task, |row| {
-        if first.contains_key(&row.sha256) {
-            *in_pool.entry(row.id.shard().dataset()).or_default() += 1;
+    task.for_each::<Digest>(others, |other| {
+        if pool.binary_search_by_key(&other.sha256, |hash| hash.sha256).is_ok() {
+            *in_pool.entry(other.id.shard().dataset()).or_default() += 1;
         }
         Ok(())
     })?;
@@ -126,10 +84,7 @@ pub fn run_match(slice: u64, common: &MatchCommon, task: &mut Task) -> Result<()
             task.count(&name, images);
         }
     }
-    copies.sort_unstable_by_key(|copy| copy.id);
-    let mut writer = task.rows("copies")?;
-    copies.into_iter().try_for_each(|copy| writer.push(copy))?;
-    task.publish(writer.finish()?, "copies", None)
+    Ok(())
 }
 
 /// Calls `each` with the images of a table that are still listed.
@@ -155,45 +110,15 @@ pub fn in_pool_counter(source: &str) -> String {
     format!("also_in_pool/{source}")
 }
 
-/// Which of `slices` a hash falls into: by its first 32 bits.
-fn slice_of(sha256: &str, slices: u64) -> Result<u64> {
-    let first = sha256.get(..8).and_then(|digits| u64::from_str_radix(digits, 16).ok());
-    let first = first.ok_or_else(|| Error::data("the table of images", format!("{sha256:?} is no SHA-256")))?;
-    Ok(first % slices.max(1))
-}
-
-/// Says of each image of a shard whether it goes on.
-pub fn run_mark(spec: &MarkTask, copies: &Table, task: &mut Task) -> Result<()> {
-    let mut copy_of = HashMap::new();
-    if spec.copies {
-        task.for_each::<ExactCopy>(copies, |copy| {
-            if Some(copy.id.shard()) == spec.images.shard {
-                copy_of.insert(copy.id, copy.copy_of);
-            }
-            Ok(())
-        })?;
+/// The parts of copies that tasks of `match` wrote, by group.
+pub fn by_group(context: &PlanContext) -> Result<BTreeMap<ShardId, Table>> {
+    let mut groups: BTreeMap<ShardId, Table> = BTreeMap::new();
+    for outcome in context.outcomes(IngestPhase::Match) {
+        let told: Option<MatchTold> = outcome.told()?;
+        let told = told.ok_or_else(|| broken("a task of `match` told nothing"))?;
+        for (part, group) in outcome.parts.iter().zip(told.groups) {
+            groups.entry(group).or_default().parts.push(part.clone());
+        }
     }
-    let gone = spec.gone.as_ref().map(|gone| gone.ids(task)).transpose()?.unwrap_or_default();
-    let (mut copies, mut no_longer_listed) = (0, 0);
-    let mut writer = task.rows("kept")?;
-    for row in task.read_all::<Hashed>(&spec.images)? {
-        let duplicate_of = copy_of.get(&row.id).copied();
-        let gone = gone.contains(&row.id);
-        copies += u64::from(duplicate_of.is_some());
-        no_longer_listed += u64::from(gone);
-        writer.push(Kept { id: row.id, sha256: row.sha256, kept: duplicate_of.is_none() && !gone, duplicate_of })?;
-    }
-    task.outcome.rows_in = spec.images.rows;
-    task.outcome.rows_out = spec.images.rows - copies - no_longer_listed;
-    task.drop(Reason::ExactDuplicate, copies);
-    task.drop(Reason::NoLongerListed, no_longer_listed);
-    if let Some(rows) = &spec.gone {
-        task.outcome.gone = rows.failures(&gone, task)?;
-    }
-    task.publish(writer.finish()?, "kept", spec.images.shard)
-}
-
-/// Whether a shard's exact copies are looked for.
-fn is_pool(context: &PlanContext, shard: Option<ShardId>) -> bool {
-    shard.and_then(|shard| context.catalog.role_of(shard)) == Some(Role::Pool)
+    Ok(groups)
 }

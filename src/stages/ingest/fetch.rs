@@ -11,7 +11,7 @@ use lvd_base::error::Result;
 use lvd_base::types::{Dropped, Reason};
 use lvd_io::decode::{self, Facts, ImageLimits};
 use lvd_io::fetch::{FetchLimits, Fetcher, OptOut};
-use lvd_io::images::{Failed, ImageMeta, ImageWriter};
+use lvd_io::images::{Failed, ImageFacts, ImageMeta, ImageWriter};
 use lvd_io::part;
 use lvd_io::row::RowWriter;
 use lvd_io::secret;
@@ -69,6 +69,7 @@ pub fn run(spec: &FetchTask, common: &FetchCommon, fetch: FetchLimits, task: &mu
     let mut sink = Sink {
         source: source_name,
         images: task.images("images")?,
+        facts: task.rows("facts")?,
         failed: task.rows("failed")?,
         pending: Vec::new(),
         pending_bytes: 0,
@@ -90,9 +91,10 @@ pub fn run(spec: &FetchTask, common: &FetchCommon, fetch: FetchLimits, task: &mu
         ));
     }
     task.tell(FetchTold { terms: spec.terms.clone(), listed: listed.clone() })?;
-    let (images, failed) = (sink.images.finish()?, sink.failed.finish()?);
+    let (images, facts, failed) = (sink.images.finish()?, sink.facts.finish()?, sink.failed.finish()?);
     task.outcome.rows_out = images.rows;
     task.publish(images, "", listed.shard)?;
+    task.publish(facts, "facts", listed.shard)?;
     task.publish(failed, "failed", listed.shard)
 }
 
@@ -108,6 +110,7 @@ fn without_secrets(source: &Source, row: Listed) -> Listed {
 struct Sink<'a> {
     source: &'a str,
     images: ImageWriter,
+    facts: RowWriter<ImageFacts>,
     failed: RowWriter<Failed>,
     pending: Vec<Arrived>,
     pending_bytes: usize,
@@ -132,7 +135,10 @@ impl Sink<'_> {
         for (row, result) in checked {
             match result {
                 Ok((facts, sha256, bytes)) => {
-                    self.images.push(meta(row, self.source, facts, sha256, bytes.len()), bytes)?;
+                    let meta = meta(row, self.source, facts, sha256, bytes.len());
+                    let texts = meta.url.len() + meta.caption.as_ref().map_or(0, String::len);
+                    self.facts.push_long(ImageFacts::from(&meta), texts)?;
+                    self.images.push(meta, bytes)?;
                 }
                 Err(dropped) => {
                     task.drop(dropped.reason, 1);

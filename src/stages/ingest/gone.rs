@@ -42,28 +42,31 @@ pub struct GoneRows {
     failed: Table,
 }
 
-impl GoneRows {
-    /// The shard.
-    pub fn shard(&self) -> Option<ShardId> {
-        self.rows.shard
-    }
+/// The ids of those of a shard that are gone.
+pub fn ids(gone: &[GoneRows], shard: Option<ShardId>, task: &Task) -> Result<HashSet<ImageId>> {
+    let of_shard = gone.iter().find(|gone| gone.rows.shard == shard);
+    let rows = of_shard.map(|gone| task.read_all::<Gone>(&gone.rows)).transpose()?;
+    Ok(rows.into_iter().flatten().map(|row| row.id).collect())
+}
 
-    /// The ids of those that are gone.
-    pub fn ids(&self, task: &Task) -> Result<HashSet<ImageId>> {
-        Ok(task.read_all::<Gone>(&self.rows)?.into_iter().map(|row| row.id).collect())
-    }
-
-    /// How many of those that are gone had failed, by reason.
-    pub fn failures(&self, ids: &HashSet<ImageId>, task: &Task) -> Result<BTreeMap<Reason, u64>> {
-        let mut failures = BTreeMap::new();
-        task.for_each::<Failure>(&self.failed, |row| {
+/// How many of those that are gone had failed, by reason.
+pub fn failures(gone: &[GoneRows], task: &Task) -> Result<BTreeMap<Reason, u64>> {
+    let mut failures = BTreeMap::new();
+    for rows in gone {
+        let ids = ids(gone, rows.rows.shard, task)?;
+        task.for_each::<Failure>(&rows.failed, |row| {
             if ids.contains(&row.id) {
                 *failures.entry(row.reason).or_default() += 1;
             }
             Ok(())
         })?;
-        Ok(failures)
     }
+    Ok(failures)
+}
+
+/// Takes out those of the shards of some parts.
+pub fn of(parts: &[Part], gone: &mut BTreeMap<ShardId, GoneRows>) -> Vec<GoneRows> {
+    parts.iter().filter_map(|part| gone.remove(&part.shard?)).collect()
 }
 
 /// The rows that are gone, for each shard that has some.

@@ -1,17 +1,22 @@
 //! Ingest: list the sources, fetch and check every row, find exact copies.
 //!
-//! `list` numbers the rows, `fetch` stores what can be decoded, `match` finds equal hashes, `mark`
-//! says shard by shard what goes on. A row that was fetched keeps its id for as long as it is
-//! listed, wherever it stands. Memory: 100 MB where a list has changed; `concurrency` files in
-//! flight, `ahead_bytes` of files that wait, 64 MiB of files being checked and a row group of 128 MiB; `match` holds about 100
-//! bytes for each image of its slice of the hashes, a million images a slice.
+//! `list` numbers the rows, `fetch` stores what can be decoded, `scatter` sorts the hashes of some
+//! shards, `match` finds equal ones slice by slice, `mark` says shard by shard what goes on. A row
+//! that was fetched keeps its id for as long as it is listed, wherever it stands. Each row is read
+//! and written a fixed number of times. Memory: 100 MB where a list has changed; `concurrency`
+//! files in flight, `ahead_bytes` of files that wait, 64 MiB of files being checked and a row group
+//! of 128 MiB; `scatter` and `match` hold 40 bytes for each of `held_hashes`, and all three 16 or 32
+//! bytes for each copy in a group of shards.
 
 mod compare;
 mod exact;
 mod fetch;
 mod gone;
+mod groups;
 mod list;
+mod mark;
 mod phases;
+mod scatter;
 mod settings;
 
 use std::collections::BTreeMap;
@@ -19,6 +24,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use self::fetch::{FetchCommon, FetchTask, FetchTold};
+use self::groups::{GROUP_IMAGES, Grouping};
 use self::list::ListTask;
 use crate::stages::catalog::SourceEntry;
 use crate::stages::context::PlanContext;
@@ -35,11 +41,18 @@ use lvd_base::types::Dropped;
 use lvd_io::decode::{Facts, ImageLimits};
 use lvd_io::fetch::Fetcher;
 
-pub use exact::{Hashed, Kept, in_pool_counter};
+pub use exact::in_pool_counter;
 pub use gone::Gone;
 pub use list::{ListTold, Listed};
+pub use mark::Kept;
 pub use phases::IngestPhase;
+pub use scatter::Hashed;
 pub use settings::{Http, Ingest};
+
+/// Bytes of what is known of an image beside its file, about: half is its address and caption.
+const FACTS_BYTES: f64 = 150.0;
+/// Bytes of an image and its hash, in a file.
+const HASH_BYTES: f64 = 40.0;
 
 impl Ingest {
     /// What fetches rows as the step does.
@@ -79,6 +92,29 @@ impl Ingest {
         opt_outs.sort_unstable();
         opt_outs.dedup();
         FetchCommon { limits: self.image_limits(), private_addresses: self.http.private_addresses, opt_outs }
+    }
+
+    /// What it costs to find exact copies: each row is read and written once a phase.
+    fn costs_of_copies(&self, scale: &Scale) -> [Cost; 3] {
+        let images = scale.all();
+        let cost = |phase, a_core_second, what: &str| {
+            let work = Work::Rows { rows: images, a_core_second };
+            let why = format!("{} {what} at {} a core-second", short(images), short(a_core_second));
+            Cost { tasks: tasks(images, GROUP_IMAGES), ..Cost::new(phase, work, why) }
+        };
+        let memory = number(self.held_hashes).min(images) * 40.0 + 1e8;
+        let hashes = images * HASH_BYTES;
+        let sorted = cost(IngestPhase::Scatter, 5e5, "hashes sorted");
+        let matched = cost(IngestPhase::Match, 1e6, "hashes");
+        [
+            Cost { moved: 2.0 * hashes, scratch: hashes, memory, ..sorted },
+            Cost { moved: hashes, memory, tasks: tasks(images, self.held_hashes), ..matched },
+            Cost { moved: 2.0 * hashes, kept: hashes, ..cost(IngestPhase::Mark, 1e6, "rows") },
+        ]
+    }
+
+    fn grouping(&self) -> Grouping {
+        Grouping::of_shards(self.shard_rows)
     }
 
     /// On what terms rows of a source are numbered and fetched. On others, all begins anew.
@@ -143,30 +179,17 @@ impl StageSettings for Ingest {
                 assumes: "50 images a core-second are fetched and checked",
                 tasks: shards,
                 moved: bytes,
-                kept: bytes,
+                kept: bytes + images * FACTS_BYTES,
                 ..Cost::new(
                     IngestPhase::Fetch,
                     rows(images, 50.0),
                     format!("{} images at 50 a core-second", short(images)),
                 )
             },
-            Cost {
-                tasks: tasks(images, exact::SLICE_IMAGES),
-                ..Cost::new(
-                    IngestPhase::Match,
-                    rows(images, 1e6),
-                    format!("{} hashes at 1 M a core-second", short(images)),
-                )
-            },
-            Cost {
-                tasks: shards,
-                ..Cost::new(
-                    IngestPhase::Mark,
-                    rows(images, 1e6),
-                    format!("{} rows at 1 M a core-second", short(images)),
-                )
-            },
         ]
+        .into_iter()
+        .chain(self.costs_of_copies(scale))
+        .collect()
     }
 }
 
@@ -177,9 +200,10 @@ impl Phased for Ingest {
         match phase {
             IngestPhase::List => self.plan_list(context),
             IngestPhase::Fetch => self.plan_fetch(context),
-            IngestPhase::Match if self.drop_exact_duplicates => exact::plan_match(context),
-            IngestPhase::Match => Ok(PhasePlan::empty()),
-            IngestPhase::Mark => exact::plan_mark(context),
+            IngestPhase::Scatter | IngestPhase::Match if !self.drop_exact_duplicates => Ok(PhasePlan::empty()),
+            IngestPhase::Scatter => scatter::plan(self.grouping(), self.held_hashes, context),
+            IngestPhase::Match => exact::plan(self.grouping(), context),
+            IngestPhase::Mark => mark::plan(self.grouping(), context),
         }
     }
 
@@ -213,8 +237,12 @@ impl Phased for Ingest {
                 list::run(&input.spec()?, input.common()?, &former.unwrap_or_default(), task)
             }
             IngestPhase::Fetch => fetch::run(&input.spec()?, &input.common()?, input.unhashed()?, task),
-            IngestPhase::Match => exact::run_match(input.spec()?, &input.common()?, task),
-            IngestPhase::Mark => exact::run_mark(&input.spec()?, &input.common()?, task),
+            IngestPhase::Scatter => scatter::run(&input.spec()?, input.common()?, task),
+            IngestPhase::Match => exact::run(&input.spec()?, input.common()?, task),
+            IngestPhase::Mark => mark::run(&input.spec()?, task),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,8 @@ phases! {
         List = Phase::helping("list"),
         /// Stores what can be decoded.
         Fetch = Phase::counting("fetch").unrepeatable().costly(),
+        /// Sorts the hashes, and cuts them into slices.
+        Scatter = Phase::helping("scatter").scratch(),
         /// Finds equal hashes.
         Match = Phase::helping("match").scratch(),
         /// Says shard by shard what goes on.

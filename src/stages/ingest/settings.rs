@@ -13,8 +13,8 @@ use lvd_io::images::MAX_FILE_BYTES;
 ///
 /// Memory: `http.concurrency` files in flight (of a folder or a tar 16 at most), `http.ahead_bytes`
 /// that wait, 64 MiB of files being checked and one more, a row group of 128 MiB or one longer
-/// file, twice while it is written, one decoded picture a thread, and about 100 bytes for each of a
-/// million hashes.
+/// file, twice while it is written, and one decoded picture a thread. Then 40 bytes for each of
+/// `held_hashes` (160 MiB), and up to 32 for each exact copy among 4 million images (128 MiB).
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Ingest {
@@ -35,6 +35,10 @@ pub struct Ingest {
     /// Whether pool images with the same bytes (SHA-256) are dropped but for the one with the
     /// lowest id. Seed and reference sets are never touched.
     pub drop_exact_duplicates: bool,
+    /// Hashes that are held in memory at a time to find these copies, 1 or more: 40 bytes each.
+    /// Fewer make more tasks, with more and smaller files between them: their number is that of
+    /// the images over `held_hashes`, squared. No decision depends on it.
+    pub held_hashes: u64,
     /// Share of the rows, 0 to 1, that may fail: of each source, and of all together. Beyond it,
     /// the step is reported and the command ends with exit code 3. So it does where no image of a
     /// seed or reference set is usable, whatever the share.
@@ -117,6 +121,7 @@ impl Default for Ingest {
             max_pixels: 100_000_000,
             max_bytes: 32 << 20,
             drop_exact_duplicates: true,
+            held_hashes: 1 << 22,
             max_failed_share: 0.5,
             http: Http::default(),
         }
@@ -158,6 +163,7 @@ impl Ingest {
         }
         let rows = self.shard_rows;
         scope.require((1..=1 << 24).contains(&rows), "shard_rows", format!("{rows} rows a shard"), "use 1 to 16777216");
+        scope.require(self.held_hashes > 0, "held_hashes", "no hash at a time", "use at least 1");
         let bytes = self.max_bytes;
         let hint = format!("use 1 to {MAX_FILE_BYTES}: a row of Parquet holds no more");
         scope.require((1..=MAX_FILE_BYTES).contains(&bytes), "max_bytes", format!("files of {bytes} bytes"), hint);

@@ -31,6 +31,11 @@ pub use choose::Sampled;
 pub use settings::{BalanceOver, DrawRule, Labels, Sample};
 
 impl Sample {
+    /// The table with what labels are taken from.
+    fn facts(&self) -> String {
+        format!("{}/facts", self.images.name())
+    }
+
     fn common(&self, context: &PlanContext) -> Result<ChooseCommon> {
         let images = context.table(&format!("{}/kept", self.images.name()))?;
         let pool = match self.pool.name() {
@@ -84,7 +89,7 @@ impl Sample {
     fn plan_balance(&self, context: &PlanContext) -> Result<PhasePlan> {
         let chosen = self.common(context)?;
         let images = match self.labels {
-            Some(_) => context.table(self.images.name())?.parts.clone(),
+            Some(_) => context.table(&self.facts())?.parts.clone(),
             None => Vec::new(),
         };
         if chosen.pool.assigned.is_empty() && self.labels.is_none() {
@@ -106,8 +111,8 @@ impl StageSettings for Sample {
 
     fn inputs(&self) -> Vec<String> {
         let kept = format!("{}/kept", self.images.name());
-        let images = if self.labels.is_some() { self.images.name() } else { "" };
-        let all = [&kept, self.pool.name(), self.retrieve.name(), self.cluster.name(), &self.tree(), images];
+        let facts = self.labels.map_or_else(String::new, |_| self.facts());
+        let all = [&kept, self.pool.name(), self.retrieve.name(), self.cluster.name(), &self.tree(), &facts];
         all.into_iter().filter(|name| !name.is_empty()).map(str::to_owned).collect()
     }
 

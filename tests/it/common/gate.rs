@@ -2,30 +2,37 @@
 //!
 //! S3 promises that a conditional put looks and writes in one go. s3s-fs looks, receives, and then
 //! writes: of two puts at once both may find nothing. Behind the gate it keeps the promise.
+//!
+//! The gate also keeps count of what is read.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-/// Opens a gate on a port of its own, which is returned; it stays open for as long as the process
-/// lives.
-pub fn open(server: u16) -> u16 {
+/// Bytes of the answers to `GET`, by path.
+pub type Reads = Arc<Mutex<BTreeMap<String, usize>>>;
+
+/// Opens a gate on a port of its own, which is returned with what is read through it; it stays open
+/// for as long as the process lives.
+pub fn open(server: u16) -> (u16, Reads) {
+    let reads = Reads::default();
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("an address").port();
-    let one = Arc::new(Mutex::new(()));
+    let (one, counted) = (Arc::new(Mutex::new(())), reads.clone());
     thread::spawn(move || {
         for client in listener.incoming().flatten() {
-            let one = one.clone();
+            let (one, counted) = (one.clone(), counted.clone());
             // Clients get killed, and servers stopped: what fails then has nobody to tell.
-            thread::spawn(move || drop(pass(client, server, &one)));
+            thread::spawn(move || drop(pass(client, server, &one, &counted)));
         }
     });
-    port
+    (port, reads)
 }
 
 /// One request and its answer; the server ends the connection after it.
-fn pass(mut client: TcpStream, server: u16, one: &Mutex<()>) -> io::Result<()> {
+fn pass(mut client: TcpStream, server: u16, one: &Mutex<()>, reads: &Reads) -> io::Result<()> {
     let Some(request) = whole(&mut client)? else { return Ok(()) };
     let turn = request.starts_with(b"PUT ").then(|| one.lock().unwrap_or_else(PoisonError::into_inner));
     let mut behind = TcpStream::connect(("127.0.0.1", server))?;
@@ -36,6 +43,11 @@ fn pass(mut client: TcpStream, server: u16, one: &Mutex<()>) -> io::Result<()> {
     let mut answer = Vec::new();
     behind.read_to_end(&mut answer)?;
     drop(turn);
+    let first = String::from_utf8_lossy(&request[..line]);
+    if let Some(path) = first.strip_prefix("GET ").and_then(|rest| rest.split(' ').next()) {
+        let mut reads = reads.lock().unwrap_or_else(PoisonError::into_inner);
+        *reads.entry(path.to_owned()).or_default() += answer.len();
+    }
     client.write_all(&answer)?;
     client.shutdown(Shutdown::Write)
 }
