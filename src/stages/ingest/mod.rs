@@ -104,12 +104,12 @@ impl Ingest {
         };
         let memory = number(self.held_hashes).min(images) * 40.0 + 1e8;
         let hashes = images * HASH_BYTES;
-        let sorted = cost(IngestPhase::Scatter, 5e5, "hashes sorted");
-        let matched = cost(IngestPhase::Match, 1e6, "hashes");
+        let sorted = cost(IngestPhase::Scatter, 1.5e5, "hashes sorted");
+        let matched = cost(IngestPhase::Match, 6e5, "hashes");
         [
             Cost { moved: 2.0 * hashes, scratch: hashes, memory, ..sorted },
             Cost { moved: hashes, memory, tasks: tasks(images, self.held_hashes), ..matched },
-            Cost { moved: 2.0 * hashes, kept: hashes, ..cost(IngestPhase::Mark, 1e6, "rows") },
+            Cost { moved: 2.0 * hashes, kept: hashes, ..cost(IngestPhase::Mark, 3e5, "rows") },
         ]
     }
 
