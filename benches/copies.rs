@@ -74,7 +74,7 @@ fn measure(held: u64, images: u64) -> Result<()> {
         let mut outcomes = Vec::new();
         for (number, spec) in plan.tasks.iter().enumerate() {
             let mut task = task(folder.path(), &catalog, phase, number)?;
-            let input = TaskInput { common: &plan.common, unhashed: &plan.unhashed, spec };
+            let input = TaskInput { common: &plan.common, unhashed: &plan.unhashed, spec, former: None };
             lvd::stages::run(StageKind::Ingest, phase, input, &mut task)?;
             outcomes.push(task.outcome);
         }

@@ -28,7 +28,7 @@ fn project(folder: &Path) -> String {
             let path = folder.join(name).join(format!("{n:02}.png"));
             image::RgbImage::from_fn(40, 40, pixel).save(path).expect("a picture");
         }
-        text += &format!("[sources.{name}]\nfolder = \"{name}\"\nrole = \"{role}\"\n");
+        text.extend(["[sources.", name, "]\nfolder = \"", name, "\"\nrole = \"", role, "\"\n"]);
     }
     text += "[steps.ingest]\nshard_rows = 4\n";
     let file = folder.join("p.toml");

@@ -87,23 +87,6 @@ fn count_in_pool(others: &Table, pool: &[Digest], task: &mut Task) -> Result<()>
     Ok(())
 }
 
-/// Calls `each` with the images of a table that are still listed.
-fn for_each_listed(
-    images: &Table,
-    gone: &[GoneRows],
-    task: &Task,
-    mut each: impl FnMut(Hashed) -> Result<()>,
-) -> Result<()> {
-    let gone: HashMap<Option<ShardId>, &GoneRows> = gone.iter().map(|gone| (gone.shard(), gone)).collect();
-    for part in &images.parts {
-        let gone = gone.get(&part.shard).map(|gone| gone.ids(task)).transpose()?.unwrap_or_default();
-        for row in task.read_all::<Hashed>(part)?.into_iter().filter(|row| !gone.contains(&row.id)) {
-            each(row)?;
-        }
-    }
-    Ok(())
-}
-
 /// The counter of images of a seed or reference set that are in the pool, too, byte for byte.
 #[must_use]
 pub fn in_pool_counter(source: &str) -> String {

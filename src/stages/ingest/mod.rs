@@ -5,8 +5,8 @@
 //! that was fetched keeps its id for as long as it is listed, wherever it stands. Each row is read
 //! and written a fixed number of times. Memory: 100 MB where a list has changed; `concurrency`
 //! files in flight, `ahead_bytes` of files that wait, 64 MiB of files being checked and a row group
-//! of 128 MiB; `scatter` and `match` hold 40 bytes for each of `held_hashes`, and all three 16 or 32
-//! bytes for each copy in a group of shards.
+//! of 128 MiB; `scatter` and `match` hold 40 bytes for each of `held_hashes`; `scatter` and `mark` 32
+//! bytes at most for each copy in a group of shards.
 
 mod compare;
 mod exact;

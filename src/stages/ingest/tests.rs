@@ -86,7 +86,11 @@ fn run(folder: &Path, settings: &Ingest) -> Result<BTreeMap<&'static str, Vec<Ou
         let mut outcomes = Vec::new();
         for (number, spec) in plan.tasks.iter().enumerate() {
             let mut task = task(folder, &catalog, phase, number)?;
-            Ingest::run(phase, TaskInput { common: &plan.common, unhashed: &plan.unhashed, spec }, &mut task)?;
+            Ingest::run(
+                phase,
+                TaskInput { common: &plan.common, unhashed: &plan.unhashed, spec, former: None },
+                &mut task,
+            )?;
             assert!(task.outcome.balances(), "{:?}", task.outcome);
             outcomes.push(task.outcome);
         }
@@ -190,7 +194,7 @@ fn a_pool_of_one_picture_is_one_image_and_no_slice_is_full_of_it() -> Result<()>
         let plan = Phased::plan(&settings, phase, &context)?;
         assert_eq!(plan.tasks.len(), 1);
         let mut task = task(folder.path(), &catalog, phase, 0)?;
-        let input = TaskInput { common: &plan.common, unhashed: &plan.unhashed, spec: &plan.tasks[0] };
+        let input = TaskInput { common: &plan.common, unhashed: &plan.unhashed, spec: &plan.tasks[0], former: None };
         Ingest::run(phase, input, &mut task)?;
         assert_eq!(task.outcome.rows_in, rows, "{}: one hash goes on of each ten", phase.name());
         earlier.insert(phase.name(), vec![task.outcome]);
