@@ -18,6 +18,8 @@ pub struct Done {
     pub outcome: Outcome,
     /// Whether the step's manifest names it.
     pub whole: bool,
+    /// Whether all its parts are there, with their sizes.
+    pub there: bool,
 }
 
 /// What a task goes on from.

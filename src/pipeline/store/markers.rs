@@ -79,10 +79,12 @@ impl Store {
         keys.sort_unstable();
         let read = |key: String| match self.done(step, phase, &key) {
             Err(Error::Bookkeeping { .. }) => Ok(None),
-            marker => {
-                let done = |Marker { outcome, .. }| Done { whole: whole.contains(&key), key, outcome };
-                Ok(marker?.map(done))
-            }
+            marker => marker?
+                .map(|Marker { outcome, .. }| {
+                    let there = self.wrong_sizes(&outcome)?.is_empty();
+                    Ok(Done { whole: whole.contains(&key), there, key, outcome })
+                })
+                .transpose(),
         };
         let done = keys.into_par_iter().map(read).collect::<Result<Vec<_>>>()?;
         Ok(done.into_iter().flatten().collect())

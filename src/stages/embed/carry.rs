@@ -33,7 +33,7 @@ pub fn former(plan: &PhasePlan, missing: &[usize], done: Vec<Done>) -> Result<BT
     let common: EmbedCommon = from_value(&plan.common)?;
     let mut known: BTreeMap<String, Done> = BTreeMap::new();
     // A marker of an earlier version tells nothing.
-    for done in done.into_iter().filter(|done| !done.outcome.told.is_null()) {
+    for done in done.into_iter().filter(|done| done.there && !done.outcome.told.is_null()) {
         if let Some(EmbedTold { of }) = done.outcome.told()?
             && (done.whole || !known.contains_key(&of))
         {

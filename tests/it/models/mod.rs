@@ -168,7 +168,7 @@ fn numbers_and_names_that_cannot_be_meant_are_refused() {
         ("", "embedders = [\"mm\"]", &["did you mean \"m\"?"]),
         ("", "images = \"ingst\"", &["did you mean \"ingest\"?"]),
         ("", "batch_image = 1", &["did you mean `batch_images`?"]),
-        ("", "providers = [\"gpu\"]", &["is \"gpu\", and has to be one of"]),
+        ("", "providers = [\"gpu\"]", &["holds \"gpu\", which has to be one of"]),
         ("", "max_failed_share = nan", &["a share of NaN"]),
         ("", "scaled_decoding = nan", &["a multiple of NaN"]),
     ] {
