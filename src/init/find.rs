@@ -32,6 +32,7 @@ pub(super) struct Heap {
     /// Folders that hold some of them.
     pub(super) folders: u64,
     pub(super) tars: Vec<Seen>,
+    pub(super) archives: Vec<Seen>,
     /// Lists of URLs, and tables of URLs or images.
     pub(super) lists: Vec<(Seen, UrlFormat)>,
     /// Files beside images that may hold their captions, by extension.
@@ -59,7 +60,7 @@ pub(super) fn look(root: &Path, ours: &[PathBuf]) -> Result<Heap> {
         walk.meet(Sighting::File(root, extension, bytes));
     }
     let heap = walk.sorted(root);
-    if heap.images.is_empty() && heap.tars.is_empty() && heap.lists.is_empty() {
+    if heap.images.is_empty() && heap.tars.is_empty() && heap.archives.is_empty() && heap.lists.is_empty() {
         return Err(nothing_in(root, heap.left_out));
     }
     if root.is_file() && !heap.images.is_empty() {
@@ -79,7 +80,8 @@ pub(super) fn nothing_in(root: &Path, left_out: Counts) -> Error {
     let fact = format!("{}: no images; it has: {}", root.display(), what.join("; "));
     let known = IMAGES.join(", ");
     let cure = format!(
-        "images are files in {known}, tars or Parquet files of them, or URLs in csv, tsv, jsonl, txt or Parquet"
+        "images are files in {known}, tars or Parquet files of them, or URLs in csv, tsv, jsonl, txt, Parquet or \
+         crawl archives (warc, wat, arc)"
     );
     Error::usage(fact, cure)
 }
@@ -103,6 +105,7 @@ impl Walk {
     fn meet(&mut self, sighting: Sighting) {
         let (path, extension, bytes) = match sighting {
             Sighting::Hidden(_) => return self.heap.left_out.add(Why::Hidden, 0),
+            Sighting::Closed(_) => return self.heap.left_out.add(Why::Closed, 0),
             Sighting::File(path, extension, bytes) => (path, extension, bytes),
         };
         let seen = || Seen { path: path.to_path_buf(), bytes };
@@ -119,7 +122,9 @@ impl Walk {
                 }
                 self.candidates.push((seen(), extension));
             }
-            _ if UrlFormat::of(path).is_some() => self.candidates.push((seen(), extension)),
+            _ if UrlFormat::of(path).is_some() || look::archive_ending(path).is_some() => {
+                self.candidates.push((seen(), extension));
+            }
             _ => {
                 self.heap.is_mixed = true;
                 self.heap.left_out.add(Why::Other(extension), bytes);
@@ -150,12 +155,17 @@ impl Walk {
                 heap.left_out.add(Why::OfWork, bytes);
             } else if beside.contains(&stem) && ["txt", "json"].contains(&&*extension) {
                 add(&mut heap.captions, extension, bytes);
-            } else if !is_tar && [&beside, &described, &folders].iter().any(|names| names.contains(&stem)) {
+            } else if !is_tar
+                && format.is_some()
+                && [&beside, &described, &folders].iter().any(|names| names.contains(&stem))
+            {
                 heap.left_out.add(Why::Describes, bytes);
             } else if seen.path.to_str().is_none() {
                 heap.left_out.add(Why::Name, bytes);
             } else if is_tar {
                 heap.tars.push(seen);
+            } else if look::archive_ending(&seen.path).is_some() {
+                heap.archives.push(seen);
             } else if let Some(format) = format {
                 heap.lists.push((seen, format));
             } else {

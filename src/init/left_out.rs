@@ -24,6 +24,8 @@ pub(super) enum Why {
     Unreadable(String),
     /// A file of ours.
     OfWork,
+    /// What this user may not read.
+    Closed,
     /// A name with a dot before it.
     Hidden,
     /// No image by its extension.
@@ -39,10 +41,11 @@ impl Display for Why {
                 f.write_str("lists of URLs beside images: not read; in a pipeline file, commented out")
             }
             Self::NoColumn => f.write_str("lists and tables without URLs or images"),
-            Self::NoImage => f.write_str("tars and tables without an image"),
+            Self::NoImage => f.write_str("tars, tables and archives without an image"),
             Self::Name => f.write_str("names that are not UTF-8"),
             Self::Unreadable(fact) => write!(f, "cannot be read: {fact}"),
             Self::OfWork => f.write_str("in a work folder of lvd"),
+            Self::Closed => f.write_str("folders and files that you may not read"),
             Self::Hidden => f.write_str("hidden: the name begins with a dot"),
             Self::Other(extension) if extension.is_empty() => f.write_str("no image: without an ending"),
             Self::Other(extension) => write!(f, "no image by its name: .{extension}"),

@@ -16,7 +16,7 @@ use super::place::named_from;
 use crate::pipeline::file::SourceSettings;
 use crate::stages::catalog::Role;
 use lvd_base::error::{Error, Result};
-use lvd_io::sources::look::columns;
+use lvd_io::sources::look::{archive_ending, archive_rows, columns};
 use lvd_io::sources::{Source as ImageSource, UrlFormat};
 
 /// Rows of a tar or folder that are looked at for a caption.
@@ -36,6 +36,8 @@ pub enum Kind {
     Parquet,
     /// Lists of URLs.
     Urls,
+    /// Pages of crawl archives.
+    Archives,
 }
 
 impl Kind {
@@ -47,7 +49,13 @@ impl Kind {
             Self::Tars => "tars",
             Self::Parquet => "parquet",
             Self::Urls => "urls",
+            Self::Archives => "archives",
         }
+    }
+
+    /// Whether its images are elsewhere.
+    fn is_of_urls(self) -> bool {
+        matches!(self, Self::Urls | Self::Archives)
     }
 }
 
@@ -100,13 +108,15 @@ type Groups = BTreeMap<Group, Vec<(Seen, u64)>>;
 impl Sources {
     /// Adds what a place holds.
     pub(super) fn add(&mut self, heap: Heap, role: Role, base: &Path) -> Result<()> {
-        let Heap { root, images, captions, folders, tars, lists, is_mixed, mut left_out } = heap;
+        let Heap { root, images, captions, folders, tars, archives, lists, is_mixed, mut left_out } = heap;
         let mut groups = Groups::new();
         let tars: Vec<(Seen, Counted)> =
             tars.into_par_iter().map(|seen| (counted_tar(&seen.path), seen)).map(swap).collect();
         let lists: Vec<(Seen, Counted)> =
             lists.into_par_iter().map(|(seen, format)| (counted_list(&seen.path, format), seen)).map(swap).collect();
-        for (seen, counted) in tars.into_iter().chain(lists) {
+        let archives: Vec<(Seen, Counted)> =
+            archives.into_par_iter().map(|seen| (counted_archive(&seen.path), seen)).map(swap).collect();
+        for (seen, counted) in tars.into_iter().chain(archives).chain(lists) {
             match counted {
                 Ok((group, rows)) => groups.entry(group).or_default().push((seen, rows)),
                 Err(why) => left_out.add(why, seen.bytes),
@@ -115,14 +125,14 @@ impl Sources {
         if images.is_empty() && groups.is_empty() {
             return Err(nothing_in(&root, left_out));
         }
-        let has_images = !images.is_empty() || groups.keys().any(|group| group.kind != Kind::Urls);
+        let has_images = !images.is_empty() || groups.keys().any(|group| !group.kind.is_of_urls());
         if !images.is_empty() {
             let mut source = folder(&root, &images, folders, is_mixed, base)?;
             add_captions(&mut source, &root, captions, &mut left_out);
             self.push(&root, role, source);
         }
         for (group, files) in groups {
-            let commented_out = has_images && group.kind == Kind::Urls;
+            let commented_out = has_images && group.kind.is_of_urls();
             if commented_out {
                 for (seen, _) in &files {
                     left_out.add(Why::UrlsBesideImages, seen.bytes);
@@ -216,6 +226,7 @@ fn of_files(group: Group, files: Vec<(Seen, u64)>, base: &Path) -> Result<Source
             SourceSettings { urls: entries, url_column: column, format, ..settings }
         }
         Kind::Parquet => SourceSettings { parquet: entries, image_column: column, ..settings },
+        Kind::Archives => SourceSettings { archives: entries, ..settings },
         Kind::Tars | Kind::Folder => SourceSettings { tars: entries, ..settings },
     };
     Ok(source(kind, count, images, bytes, note, settings))
@@ -237,7 +248,8 @@ fn entries(paths: &[PathBuf], base: &Path) -> Result<Vec<PathBuf>> {
     let mut by_folder: BTreeMap<(&Path, &str), Vec<&Path>> = BTreeMap::new();
     for path in paths {
         let folder = path.parent().unwrap_or(Path::new(""));
-        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+        let extension = || path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+        let ending = archive_ending(path).unwrap_or_else(extension);
         by_folder.entry((folder, ending)).or_default().push(path);
     }
     let mut entries = Vec::new();
@@ -284,10 +296,17 @@ fn unreadable(error: &Error, path: &Path) -> Why {
 }
 
 fn counted_tar(path: &Path) -> Counted {
-    let source = ImageSource::Tar { files: vec![path.to_path_buf()], caption_key: None };
+    let source = ImageSource::Tar { files: vec![path.to_path_buf()], caption_key: None, keep: Vec::new() };
     let images = count(&source, path)?;
     let caption = has_captions(&source).then(|| "caption".to_owned());
     Ok((Group { kind: Kind::Tars, column: None, caption, unquoted: false }, images))
+}
+
+/// Counts an archive, about.
+fn counted_archive(path: &Path) -> Counted {
+    let images = archive_rows(path).map_err(|error| unreadable(&error, path))?;
+    let group = Group { kind: Kind::Archives, column: None, caption: None, unquoted: false };
+    if images == 0 { Err(Why::NoImage) } else { Ok((group, images)) }
 }
 
 /// Whether one of the first rows has a caption.
@@ -316,11 +335,22 @@ fn counted_as(path: &Path, format: UrlFormat) -> Counted {
     let (kind, column, source) = match content(&columns).ok_or(Why::NoColumn)? {
         Content::Images(column) => {
             let (image_column, caption_column) = (column.to_owned(), caption_column.clone());
-            (Kind::Parquet, column, ImageSource::Parquet { files, image_column, caption_column })
+            (Kind::Parquet, column, ImageSource::Parquet { files, image_column, caption_column, keep: Vec::new() })
         }
         Content::Urls(column) => {
             let (url_column, caption_column) = (column.to_owned(), caption_column.clone());
-            (Kind::Urls, column, ImageSource::Urls { files, format: Some(format), url_column, caption_column })
+            (
+                Kind::Urls,
+                column,
+                ImageSource::Urls {
+                    files,
+                    format: Some(format),
+                    url_column,
+                    caption_column,
+                    keep: Vec::new(),
+                    headless: false,
+                },
+            )
         }
     };
     let images = count(&source, path)?;

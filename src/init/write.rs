@@ -78,6 +78,7 @@ fn source(source: &Source) -> Result<String> {
         Kind::Folder => images(source.images),
         Kind::Tars | Kind::Parquet => format!("{} in {}", images(source.images), files(source.files)),
         Kind::Urls => format!("{} URLs in {}", HumanCount(source.images), files(source.files)),
+        Kind::Archives => format!("About {} URLs on pages in {}", HumanCount(source.images), files(source.files)),
     };
     let note = if source.note.is_empty() {
         String::new()

@@ -68,8 +68,8 @@ fn work() -> String {
     "work".into()
 }
 
-/// A source of images: exactly one of `folder`, `urls`, `parquet` and `tars`. Paths are relative to
-/// the pipeline file.
+/// A source of images: exactly one of `folder`, `urls`, `archives`, `parquet` and `tars`. Paths are
+/// relative to the pipeline file.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SourceSettings {
@@ -88,25 +88,38 @@ pub struct SourceSettings {
     /// `caption` in the `.json` beside it. Left out: a folder has no captions. Needs `extensions`,
     /// so that these files are no rows.
     pub captions: Option<bool>,
-    /// Files with URLs: `txt` (a URL a line), `csv`, `tsv`, `jsonl` or `parquet`. A folder means
-    /// every such file in it. Text is UTF-8. In `csv` and `tsv` fields may be quoted, and a quote
+    /// Files with URLs: `txt` (a URL a line, and its caption behind a tab), `csv`, `tsv`, `jsonl` or
+    /// `parquet`; texts may be compressed (`csv.gz`, `csv.zst`). A folder means every such file in
+    /// it. Text is UTF-8. A cell may hold several URLs, each of which is a row: with blanks or `|`
+    /// between them, as a list of Parquet or JSON, or as Python writes one. In `csv` and `tsv` fields may be quoted, and a quote
     /// in them is doubled; one that is never closed is an error that names its line. A row whose
     /// URL is longer than 64 KiB, or that cannot be read, is dropped as `bad_url`.
     pub urls: Option<Vec<PathBuf>>,
     /// The format of `urls`. Left out: by the file's ending. A `tsv` whose quotes are ordinary
     /// characters is `tsv_unquoted`.
     pub format: Option<UrlFormat>,
+    /// Whether the first line of a `csv` or `tsv` names the columns. Without such a line they are
+    /// called `1`, `2`, `3`, and the first has the URL unless `url_column` says otherwise. Default:
+    /// `true`.
+    pub header: Option<bool>,
     /// The column with the URL, in tables of URLs. Default: `url`.
     pub url_column: Option<String>,
+    /// Crawl archives with the pages whose images are to be fetched: WARC (`warc`, `warc.gz`,
+    /// `warc.zst`), Common Crawl's WAT (`warc.wat.gz`, `wat.gz`), ARC (`arc`, `arc.gz`). A folder
+    /// means every such file in it. A row is an image of a page: `src`, the largest of `srcset` and
+    /// what lazy pages have in their place (`data-src` and the like), of each `<img>` and of each
+    /// `<source>` of a `<picture>`; of a page every URL once. Its `alt` is the caption, and the
+    /// column `extra` has `page` and `license`. What is damaged is passed over and counted.
+    pub archives: Option<Vec<PathBuf>>,
     /// Parquet files with the images in them. A folder means every Parquet file in it.
     pub parquet: Option<Vec<PathBuf>>,
     /// The column with the image, in `parquet`: bytes, or `struct<bytes, path>` as Hugging Face
     /// writes it. Default: `image`.
     pub image_column: Option<String>,
     /// Uncompressed tars with the images in them, plain or of `WebDataset`. A folder means every
-    /// tar in it. Members are images by their names (`jpg`, `jpeg`, `png`, `webp`, `gif`, `bmp`,
-    /// `tif`, `tiff`); others, and those whose names begin with a dot, count as no rows. Every
-    /// command looks at all headers.
+    /// tar in it. Members are images by their names (`jpg`, `jpeg`, `jpe`, `jfif`, `png`, `webp`,
+    /// `gif`, `bmp`, `tif`, `tiff`); others, and those whose names begin with a dot, count as no
+    /// rows. Every command looks at all headers.
     pub tars: Option<Vec<PathBuf>>,
     /// The column with the caption. Default: `caption`, if there is one. In `tars`: the key in a
     /// sample's `.json`. Default: the sample's `.txt`, or else `caption` in its `.json` (a sample
@@ -114,6 +127,10 @@ pub struct SourceSettings {
     /// counts those that were cut (`captions_cut`), and `.json` beside images that cannot be read
     /// (`captions_lost`).
     pub caption_column: Option<String>,
+    /// Other columns to keep, in `urls` and `parquet`, or other keys of the `.json` in `tars`: texts,
+    /// numbers and truth values, texts up to 64 KiB. They go through to the export, as a JSON object
+    /// in the column `extra`.
+    pub keep_columns: Option<Vec<String>>,
     /// How many images it is known to have: `lvd plan` goes by it while the source is not there
     /// yet.
     pub images: Option<u64>,

@@ -88,7 +88,7 @@ impl Batch<'_> {
 fn place(source: &Source, location: &str) -> String {
     match source {
         Source::Folder { path, .. } => path.join(location).to_string_lossy().into_owned(),
-        Source::Urls { .. } => secret::redacted(location),
+        Source::Urls { .. } | Source::Archives { .. } => secret::redacted(location),
         Source::Tar { .. } | Source::Parquet { .. } => location.to_owned(),
     }
 }

@@ -28,9 +28,7 @@ impl Input {
     }
 }
 
-/// The images of a source that nobody counted: more than ids can number, with 24 bits each for shard
-/// and row.
-pub const UNCOUNTED: u64 = 1 << 48;
+pub use lvd_io::sources::UNCOUNTED;
 
 /// What vectors are compared for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

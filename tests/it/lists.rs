@@ -241,6 +241,8 @@ fn a_crawl_of_a_thousand_urls() {
         format: None,
         url_column: "URL".into(),
         caption_column: Some("TEXT".into()),
+        keep: Vec::new(),
+        headless: false,
     };
     assert_eq!(source.check().expect("rows"), 1000);
     let mut rows: Vec<InputRow> = Vec::new();

@@ -7,6 +7,7 @@
 mod common;
 
 mod again;
+mod archives;
 mod audit;
 mod broken;
 mod bucket;

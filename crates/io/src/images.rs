@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BinaryBuilder, RecordBatch, StringArray, StructArray};
+use arrow::array::{ArrayRef, AsArray, BinaryBuilder, RecordBatch, StringArray, StructArray, new_null_array};
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use serde_json::{Map, Value, json};
 
@@ -47,6 +47,9 @@ table! {
         pub url: String,
         /// The caption that came with it.
         pub caption: Option<String>,
+        /// What else the source says, as a JSON object of texts: of a page's image `page` and, where
+        /// the page has one, `license`.
+        pub extra: Option<String>,
         /// `success`; rows that failed are in the `failed` table.
         pub status: String,
         /// Null here; set in the `failed` table.
@@ -115,6 +118,8 @@ table! {
         pub url: String,
         /// The caption that came with it.
         pub caption: Option<String>,
+        /// What else the source says, as a JSON object of texts.
+        pub extra: Option<String>,
         /// `failed_to_download` or `failed_to_decode`.
         pub status: String,
         /// The drop reason, as counted in the report.
@@ -154,9 +159,7 @@ pub struct ImageWriter {
 impl ImageWriter {
     /// Opens `path`, which must not exist.
     pub fn create(path: &Path) -> Result<Self> {
-        let mut fields: Vec<_> = ImageMeta::schema().fields().iter().cloned().collect();
-        fields.push(Arc::new(Field::new("image", DataType::Struct(struct_fields()), true)));
-        let schema = with_features(&Schema::new(fields));
+        let schema = schema();
         let part = PartWriter::create(path, schema.clone(), &LAYOUT)?;
         Ok(Self { part, schema, groups: Groups::default(), pending: Vec::new() })
     }
@@ -271,6 +274,26 @@ fn files(batch: &RecordBatch, path: &Path) -> Result<Vec<ImageFile>> {
     Ok(rows.map(|(row, (id, sha256))| ImageFile { id, sha256, bytes: files.value(row).to_vec() }).collect())
 }
 
+/// The columns of a part.
+fn schema() -> SchemaRef {
+    let mut fields: Vec<_> = ImageMeta::schema().fields().iter().cloned().collect();
+    fields.push(Arc::new(Field::new("image", DataType::Struct(struct_fields()), true)));
+    with_features(&Schema::new(fields))
+}
+
+/// All columns of a batch of images; those that an earlier version did not write are null.
+pub fn complete(batch: RecordBatch) -> Result<RecordBatch> {
+    let schema = schema();
+    if batch.num_columns() == schema.fields().len() {
+        return Ok(batch);
+    }
+    let column = |field: &Arc<Field>| match batch.column_by_name(field.name()) {
+        Some(column) => column.clone(),
+        None => new_null_array(field.data_type(), batch.num_rows()),
+    };
+    row::batch(schema.clone(), schema.fields().iter().map(column).collect())
+}
+
 /// The schema with the metadata by which `datasets` shows `image` as a picture.
 #[must_use]
 pub fn with_features(schema: &Schema) -> SchemaRef {
@@ -307,6 +330,7 @@ mod tests {
             key: format!("{row:016x}"),
             url: format!("{row}.jpg"),
             caption: None,
+            extra: None,
             status: "success".into(),
             error_message: None,
             width: 1,

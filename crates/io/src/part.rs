@@ -142,22 +142,19 @@ pub fn read(
 ) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
     let (file, metadata) = open(part)?;
     let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file.clone(), metadata);
-    let mask = projection(builder.parquet_schema(), columns).map_err(|message| file.fault(message))?;
+    let mask = projection(builder.parquet_schema(), columns);
     let reader = builder.with_projection(mask).with_batch_size(batch_rows).build().map_err(|e| file.fault(e))?;
     Ok(reader.map(move |batch| batch.map_err(|e| file.fault(e))))
 }
 
-/// These columns by name, or all when there are none.
-fn projection(schema: &SchemaDescriptor, columns: &[&str]) -> std::result::Result<ProjectionMask, String> {
+/// These columns by name, or all when none is named. Whoever reads them says what is not there.
+fn projection(schema: &SchemaDescriptor, columns: &[&str]) -> ProjectionMask {
     if columns.is_empty() {
-        return Ok(ProjectionMask::all());
+        return ProjectionMask::all();
     }
     let fields = schema.root_schema().get_fields();
-    if let Some(column) = columns.iter().find(|column| fields.iter().all(|field| field.name() != **column)) {
-        return Err(format!("has no column {column:?}"));
-    }
     let wanted = fields.iter().enumerate().filter(|(_, field)| columns.contains(&field.name())).map(|(i, _)| i);
-    Ok(ProjectionMask::roots(schema, wanted))
+    ProjectionMask::roots(schema, wanted)
 }
 
 /// The row groups that `wanted` takes by the range of their values of `column` (u64), as the
@@ -171,7 +168,7 @@ pub fn read_groups(
     wanted: &dyn Fn(RangeInclusive<u64>) -> bool,
 ) -> Result<impl Iterator<Item = Result<RecordBatch>> + use<>> {
     let (file, metadata) = open(part)?;
-    let mask = projection(metadata.parquet_schema(), columns).map_err(|message| file.fault(message))?;
+    let mask = projection(metadata.parquet_schema(), columns);
     let index = metadata.parquet_schema().columns().iter().position(|known| known.path().string() == column);
     let index = index.ok_or_else(|| file.fault(format!("has no column {column:?}")))?;
     let groups = metadata.metadata().row_groups().iter().enumerate().filter(|(_, group)| {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, FixedSizeBinaryArray, PrimitiveArray, RecordBatch, StringArray,
+    new_null_array,
 };
 use arrow::buffer::Buffer;
 use arrow::datatypes::{
@@ -207,9 +208,14 @@ macro_rules! table {
     };
 }
 
-/// The values of column `name`.
+/// The values of column `name`. One that may be null is null where an earlier version did not write
+/// it.
 pub fn column<C: Cell>(batch: &RecordBatch, name: &str) -> std::result::Result<Vec<C>, String> {
-    let array = batch.column_by_name(name).ok_or_else(|| format!("has no column {name:?}"))?;
+    let array = match batch.column_by_name(name) {
+        Some(array) => array,
+        None if C::NULLABLE => &new_null_array(&C::data_type(), batch.num_rows()),
+        None => return Err(format!("has no column {name:?}")),
+    };
     C::decode(array).ok_or_else(|| format!("column {name:?} is {}, expected {}", array.data_type(), kind::<C>()))
 }
 

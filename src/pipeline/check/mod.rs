@@ -93,6 +93,12 @@ fn read(path: &Path, overrides: &[String], work: Option<&str>, depth: Depth) -> 
 
 /// The work folder of the command line or, without one, of the file.
 fn store(of_file: &str, work: Option<&str>, base: &Path) -> Result<Store> {
+    let named = work.unwrap_or(of_file);
+    if named == "~" || named.starts_with("~/") {
+        let home = std::env::var("HOME").unwrap_or_else(|_| "/home/YOU".into());
+        let fact = format!("work = {named:?}: only a shell takes ~ for your home folder");
+        return Err(Error::usage(fact, format!("write it in full: {home}{}", &named[1..])));
+    }
     match work {
         Some(work) => Store::open(work),
         None if of_file.contains("://") => Store::open(of_file),

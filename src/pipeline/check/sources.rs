@@ -85,6 +85,7 @@ fn nothing_in(images: &ImageSource) -> Fault {
             format!("{}: no file in this folder ends in {}", path.display(), extensions.join(", "))
         }
         ImageSource::Urls { .. } => "its lists have no rows".into(),
+        ImageSource::Archives { .. } => "its archives have no page with an image".into(),
         ImageSource::Parquet { .. } => "its Parquet files have no rows".into(),
         ImageSource::Tar { .. } => "its tars have no images".into(),
     };
@@ -116,8 +117,12 @@ pub fn image_source(settings: &SourceSettings, base: &Path, ours: &[&Path]) -> R
     };
     only_for(settings.folder.is_none() && settings.extensions.is_some(), "extensions", "folder")?;
     only_for(settings.folder.is_none() && settings.captions.is_some(), "captions", "folder")?;
-    match (&settings.folder, &settings.urls, &settings.parquet, &settings.tars) {
-        (Some(folder), None, None, None) => {
+    let has_columns = settings.folder.is_none() && settings.archives.is_none();
+    only_for(!has_columns && settings.keep_columns.is_some(), "keep_columns", "urls`, `parquet` and `tars")?;
+    only_for(settings.urls.is_none() && settings.header.is_some(), "header", "urls")?;
+    let (keep, headless) = (settings.keep_columns.clone().unwrap_or_default(), settings.header == Some(false));
+    match (&settings.folder, &settings.urls, &settings.archives, &settings.parquet, &settings.tars) {
+        (Some(folder), None, None, None, None) => {
             only_for(settings.caption_column.is_some(), "caption_column", "urls`, `parquet` and `tars")?;
             only_for(settings.url_column.is_some(), "url_column", "urls")?;
             only_for(settings.format.is_some(), "format", "urls")?;
@@ -136,30 +141,43 @@ pub fn image_source(settings: &SourceSettings, base: &Path, ours: &[&Path]) -> R
             }
             Ok(ImageSource::Folder { path, except, extensions, captions })
         }
-        (None, Some(files), None, None) => {
+        (None, Some(files), None, None, None) => {
             only_for(settings.image_column.is_some(), "image_column", "parquet")?;
             Ok(ImageSource::Urls {
                 files: all(files),
                 format: settings.format,
-                url_column: settings.url_column.clone().unwrap_or_else(|| "url".into()),
+                url_column: settings.url_column.clone().unwrap_or_else(|| if headless { "1" } else { "url" }.into()),
                 caption_column: settings.caption_column.clone(),
+                keep,
+                headless,
             })
         }
-        (None, None, Some(files), None) => {
+        (None, None, None, Some(files), None) => {
             only_for(settings.url_column.is_some(), "url_column", "urls")?;
             only_for(settings.format.is_some(), "format", "urls")?;
             Ok(ImageSource::Parquet {
                 files: all(files),
                 image_column: settings.image_column.clone().unwrap_or_else(|| "image".into()),
                 caption_column: settings.caption_column.clone(),
+                keep,
             })
         }
-        (None, None, None, Some(files)) => {
+        (None, None, None, None, Some(files)) => {
             only_for(settings.url_column.is_some(), "url_column", "urls")?;
             only_for(settings.format.is_some(), "format", "urls")?;
             only_for(settings.image_column.is_some(), "image_column", "parquet")?;
-            Ok(ImageSource::Tar { files: all(files), caption_key: settings.caption_column.clone() })
+            Ok(ImageSource::Tar { files: all(files), caption_key: settings.caption_column.clone(), keep })
         }
-        _ => Err(Fault::new("needs exactly one of `folder`, `urls`, `parquet` and `tars`", "say where its images are")),
+        (None, None, Some(files), None, None) => {
+            only_for(settings.caption_column.is_some(), "caption_column", "urls`, `parquet` and `tars")?;
+            only_for(settings.url_column.is_some(), "url_column", "urls")?;
+            only_for(settings.format.is_some(), "format", "urls")?;
+            only_for(settings.image_column.is_some(), "image_column", "parquet")?;
+            Ok(ImageSource::Archives { files: all(files) })
+        }
+        _ => Err(Fault::new(
+            "needs exactly one of `folder`, `urls`, `archives`, `parquet` and `tars`",
+            "say where its images are",
+        )),
     }
 }

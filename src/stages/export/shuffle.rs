@@ -49,15 +49,15 @@ const SIZE: &str = "size_bytes";
 const RUN_BYTES: u64 = 1 << 30;
 
 /// Sorts the chosen rows of one shard by their random order, in runs: a part each.
-pub fn scatter(images: &Part, sampled: &Part, seed: u64, task: &mut Task) -> Result<()> {
+pub fn scatter(ingested: &Part, sampled: &Part, seed: u64, task: &mut Task) -> Result<()> {
     let draw = Draw::new(seed, "export");
     let mut chosen: HashMap<ImageId, Sampled> =
         task.read_all::<Sampled>(sampled)?.into_iter().map(|row| (row.id, row)).collect();
     task.outcome.rows_in = chosen.len() as u64;
-    let stored = task.open(images)?;
+    let stored = task.open(ingested)?;
     let mut rows = Rows::default();
     for batch in part::read_groups(&stored, &[], "id", &|_| true)? {
-        let batch = batch?;
+        let batch = images::complete(batch?)?;
         let ids = row::column::<ImageId>(&batch, "id").map_err(|message| Error::data(&stored.path, message))?;
         let (mut picks, mut why, mut orders) = (Vec::new(), Vec::new(), Vec::new());
         for (row, id) in ids.iter().enumerate() {
@@ -73,7 +73,7 @@ pub fn scatter(images: &Part, sampled: &Part, seed: u64, task: &mut Task) -> Res
         let picked = interleave_record_batch(&[&batch], &picks).map_err(|e| Error::data(&stored.path, e))?;
         rows.add(extend(&picked, why, &orders)?, orders).map_err(|message| Error::data(&stored.path, message))?;
         if rows.bytes + GROUP_BYTES > RUN_BYTES {
-            std::mem::take(&mut rows).write_run(images.shard, task)?;
+            std::mem::take(&mut rows).write_run(ingested.shard, task)?;
         }
     }
     if let Some(id) = chosen.keys().min() {
@@ -81,7 +81,7 @@ pub fn scatter(images: &Part, sampled: &Part, seed: u64, task: &mut Task) -> Res
     }
     task.outcome.rows_out = task.outcome.rows_in;
     (task.progress)(Headway::Done(task.outcome.rows_in));
-    rows.write_run(images.shard, task)
+    rows.write_run(ingested.shard, task)
 }
 
 /// Merges the rows of one final shard: first who falls into it and how big they are, then the

@@ -1,6 +1,6 @@
 //! What a source lists now against what was fetched of it before, row by row.
 //!
-//! A row is known again by its location, its caption and the version of its file; rows that are
+//! A row is known again by its location, what is said of it and the version of its file; rows that are
 //! alike, by their number. While both lists run alike, nothing is kept. From the first difference
 //! on, 24 bytes a row are sorted, on the disk where there are many.
 
@@ -91,7 +91,7 @@ impl<'a> Comparison<'a> {
             }
         }
         let Some(Apart { now, rows, .. }) = &mut self.apart else { return Ok(Seen::New) };
-        now.push(record(&row.location, row.caption.as_deref(), version, *rows))?;
+        now.push(record(&row.location, [&row.caption, &row.extra], version, *rows))?;
         *rows += 1;
         Ok(Seen::Later(*rows - 1))
     }
@@ -153,16 +153,19 @@ impl Rows<'_> {
 }
 
 fn is_same(former: &Listed, row: &InputRow, version: &str) -> bool {
-    former.location == row.location && former.version == version && former.caption == row.caption
+    let is_said = former.caption == row.caption && former.extra == row.extra;
+    former.location == row.location && former.version == version && is_said
 }
 
 fn record_of(row: &Listed) -> [u8; RECORD] {
-    record(&row.location, row.caption.as_deref(), &row.version, row.id.0)
+    record(&row.location, [&row.caption, &row.extra], &row.version, row.id.0)
 }
 
 /// The digest of a row and its number.
-fn record(location: &str, caption: Option<&str>, version: &str, number: u64) -> [u8; RECORD] {
-    let texts: Vec<&str> = [location, version].into_iter().chain(caption).collect();
+fn record(location: &str, said: [&Option<String>; 2], version: &str, number: u64) -> [u8; RECORD] {
+    let has = said.map(|text| if text.is_some() { "1" } else { "0" });
+    let said = said.map(|text| text.as_deref().unwrap_or_default());
+    let texts = [location, version, has[0], said[0], has[1], said[1]];
     let mut record = [0; RECORD];
     record[..DIGEST].copy_from_slice(&sha256_of_texts(&texts)[..DIGEST]);
     record[DIGEST..].copy_from_slice(&number.to_be_bytes());

@@ -63,8 +63,7 @@ pub fn run(spec: &FetchTask, common: &FetchCommon, fetch: FetchLimits, task: &mu
     let rows: Vec<Listed> = task.read_all(listed)?;
     task.outcome.rows_in = rows.len() as u64;
     task.outcome.shard = listed.shard;
-    let inputs: Vec<InputRow> =
-        rows.iter().map(|row| InputRow { location: row.location.clone(), caption: None }).collect();
+    let inputs: Vec<InputRow> = rows.iter().map(|row| InputRow::new(row.location.clone(), None)).collect();
     let source = source_named(task, source_name)?.clone();
     let mut sink = Sink {
         source: source_name,
@@ -100,10 +99,7 @@ pub fn run(spec: &FetchTask, common: &FetchCommon, fetch: FetchLimits, task: &mu
 
 /// A row as it may be stored: users, passwords and signatures of a list's URLs stay in the list.
 fn without_secrets(source: &Source, row: Listed) -> Listed {
-    match source {
-        Source::Urls { .. } => Listed { location: secret::redacted(&row.location), ..row },
-        _ => row,
-    }
+    if source.is_of_urls() { Listed { location: secret::redacted(&row.location), ..row } } else { row }
 }
 
 /// Where fetched rows go.
@@ -169,6 +165,7 @@ fn meta(row: Listed, source: &str, facts: Facts, sha256: String, size: usize) ->
         key: format!("{:016x}", row.id.0),
         url: row.location,
         caption: row.caption,
+        extra: row.extra,
         status: "success".into(),
         error_message: None,
         width: facts.width,
@@ -190,6 +187,7 @@ fn failure(row: Listed, source: &str, dropped: Dropped) -> Failed {
         source: source.into(),
         url: row.location,
         caption: row.caption,
+        extra: row.extra,
         status: status.into(),
         reason: dropped.reason,
         error_message: dropped.detail,

@@ -29,6 +29,8 @@ table! {
         pub location: String,
         /// The caption that came with it.
         pub caption: Option<String>,
+        /// What else the source says, as a JSON object of texts.
+        pub extra: Option<String>,
         /// Size, `@` and time of change of the file it is in: of a tar or a Parquet file, the whole.
         /// Empty for a URL.
         pub version: String,
@@ -110,6 +112,7 @@ fn note(notes: &Notes, captions: u64, source: &Source, name: &str, task: &mut Ta
             task.count(counter, n);
         }
     }
+    notes.counts().for_each(|(counter, n)| task.count(counter, n));
     let mut warnings: Vec<String> = notes.warnings().collect();
     if notes.captions_not_utf8 > 0 {
         warnings.push(format!(
@@ -139,7 +142,7 @@ pub fn look(spec: &ListTask, former: &Table, task: &Task) -> Result<ListTold> {
 
 /// Whether a row's place holds a password or a signature, which only a URL may.
 fn secret_in(source: &Source, location: &str) -> bool {
-    matches!(source, Source::Urls { .. }) && redacted(location) != location
+    source.is_of_urls() && redacted(location) != location
 }
 
 /// Where new rows go: shard after shard. Shards whose listed rows were lost come first: where
@@ -222,9 +225,9 @@ impl<'a> Shards<'a> {
 }
 
 fn push(writer: &mut RowWriter<Listed>, id: ImageId, input: InputRow, version: String) -> Result<()> {
-    let InputRow { location, caption } = input;
-    let bytes = location.len() + caption.as_ref().map_or(0, String::len);
-    writer.push_long(Listed { id, location, caption, version }, bytes)
+    let InputRow { location, caption, extra } = input;
+    let bytes = location.len() + [&caption, &extra].into_iter().flatten().map(String::len).sum::<usize>();
+    writer.push_long(Listed { id, location, caption, extra, version }, bytes)
 }
 
 /// Rows of which it is not known yet whether they are new, numbered.
@@ -247,9 +250,9 @@ impl Later {
         let path = writer.finish()?.path;
         let mut next = new.next().transpose()?;
         for batch in row::read::<Listed>(&(&path).into())? {
-            for Listed { id, location, caption, version } in batch? {
+            for Listed { id, location, caption, extra, version } in batch? {
                 if next == Some(id.0.to_be_bytes()) {
-                    shards.push(InputRow { location, caption }, version, task)?;
+                    shards.push(InputRow { location, caption, extra }, version, task)?;
                     next = new.next().transpose()?;
                 }
             }

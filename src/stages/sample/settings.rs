@@ -1,7 +1,6 @@
 //! The settings of a sample step, and what follows from them.
 
 use indexmap::IndexMap;
-use lvd_io::sources::Source;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -118,7 +117,7 @@ impl Sample {
     /// The images of the seed sets that are in files. Of URLs, nobody knows how many answer.
     fn local_seeds(&self, scope: &Scope) -> u64 {
         let named = |name: &String| self.seeds.as_ref().is_none_or(|names| names.contains(name));
-        let is_local = |entry: &SourceEntry| entry.role == Role::Seed && !matches!(entry.source, Source::Urls { .. });
+        let is_local = |entry: &SourceEntry| entry.role == Role::Seed && !entry.source.is_of_urls();
         let sets = scope.catalog.sources.iter().filter(|(name, entry)| named(name) && is_local(entry));
         sets.map(|(name, _)| scope.images_of(name)).sum()
     }

@@ -80,7 +80,7 @@ impl Fetcher {
         let Some(runtime) = &self.runtime else { return Ok(()) };
         match source {
             Source::Folder { path, .. } => folder::fetch(runtime, &self.limits, path, rows, each),
-            Source::Urls { .. } => {
+            Source::Urls { .. } | Source::Archives { .. } => {
                 let http = self.http()?;
                 let running = self.limits.concurrency;
                 let room = Room { running, rows: AHEAD_ROWS.max(running), bytes: self.limits.ahead_bytes };

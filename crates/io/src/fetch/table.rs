@@ -70,7 +70,7 @@ fn read_run(
     each: &mut dyn FnMut(Answer) -> Result<()>,
 ) -> Result<()> {
     let broken = |error: &dyn std::fmt::Display| Error::data(path, format!("column {column:?}: {error}"));
-    let builder = parquet_file::open(path)?;
+    let builder = parquet_file::open_for_images(path, column)?;
     let place = table::image_place(path, builder.schema(), column)?;
     let mask = ProjectionMask::roots(builder.parquet_schema(), [place]);
     let Plan { groups, selectors, rows } = plan(builder.metadata(), run).map_err(|error| broken(&error))?;
@@ -83,11 +83,18 @@ fn read_run(
         .with_batch_size(1);
     let mut read = 0;
     for batch in parquet_file::batches(path, builder)? {
-        let images = images(batch?.column(0)).map_err(|error| broken(&error))?;
-        read += images.len();
-        for image in images.as_binary::<i64>() {
-            each(answer(image, limits.max_bytes))?;
+        let batch = batch?;
+        let images = images(batch.column(0)).map_err(|error| broken(&error))?;
+        for (row, image) in images.as_binary::<i64>().iter().enumerate() {
+            each(match (image, path_at(batch.column(0), row)) {
+                (None, Some(elsewhere)) => Err(Dropped::new(
+                    Reason::Empty,
+                    format!("the row has no bytes, only the path {elsewhere:?}: write the files' bytes into the table"),
+                )),
+                (image, _) => answer(image, limits.max_bytes),
+            })?;
         }
+        read += images.len();
     }
     if read != rows {
         return Err(broken(&format!("{read} rows were read where {rows} were asked for")));
@@ -143,6 +150,13 @@ fn images(column: &ArrayRef) -> std::result::Result<ArrayRef, arrow::error::Arro
         }
     };
     cast(&bytes, &DataType::LargeBinary)
+}
+
+/// The path beside the bytes, which `datasets` writes in their place for images from files.
+fn path_at(column: &ArrayRef, row: usize) -> Option<String> {
+    let paths = column.as_struct_opt()?.column_by_name("path")?;
+    let path = paths.as_string_opt::<i32>().filter(|paths| column.is_valid(row) && paths.is_valid(row))?.value(row);
+    (!path.is_empty()).then(|| path.to_owned())
 }
 
 fn answer(image: Option<&[u8]>, max_bytes: u64) -> Answer {

@@ -60,10 +60,8 @@ mod tests {
         }
         let path = dir.path().to_path_buf();
         let source = Source::Folder { path, except: Vec::new(), extensions: vec!["jpg".into()], captions: true };
-        let row = |location: &str, caption: Option<&str>| InputRow {
-            location: location.to_owned(),
-            caption: caption.map(str::to_owned),
-        };
+        let row =
+            |location: &str, caption: Option<&str>| InputRow::new(location.to_owned(), caption.map(str::to_owned));
         let expect = [
             row("1.jpg", Some("a dog")),
             row("2.JPG", Some("a cat")),

@@ -45,8 +45,13 @@ impl Holds {
 /// Which columns to read.
 #[derive(Clone, Copy)]
 pub(super) struct Columns<'a> {
+    /// That of the URL, or of the image itself.
     pub(super) url: &'a str,
     pub(super) caption: Option<&'a str>,
+    /// What else is kept.
+    pub(super) keep: &'a [String],
+    /// Whether no line of a text names the columns, which are then called 1, 2, 3.
+    pub(super) headless: bool,
 }
 
 impl Columns<'_> {
@@ -62,6 +67,13 @@ impl Columns<'_> {
             None if header.iter().any(|name| name == DEFAULT_CAPTION) => place(path, header, DEFAULT_CAPTION).map(Some),
             None => Ok(None),
         }
+    }
+}
+
+impl<'a> Columns<'a> {
+    /// The names and places of what else is kept.
+    pub(super) fn kept_in(self, path: &Path, header: &[String]) -> Result<Vec<(&'a str, usize)>> {
+        self.keep.iter().map(|name| Ok((name.as_str(), place(path, header, name)?))).collect()
     }
 }
 
@@ -85,7 +97,10 @@ pub(super) fn missing(path: &Path, column: &str, available: &[String]) -> Error 
     let hint = match (available, meant(column, available)) {
         ([], _) => "the file has no columns at all".to_owned(),
         (names, _) if names.iter().any(is_url) => {
-            format!("its first line is a row, not a header: put a line before it that names the columns ({listed})")
+            format!(
+                "its first line is a row, not a header: set `header = false`, and name the columns by their numbers \
+                 ({listed})"
+            )
         }
         ([only], _) if only.contains([';', '|', '\t', ',']) => {
             format!("its only column is {only:?}: a csv has commas between its columns, a tsv has tabs")

@@ -79,8 +79,9 @@ fn folder(path: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>> {
         let entry = entry.map_err(Error::io(path))?;
         let file = entry.path();
         let hidden = entry.file_name().as_bytes().starts_with(b".");
-        let extension = file.extension().and_then(OsStr::to_str).map(str::to_ascii_lowercase);
-        let wanted = extension.is_some_and(|extension| extensions.contains(&extension.as_str()));
+        let name = entry.file_name().to_string_lossy().to_ascii_lowercase();
+        let ends = |extension: &&str| name.strip_suffix(extension).is_some_and(|stem| stem.ends_with('.'));
+        let wanted = extensions.iter().any(ends);
         if !hidden && wanted && std::fs::metadata(&file).map_err(Error::io(&file))?.is_file() {
             files.push(file);
         }

@@ -25,25 +25,35 @@ pub(super) fn of(source: &Source) -> Result<String> {
                 let all = extensions.is_empty();
                 extensions.extend(beside::EXTENSIONS.into_iter().filter(|_| !all).map(str::to_owned));
             }
-            folder::walk(path, except, &extensions, &mut |found| {
+            let each = &mut |found: folder::Found| {
                 hash.file(found.location.as_bytes(), found.metadata);
                 Ok(())
-            })?;
+            };
+            folder::walk(path, except, &extensions, each, &mut |_| {})?;
         }
-        Source::Urls { format, url_column, caption_column, .. } => {
-            hash.text("urls").text(url_column).option(caption_column.as_deref());
+        Source::Urls { format, url_column, caption_column, keep, headless, .. } => {
+            hash.text("urls").text(url_column).option(caption_column.as_deref()).kept(keep);
+            if *headless {
+                hash.text("headless");
+            }
             for (path, format) in lists(source, *format)? {
                 hash.text(&format!("{format:?}")).named(&path)?;
             }
         }
-        Source::Parquet { image_column, caption_column, .. } => {
-            hash.text("parquet").text(image_column).option(caption_column.as_deref());
+        Source::Archives { .. } => {
+            hash.text("archives");
+            for path in source.files()? {
+                hash.named(&path)?;
+            }
+        }
+        Source::Parquet { image_column, caption_column, keep, .. } => {
+            hash.text("parquet").text(image_column).option(caption_column.as_deref()).kept(keep);
             for path in source.files()? {
                 hash.text("Parquet").named(&path)?;
             }
         }
-        Source::Tar { caption_key, .. } => {
-            hash.text("tar").option(caption_key.as_deref());
+        Source::Tar { caption_key, keep, .. } => {
+            hash.text("tar").option(caption_key.as_deref()).kept(keep);
             for path in source.files()? {
                 hash.named(&path)?;
             }
@@ -79,6 +89,11 @@ impl Fields {
     fn option(&mut self, text: Option<&str>) -> &mut Self {
         self.0.update([u8::from(text.is_some())]);
         self.text(text.unwrap_or_default())
+    }
+
+    /// Columns that are kept; nothing where there are none, as in the time before there were any.
+    fn kept(&mut self, columns: &[String]) -> &mut Self {
+        columns.iter().fold(self, |hash, column| hash.text("keep").text(column))
     }
 
     /// A file by its name, without its folder.

@@ -23,12 +23,14 @@ pub(super) fn extension(path: &Path) -> String {
 }
 
 /// Calls `each` for every file below `root` but those at `except`, whatever they are called there,
-/// and those below them. With `extensions`, only files that have one of them.
+/// and those below them. With `extensions`, only files that have one of them. `closed` hears of what
+/// may not be read.
 pub(super) fn walk(
     root: &Path,
     except: &[PathBuf],
     extensions: &[String],
     each: &mut dyn FnMut(Found) -> Result<()>,
+    closed: &mut dyn FnMut(&Path),
 ) -> Result<()> {
     if !std::fs::metadata(root).map_err(Error::io(root))?.is_dir() {
         return Err(Error::usage(
@@ -36,11 +38,12 @@ pub(super) fn walk(
             "name the folder that holds the images; lists of URLs and Parquet files are other kinds of sources",
         ));
     }
-    walk::files(root, usize::MAX, except, &mut |path, metadata| {
+    let each = &mut |path: &Path, metadata: &Metadata| {
         if !extensions.is_empty() && !extensions.contains(&extension(path)) {
             return Ok(());
         }
         let below = path.strip_prefix(root).unwrap_or(path);
         each(Found { path, location: &location::escape(below.as_os_str().as_bytes()), metadata })
-    })
+    };
+    walk::files(root, usize::MAX, except, each, closed)
 }

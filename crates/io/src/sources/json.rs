@@ -7,6 +7,7 @@ use std::fmt::{Formatter, Result as Written};
 
 use indexmap::IndexMap;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::Value;
 
 /// The texts of `keys` in an object, and what is wrong where there is none. Of a key that comes
 /// twice the last counts, as in Python.
@@ -14,6 +15,47 @@ pub(super) fn pick<const N: usize>(object: &[u8], keys: [&str; N]) -> std::resul
     pick_strictly(object, keys)
         .or_else(|_| pick_strictly(mended(object).as_bytes(), keys))
         .map_err(|error| fact(&error))
+}
+
+/// The values of `keys` in an object, or what is wrong where there is none.
+pub(super) fn values(object: &[u8], keys: &[String]) -> std::result::Result<Vec<Option<Value>>, String> {
+    let values = |object: &[u8]| {
+        let mut json = serde_json::Deserializer::from_slice(object);
+        let found = Values(keys).deserialize(&mut json)?;
+        json.end()?;
+        Ok(found)
+    };
+    values(object).or_else(|_| values(mended(object).as_bytes())).map_err(|error| fact(&error))
+}
+
+/// Looks for the values of some keys and passes over everything else.
+struct Values<'a>(&'a [String]);
+
+impl<'de> DeserializeSeed<'de> for Values<'_> {
+    type Value = Vec<Option<Value>>;
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> std::result::Result<Self::Value, D::Error> {
+        json.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Values<'_> {
+    type Value = Vec<Option<Value>>;
+
+    fn expecting(&self, out: &mut Formatter) -> Written {
+        out.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> std::result::Result<Self::Value, A::Error> {
+        let mut found = vec![None; self.0.len()];
+        while let Some(key) = object.next_key::<String>()? {
+            match self.0.iter().position(|wanted| *wanted == key) {
+                Some(place) => found[place] = Some(object.next_value()?),
+                None => drop(object.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(found)
+    }
 }
 
 /// The keys of an object, or what is wrong where there is none.
@@ -74,7 +116,7 @@ impl<'de, const N: usize> Visitor<'de> for Pick<'_, N> {
     }
 }
 
-/// A value that counts if it is a string.
+/// A value that counts if it is a string, or an array of such: they are its lines.
 struct Text(Option<String>);
 
 impl<'de> Deserialize<'de> for Text {
@@ -117,8 +159,15 @@ impl<'de> Visitor<'de> for TextVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> std::result::Result<Self::Value, A::Error> {
-        while array.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(None)
+        let mut lines: Option<String> = None;
+        while let Some(Text(text)) = array.next_element()? {
+            if let Some(text) = text {
+                let lines = lines.get_or_insert_default();
+                *lines += if lines.is_empty() { "" } else { "\n" };
+                *lines += &text;
+            }
+        }
+        Ok(lines)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> std::result::Result<Self::Value, A::Error> {
@@ -129,7 +178,7 @@ impl<'de> Visitor<'de> for TextVisitor {
 
 /// The same object with `null` for what is no JSON value outside of strings, and with U+FFFD for
 /// what is no character in them.
-fn mended(object: &[u8]) -> String {
+pub(super) fn mended(object: &[u8]) -> String {
     let text = String::from_utf8_lossy(object);
     let mut out = String::with_capacity(text.len());
     let mut rest = &*text;
@@ -142,7 +191,8 @@ fn mended(object: &[u8]) -> String {
             }
             _ => {
                 let end = rest.find(|c: char| "{}[],:\" \t\n\r".contains(c)).unwrap_or(rest.len());
-                out.push_str(if ["true", "false"].contains(&&rest[..end]) { &rest[..end] } else { "null" });
+                let is_value = serde_json::from_str::<Value>(&rest[..end]).is_ok();
+                out.push_str(if is_value { &rest[..end] } else { "null" });
                 &rest[end..]
             }
         };
@@ -225,7 +275,7 @@ mod tests {
         check("{\"url\":\"u\",\"caption\":\"a\tb\"}", [u, Some("a b")]);
         check(r#"{"url":"x","url":"u","caption":{"a":[{"url":"no"}]}}"#, [u, None]);
         check(r#"{"url":7,"caption":true}"#, [None, None]);
-        check(r#"{"url":["u"],"caption":null}"#, [None, None]);
+        check(r#"{"url":["u",7,"v"],"caption":null}"#, [Some("u\nv"), None]);
         let deep = format!(r#"{{"a":{}1{},"url":"u"}}"#, "[".repeat(10_000), "]".repeat(10_000));
         check(&deep, [u, None]);
     }

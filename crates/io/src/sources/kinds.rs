@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::archive;
 use super::files::expand;
 use lvd_base::error::{Error, Result};
 
@@ -40,6 +41,17 @@ pub enum Source {
         url_column: String,
         /// The column or JSON key of the caption; `None` takes `caption` where there is one.
         caption_column: Option<String>,
+        /// Other columns or keys that are kept.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        keep: Vec<String>,
+        /// Whether the columns of a csv or tsv are numbered, since it has no line with their names.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        headless: bool,
+    },
+    /// Crawl archives, whose pages name images by their URLs.
+    Archives {
+        /// Archives, or folders of them.
+        files: Vec<PathBuf>,
     },
     /// Parquet files that hold the images' bytes.
     Parquet {
@@ -49,6 +61,9 @@ pub enum Source {
         image_column: String,
         /// The column of the caption; `None` takes `caption` where there is one.
         caption_column: Option<String>,
+        /// Other columns that are kept.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        keep: Vec<String>,
     },
     /// Tars of images, as of `WebDataset`.
     Tar {
@@ -57,6 +72,9 @@ pub enum Source {
         /// The key of the caption in a sample's `.json`; `None` takes its `.txt`, or else
         /// `caption`.
         caption_key: Option<String>,
+        /// Other keys of the `.json` that are kept.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        keep: Vec<String>,
     },
 }
 
@@ -84,18 +102,42 @@ impl UrlFormat {
     /// The extensions of a format; those of all where it is open.
     fn extensions(format: Option<Self>) -> &'static [&'static str] {
         match format {
-            None => &["txt", "csv", "tsv", "jsonl", "ndjson", "parquet"],
-            Some(Self::Txt) => &["txt"],
-            Some(Self::Csv) => &["csv"],
-            Some(Self::Tsv | Self::TsvUnquoted) => &["tsv"],
-            Some(Self::Jsonl) => &["jsonl", "ndjson"],
+            None => &[
+                "txt",
+                "txt.gz",
+                "txt.zst",
+                "csv",
+                "csv.gz",
+                "csv.zst",
+                "tsv",
+                "tsv.gz",
+                "tsv.zst",
+                "jsonl",
+                "jsonl.gz",
+                "jsonl.zst",
+                "ndjson",
+                "ndjson.gz",
+                "ndjson.zst",
+                "parquet",
+            ],
+            Some(Self::Txt) => &["txt", "txt.gz", "txt.zst"],
+            Some(Self::Csv) => &["csv", "csv.gz", "csv.zst"],
+            Some(Self::Tsv | Self::TsvUnquoted) => &["tsv", "tsv.gz", "tsv.zst"],
+            Some(Self::Jsonl) => &["jsonl", "jsonl.gz", "jsonl.zst", "ndjson", "ndjson.gz", "ndjson.zst"],
             Some(Self::Parquet) => &["parquet"],
         }
     }
 
-    /// The format that a file's extension tells.
+    /// The format that a file's extension tells; of `l.csv.gz`, the one before the last.
     #[must_use]
     pub fn of(path: &Path) -> Option<Self> {
+        let packed = path.extension().is_some_and(|last| ["gz", "zst"].iter().any(|it| last.eq_ignore_ascii_case(it)));
+        let stem = path.with_extension("");
+        let format = Self::of_plain(if packed { &stem } else { path });
+        format.filter(|format| !packed || *format != Self::Parquet)
+    }
+
+    fn of_plain(path: &Path) -> Option<Self> {
         match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
             "txt" => Some(Self::Txt),
             "csv" => Some(Self::Csv),
@@ -112,7 +154,7 @@ impl Source {
     #[must_use]
     pub fn caption_column(&self) -> Option<&str> {
         match self {
-            Self::Folder { .. } => None,
+            Self::Folder { .. } | Self::Archives { .. } => None,
             Self::Urls { caption_column, .. } | Self::Parquet { caption_column, .. } => caption_column.as_deref(),
             Self::Tar { caption_key, .. } => caption_key.as_deref(),
         }
@@ -124,18 +166,26 @@ impl Source {
         match self {
             Self::Folder { .. } => "files of a folder".into(),
             Self::Urls { .. } => "URLs".into(),
+            Self::Archives { .. } => "pages of archives".into(),
             Self::Parquet { image_column, .. } => format!("column {image_column:?} of Parquet files"),
             Self::Tar { .. } => "members of tars".into(),
         }
+    }
+
+    /// Whether its rows are URLs, which strangers wrote and a network answers.
+    #[must_use]
+    pub fn is_of_urls(&self) -> bool {
+        matches!(self, Self::Urls { .. } | Self::Archives { .. })
     }
 
     /// The files and folders it names.
     pub fn paths(&mut self) -> Vec<&mut PathBuf> {
         match self {
             Self::Folder { path, except, .. } => std::iter::once(path).chain(except).collect(),
-            Self::Urls { files, .. } | Self::Parquet { files, .. } | Self::Tar { files, .. } => {
-                files.iter_mut().collect()
-            }
+            Self::Urls { files, .. }
+            | Self::Archives { files }
+            | Self::Parquet { files, .. }
+            | Self::Tar { files, .. } => files.iter_mut().collect(),
         }
     }
 
@@ -144,6 +194,7 @@ impl Source {
         match self {
             Self::Folder { .. } => Ok(Vec::new()),
             Self::Urls { files, format, .. } => expand(files, UrlFormat::extensions(*format)),
+            Self::Archives { files } => expand(files, &archive::EXTENSIONS),
             Self::Parquet { files, .. } => expand(files, &["parquet"]),
             Self::Tar { files, .. } => expand(files, &["tar"]),
         }

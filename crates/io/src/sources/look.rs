@@ -7,13 +7,30 @@ use std::path::{Path, PathBuf};
 
 use super::kinds::UrlFormat;
 use super::separated::{self, Dialect};
-use super::{folder, json, lines, table, walk};
+use super::{archive, folder, json, lines, table, walk};
 use lvd_base::error::{Error, Result};
 
 pub use super::columns::{Column, Holds};
 
 /// The extensions by which files are images, in lower case.
-pub const IMAGES: [&str; 8] = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"];
+pub const IMAGES: [&str; 10] = ["jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff"];
+
+/// How the name of a crawl archive ends, in lower case and without the first dot; `None` of what is
+/// no archive.
+#[must_use]
+pub fn archive_ending(path: &Path) -> Option<&'static str> {
+    let name = path.file_name()?.to_string_lossy().to_ascii_lowercase();
+    let ends = |ending: &&&str| name.strip_suffix(**ending).is_some_and(|stem| stem.ends_with('.'));
+    archive::EXTENSIONS.iter().find(ends).copied()
+}
+
+/// How many rows an archive has, about: of a large one only the beginning is read.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn archive_rows(path: &Path) -> Result<u64> {
+    archive::estimate(path)
+}
 
 /// Something that the walk came by.
 pub enum Sighting<'a> {
@@ -21,6 +38,8 @@ pub enum Sighting<'a> {
     File(&'a Path, String, u64),
     /// A file or folder whose name begins with a dot, which no source reads.
     Hidden(&'a Path),
+    /// A file or folder that this user may not read.
+    Closed(&'a Path),
 }
 
 /// Calls `each` for every file below `root`, sorted, but those at `except` and below.
@@ -29,19 +48,22 @@ pub enum Sighting<'a> {
 /// A folder that cannot be read, or whatever `each` returns.
 pub fn files(root: &Path, except: &[PathBuf], each: &mut dyn FnMut(Sighting) -> Result<()>) -> Result<()> {
     let each = std::cell::RefCell::new(each);
-    let mut failed = Ok(());
+    let failed = std::cell::RefCell::new(Ok(()));
+    let other = |sighting: Sighting| {
+        let mut failed = failed.borrow_mut();
+        if failed.is_ok() {
+            *failed = (each.borrow_mut())(sighting);
+        }
+    };
     walk::all(
         root,
         usize::MAX,
         except,
         &mut |path, metadata| (each.borrow_mut())(Sighting::File(path, folder::extension(path), metadata.len())),
-        &mut |path| {
-            if failed.is_ok() {
-                failed = (each.borrow_mut())(Sighting::Hidden(path));
-            }
-        },
+        &mut |path| other(Sighting::Hidden(path)),
+        &mut |path| other(Sighting::Closed(path)),
     )?;
-    failed
+    failed.into_inner()
 }
 
 /// The columns of a table or list. A text list has one without a name: its first line that is no
@@ -172,6 +194,7 @@ mod tests {
                 Sighting::File(path, extension, bytes) => {
                     format!("{} {extension} {bytes}", path.strip_prefix(root).unwrap_or(path).display())
                 }
+                Sighting::Closed(path) => format!("closed {}", path.display()),
                 Sighting::Hidden(path) => format!("hidden {}", path.strip_prefix(root).unwrap_or(path).display()),
             });
             Ok(())

@@ -1,9 +1,11 @@
-//! Where images come from: a folder, lists of URLs, or Parquet files or tars that hold the bytes.
+//! Where images come from: a folder, lists of URLs, crawl archives, or Parquet files or tars that
+//! hold the bytes.
 //!
 //! A source lists its rows in a fixed order. A row is known again by its location, its caption and
 //! the version of the file it is in, wherever it stands in a later list. A source never fetches an
 //! image. [`crate::fetch`] does that, from the rows alone.
 
+mod archive;
 mod beside;
 mod columns;
 pub(crate) mod files;
@@ -23,6 +25,7 @@ mod tar;
 mod text;
 mod urls;
 mod walk;
+mod whole;
 
 use rayon::prelude::*;
 
@@ -31,6 +34,15 @@ use lvd_base::error::Result;
 
 pub use kinds::{Source, UrlFormat};
 pub use rows::{InputRow, Notes};
+
+/// The images of a source that nobody counted: more than ids can number, with 24 bits each for shard
+/// and row.
+pub const UNCOUNTED: u64 = 1 << 48;
+
+const CLOSED: &str = "folders or files below may not be read, and are left out.";
+
+/// Hears of a row; its error stops the listing.
+type Each<'a> = dyn FnMut(InputRow) -> Result<()> + 'a;
 
 impl Source {
     /// Streams the rows in their fixed order; an error of `each` stops the listing. Returns what a
@@ -55,29 +67,50 @@ impl Source {
         let mut notes = Notes::default();
         match self {
             Self::Folder { path, except, extensions, captions } => {
-                folder::walk(path, except, extensions, &mut |found| {
+                let mut closed = Vec::new();
+                let each = &mut |found: folder::Found| {
                     let caption = if *captions { beside::caption(found.path, &mut notes) } else { None };
-                    let row = InputRow { location: found.location.to_owned(), caption };
-                    each(row, &fingerprint::version(found.metadata))
-                })?;
-            }
-            Self::Urls { format, url_column, caption_column, .. } => {
-                let columns = Columns { url: url_column, caption: caption_column.as_deref() };
-                for (path, format) in kinds::lists(self, *format)? {
-                    urls::list(&path, format, columns, &mut notes, &mut |row| each(row, ""))?;
+                    each(InputRow::new(found.location.to_owned(), caption), &fingerprint::version(found.metadata))
+                };
+                folder::walk(path, except, extensions, each, &mut |path| closed.push(path.to_path_buf()))?;
+                for path in closed {
+                    notes.suspect(&path, 0, CLOSED);
                 }
             }
-            Self::Parquet { image_column, caption_column, .. } => {
-                for (number, path) in files::numbered(&self.files()?) {
-                    let version = fingerprint::version_of(path)?;
-                    let each = &mut |row| each(row, &version);
-                    table::list_images(path, number, image_column, caption_column.as_deref(), &mut notes, each)?;
+            Self::Urls { format, url_column, caption_column, keep, headless, .. } => {
+                let columns =
+                    Columns { url: url_column, caption: caption_column.as_deref(), keep, headless: *headless };
+                let lists = kinds::lists(self, *format)?;
+                for (index, (path, format)) in lists.iter().enumerate() {
+                    let read =
+                        &mut |notes: &mut Notes, each: &mut Each| urls::list(path, *format, columns, notes, each);
+                    whole::or_a_row(index, lists.len(), path, read, &mut notes, &mut |row| each(row, ""))?;
                 }
             }
-            Self::Tar { caption_key, .. } => {
-                for (number, path) in files::numbered(&self.files()?) {
+            Self::Archives { .. } => {
+                for path in self.files()? {
+                    archive::list(&path, &mut notes, &mut |row| each(row, ""))?;
+                }
+            }
+            Self::Parquet { image_column, caption_column, keep, .. } => {
+                let columns = Columns { url: image_column, caption: caption_column.as_deref(), keep, headless: false };
+                let files = self.files()?;
+                for (index, (number, path)) in files::numbered(&files).into_iter().enumerate() {
                     let version = fingerprint::version_of(path)?;
-                    tar::list(path, number, caption_key.as_deref(), &mut notes, &mut |row| each(row, &version))?;
+                    let read = &mut |notes: &mut Notes, each: &mut Each| {
+                        table::list_images(path, number, columns, notes, each)
+                    };
+                    whole::or_a_row(index, files.len(), path, read, &mut notes, &mut |row| each(row, &version))?;
+                }
+            }
+            Self::Tar { caption_key, keep, .. } => {
+                let files = self.files()?;
+                for (index, (number, path)) in files::numbered(&files).into_iter().enumerate() {
+                    let version = fingerprint::version_of(path)?;
+                    let read = &mut |notes: &mut Notes, each: &mut Each| {
+                        tar::list(path, number, caption_key.as_deref(), keep, notes, each)
+                    };
+                    whole::or_a_row(index, files.len(), path, read, &mut notes, &mut |row| each(row, &version))?;
                 }
             }
         }
@@ -86,7 +119,7 @@ impl Source {
 
     /// Looks at every file and returns the number of rows, without fetching anything: a tar's
     /// headers, a Parquet file's footer and first row, all lines of a list (of JSON lines the first
-    /// thousand are parsed).
+    /// thousand are parsed). Archives are read if they are small: the answer may be [`UNCOUNTED`].
     ///
     /// # Errors
     /// A file that is missing or not what its format says, a quote that is never closed, or a
@@ -95,22 +128,28 @@ impl Source {
         match self {
             Self::Folder { path, except, extensions, .. } => {
                 let mut rows = 0;
-                folder::walk(path, except, extensions, &mut |_| {
+                let each = &mut |_: folder::Found| {
                     rows += 1;
                     Ok(())
-                })?;
+                };
+                folder::walk(path, except, extensions, each, &mut |_| {})?;
                 Ok(rows)
             }
-            Self::Urls { format, url_column, caption_column, .. } => {
-                let columns = Columns { url: url_column, caption: caption_column.as_deref() };
-                kinds::lists(self, *format)?.iter().map(|(path, format)| urls::check(path, *format, columns)).sum()
+            Self::Urls { format, url_column, caption_column, keep, headless, .. } => {
+                let columns =
+                    Columns { url: url_column, caption: caption_column.as_deref(), keep, headless: *headless };
+                let lists = kinds::lists(self, *format)?;
+                whole::count(lists.iter().map(|(path, format)| urls::check(path, *format, columns)))
             }
-            Self::Parquet { image_column, caption_column, .. } => self
-                .files()?
-                .iter()
-                .map(|path| table::check_images(path, image_column, caption_column.as_deref()))
-                .sum(),
-            Self::Tar { .. } => self.files()?.par_iter().map(|path| tar::check(path)).sum(),
+            Self::Archives { .. } => archive::check(&self.files()?),
+            Self::Parquet { image_column, caption_column, keep, .. } => {
+                let columns = Columns { url: image_column, caption: caption_column.as_deref(), keep, headless: false };
+                whole::count(self.files()?.iter().map(|path| table::check_images(path, columns)))
+            }
+            Self::Tar { .. } => {
+                let counted: Vec<Result<u64>> = self.files()?.par_iter().map(|path| tar::check(path)).collect();
+                whole::count(counted.into_iter())
+            }
         }
     }
 

@@ -6,6 +6,7 @@
 //! whose name, or a folder's, begins with a dot. A folder whose own name has such letters is taken
 //! as it is.
 
+use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 
 use globset::{GlobBuilder, GlobMatcher};
@@ -102,7 +103,8 @@ pub(super) fn search(path: &Path) -> Result<Vec<PathBuf>> {
     let any_depth = pattern.components().any(|part| part.as_os_str().as_encoded_bytes().starts_with(b"**"));
     let depth = if any_depth { usize::MAX } else { pattern.components().count() };
     let mut files = Vec::new();
-    walk::files(&folder, depth, &[], &mut |path, metadata| {
+    let mut closed = None;
+    let each = &mut |path: &Path, metadata: &Metadata| {
         if path.strip_prefix(&folder).is_ok_and(|below| glob.is_match(below)) {
             // A link that leads nowhere is an error only where the pattern finds it.
             if metadata.is_symlink() {
@@ -111,7 +113,16 @@ pub(super) fn search(path: &Path) -> Result<Vec<PathBuf>> {
             files.push(path.to_path_buf());
         }
         Ok(())
+    };
+    walk::files(&folder, depth, &[], each, &mut |path| {
+        closed.get_or_insert_with(|| path.to_path_buf());
     })?;
+    if let Some(closed) = closed {
+        return Err(Error::usage(
+            format!("{}: may not be read, and may hold files that the pattern finds", closed.display()),
+            "make it readable, or name a pattern that does not search it",
+        ));
+    }
     if files.is_empty() {
         return Err(Error::usage(
             format!("{}: no file matches this pattern", path.display()),

@@ -1,12 +1,18 @@
 //! One row of a source, of bounded length, and what a person should know about all of them.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::location;
+use serde_json::{Map, Value};
+
+use super::{Each, location, urls};
+use lvd_base::error::Result;
 
 /// The longest URL, in bytes: servers take an eighth of it.
 const MAX_URL_BYTES: usize = 64 << 10;
+/// The longest cell that may hold several URLs, in bytes.
+const MAX_CELL: usize = 1 << 20;
 /// The longest caption that is kept, in bytes.
 pub(super) const MAX_CAPTION_BYTES: usize = 64 << 10;
 
@@ -23,9 +29,35 @@ pub struct InputRow {
     pub location: String,
     /// What the source says about the image.
     pub caption: Option<String>,
+    /// What else it says, as a JSON object of texts.
+    pub extra: Option<String>,
 }
 
 impl InputRow {
+    /// A row of which nothing else is known.
+    #[must_use]
+    pub fn new(location: String, caption: Option<String>) -> Self {
+        Self { location, caption, extra: None }
+    }
+
+    /// The rows that one row of a list stands for: one, or one for each of several URLs in its cell.
+    pub(super) fn each_of_list(
+        unit: &str,
+        number: u64,
+        cells: &Cells,
+        notes: &mut Notes,
+        each: &mut Each,
+    ) -> Result<()> {
+        let cell = cells.url.unwrap_or_default();
+        // A longer cell is no list of URLs that anybody wrote.
+        let urls = if cell.len() > MAX_CELL { vec![Cow::Borrowed(cell)] } else { urls::split(cell) };
+        for url in urls {
+            let row = Self::of_list(unit, number, Some(&url), cells.caption, notes);
+            each(Self { extra: cells.extra.clone(), ..row })?;
+        }
+        Ok(())
+    }
+
     /// A row of a list; `unit` and `number` say where it is there (`line`, 17).
     pub(super) fn of_list(
         unit: &str,
@@ -38,21 +70,36 @@ impl InputRow {
         let fault = |what: &str| location::unusable(unit, number, what);
         if url.len() > MAX_URL_BYTES {
             let location = fault(&format!("a URL of {} bytes, more than {MAX_URL_BYTES}", url.len()));
-            return Self { location, caption: notes.caption(caption) };
+            return Self::new(location, notes.caption(caption));
         }
-        let location = match std::str::from_utf8(url) {
-            // U+FFFD is what a mended JSON line has in place of what was no text.
-            Ok(url) if !url.contains([char::REPLACEMENT_CHARACTER, '\n', '\r']) => url.trim().to_owned(),
-            Ok(url) if url.contains(['\n', '\r']) => fault("the URL runs over lines"),
-            _ => fault("the URL is no UTF-8"),
+        let url = urls::as_text(url);
+        let location = match url.trim() {
+            url if url.contains(['\n', '\r']) => fault("the URL runs over lines"),
+            // What a mended JSON line has in place of what was no text.
+            url if url.contains(char::REPLACEMENT_CHARACTER) => fault("the URL is no UTF-8"),
+            url => url.to_owned(),
         };
-        Self { location, caption: notes.caption(caption) }
+        Self::new(location, notes.caption(caption))
     }
 
     /// A row that cannot be read.
     pub(super) fn unusable(unit: &str, number: u64, fault: &str) -> Self {
-        Self { location: location::unusable(unit, number, fault), caption: None }
+        Self::new(location::unusable(unit, number, fault), None)
     }
+}
+
+/// What a list has in one of its rows.
+#[derive(Default)]
+pub(super) struct Cells<'a> {
+    pub(super) url: Option<&'a [u8]>,
+    pub(super) caption: Option<&'a [u8]>,
+    pub(super) extra: Option<String>,
+}
+
+/// The columns that are kept, as a JSON object; `None` where there are none.
+pub(super) fn extra<'a>(columns: impl Iterator<Item = (&'a str, Value)>) -> Option<String> {
+    let columns: Map<String, Value> = columns.map(|(name, value)| (name.to_owned(), value)).collect();
+    (!columns.is_empty()).then(|| Value::Object(columns).to_string())
 }
 
 /// What a person should know about the rows that were listed.
@@ -66,6 +113,8 @@ pub struct Notes {
     pub captions_not_utf8: u64,
     /// How often something was seen that may be a mistake, and where first.
     suspicions: BTreeMap<&'static str, (u64, String)>,
+    /// How often there was what is no mistake, by the name of a counter.
+    counts: BTreeMap<&'static str, u64>,
 }
 
 impl Notes {
@@ -74,9 +123,33 @@ impl Notes {
         self.suspicions.iter().map(|(what, (count, first))| format!("{count} {what} The first is {first}"))
     }
 
-    /// Counts something that may be a mistake.
+    /// What was counted, by name.
+    pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.counts.iter().map(|(&name, &n)| (name, n))
+    }
+
+    /// Counts what is worth a line of the report.
+    pub(super) fn count(&mut self, name: &'static str, n: u64) {
+        if n > 0 {
+            *self.counts.entry(name).or_default() += n;
+        }
+    }
+
+    /// Counts something that may be a mistake, at a line, or at a byte of an archive; 0 is the whole
+    /// file.
     pub(super) fn suspect(&mut self, path: &Path, line: u64, what: &'static str) {
-        self.suspicions.entry(what).or_insert_with(|| (0, format!("{}:{line}", path.display()))).0 += 1;
+        let place = || if line == 0 { path.display().to_string() } else { format!("{}:{line}", path.display()) };
+        self.suspicions.entry(what).or_insert_with(|| (0, place())).0 += 1;
+    }
+
+    /// The text of a column that is kept, of bounded length.
+    pub(super) fn kept(&mut self, text: &[u8]) -> Value {
+        if text.len() > MAX_CAPTION_BYTES {
+            self.count("kept_columns_cut", 1);
+        }
+        let text = String::from_utf8_lossy(&text[..text.len().min(MAX_CAPTION_BYTES)]);
+        // A character that was cut in two.
+        Value::from(text.trim_end_matches(char::REPLACEMENT_CHARACTER))
     }
 
     /// A caption of bounded length.
@@ -108,9 +181,9 @@ mod tests {
         assert_eq!(listed(b" http://a/1 "), "http://a/1");
         assert_eq!(listed(&vec![b'x'; MAX_URL_BYTES]).len(), MAX_URL_BYTES);
         assert_eq!(listed(&vec![b'x'; 65_537]), "(unusable) line 7: a URL of 65537 bytes, more than 65536");
-        for url in [&b"http://a/\xff"[..], "http://a/\u{fffd}".as_bytes()] {
-            assert_eq!(listed(url), "(unusable) line 7: the URL is no UTF-8");
-        }
+        assert_eq!(listed("http://a/\u{fffd}".as_bytes()), "(unusable) line 7: the URL is no UTF-8");
+        // What a server gets from a page in latin-1.
+        assert_eq!(listed(b"http://a/caf\xe9\xff.jpg"), "http://a/caf%E9%FF.jpg");
         assert_eq!(listed(b"http://a/1\nhttp://a/2"), "(unusable) line 7: the URL runs over lines");
     }
 

@@ -6,14 +6,15 @@
 //! begin a field, with line ends (LF, CR LF, CR) and with records of fewer or more fields than the
 //! header.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::BufRead;
 use std::path::{Path, PathBuf};
+
+use serde_json::Value;
 
 use super::columns::Columns;
 use super::lines::MAX_LINE_BYTES;
-use super::rows::{InputRow, Notes};
-use super::text;
+use super::rows::{Cells, InputRow, Notes, extra};
+use super::{Each, text};
 use lvd_base::error::{Error, Result};
 
 /// How fields are told apart.
@@ -28,19 +29,18 @@ pub(super) struct Dialect {
 const ROWS_IN_A_FIELD: usize = 3;
 
 /// Streams the rows of one file.
-pub(super) fn list(
-    path: &Path,
-    dialect: Dialect,
-    columns: Columns,
-    notes: &mut Notes,
-    each: &mut dyn FnMut(InputRow) -> Result<()>,
-) -> Result<()> {
+pub(super) fn list(path: &Path, dialect: Dialect, columns: Columns, notes: &mut Notes, each: &mut Each) -> Result<()> {
     let mut records = Records { input: text::open(path)?, path: path.into(), dialect, line: 1, after_cr: false };
     let mut record = Record::default();
-    records.next(&mut record)?;
-    let header = header(&record);
+    let has_first = records.next(&mut record)?;
+    let header = if columns.headless { numbers(&record) } else { header(&record) };
+    if !has_first && columns.headless {
+        return Ok(());
+    }
     let (url, caption) = (columns.url_in(path, &header)?, columns.caption_in(path, &header)?);
-    while records.next(&mut record)? {
+    let kept = columns.kept_in(path, &header)?;
+    let mut is_row = columns.headless;
+    while std::mem::take(&mut is_row) || records.next(&mut record)? {
         if record.cut {
             each(InputRow::unusable("line", record.line, "longer than 16 MiB"))?;
             continue;
@@ -53,7 +53,12 @@ pub(super) fn list(
             notes.suspect(path, record.line, what);
         }
         let caption = caption.and_then(|place| record.field(place)).filter(|caption| !caption.is_empty());
-        each(InputRow::of_list("line", record.line, record.field(url), caption, notes))?;
+        let extra = extra(kept.iter().map(|&(name, place)| {
+            let text = record.field(place).filter(|text| !text.is_empty());
+            (name, text.map_or(Value::Null, |text| notes.kept(text)))
+        }));
+        let cells = Cells { url: record.field(url), caption, extra };
+        InputRow::each_of_list("line", record.line, &cells, notes, each)?;
     }
     Ok(())
 }
@@ -66,6 +71,11 @@ pub(super) fn first(path: &Path, dialect: Dialect) -> Result<(Vec<String>, Vec<V
     let header = header(&record);
     records.next(&mut record)?;
     Ok((header, record.fields().map(<[u8]>::to_vec).collect()))
+}
+
+/// The columns by their numbers.
+fn numbers(record: &Record) -> Vec<String> {
+    (1..=record.fields().count()).map(|number| number.to_string()).collect()
 }
 
 /// The names of the columns.
@@ -178,7 +188,7 @@ enum At {
 
 /// The records of a file.
 struct Records {
-    input: BufReader<File>,
+    input: Box<dyn BufRead>,
     path: PathBuf,
     dialect: Dialect,
     /// The line that is being read.

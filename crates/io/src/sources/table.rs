@@ -5,11 +5,14 @@ mod texts;
 use std::path::Path;
 
 use arrow::datatypes::{DataType, Schema};
+use parquet::data_type::ByteArray;
+use serde_json::Value;
 
+use super::Each;
 use super::columns::{self, Column, Columns, DEFAULT_CAPTION, Holds};
 use super::location::{ParquetRow, file_name};
 use super::parquet_file::{Builder, open};
-use super::rows::{InputRow, Notes};
+use super::rows::{self, Cells, InputRow, Notes};
 use crate::decode::looks_like_image;
 use lvd_base::error::{Error, Result};
 
@@ -29,65 +32,140 @@ pub(crate) fn image_place(path: &Path, schema: &Schema, column: &str) -> Result<
 pub(super) fn list_images(
     path: &Path,
     file: usize,
-    image: &str,
-    caption: Option<&str>,
+    columns: Columns,
     notes: &mut Notes,
-    each: &mut dyn FnMut(InputRow) -> Result<()>,
+    each: &mut Each,
 ) -> Result<()> {
     let builder = open(path)?;
-    image_place(path, builder.schema(), image)?;
+    image_place(path, builder.schema(), columns.url)?;
+    let kept = kept_places(path, builder.schema(), columns.keep)?;
     let name = file_name(path);
     let location = |row| ParquetRow { file, name: &name, row }.write();
-    let Some(caption) = caption_place(path, builder.schema(), caption)? else {
-        return (0..rows(path, &builder)?)
-            .try_for_each(|row| each(InputRow { location: location(row), caption: None }));
-    };
-    texts::for_each(path, [Some(caption)], &mut |row, [caption]| {
-        each(InputRow { location: location(row), caption: notes.caption(caption) })
+    let caption = caption_place(path, builder.schema(), columns.caption)?;
+    if caption.is_none() && kept.is_empty() {
+        return (0..count(path, &builder)?).try_for_each(|row| each(InputRow::new(location(row), None)));
+    }
+    let places: Vec<Option<usize>> = std::iter::once(caption).chain(kept.iter().map(|kept| Some(kept.place))).collect();
+    texts::for_each(path, &places, &mut |row, texts| {
+        let extra = extra_of(&kept, &texts[1..], notes);
+        each(InputRow {
+            location: location(row),
+            caption: notes.caption(texts[0].as_ref().map(ByteArray::data)),
+            extra,
+        })
     })
 }
 
+/// A column that is kept.
+struct Kept<'a> {
+    name: &'a str,
+    place: usize,
+    /// Whether it holds texts, and not numbers.
+    is_text: bool,
+}
+
+/// The places of columns that are kept: of texts, numbers or truth values.
+fn kept_places<'a>(path: &Path, schema: &Schema, columns: &'a [String]) -> Result<Vec<Kept<'a>>> {
+    let kept = |name: &'a String| {
+        let place = find(path, schema, name)?;
+        let data_type = schema.field(place).data_type();
+        let is_text = is_text(data_type);
+        if is_text || data_type.is_integer() || is_number(data_type) {
+            return Ok(Kept { name, place, is_text });
+        }
+        Err(wrong_type(path, schema, name, data_type, "texts or numbers, which could be kept"))
+    };
+    columns.iter().map(kept).collect()
+}
+
+fn is_number(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Float32 | DataType::Float64 | DataType::Boolean)
+}
+
+/// What is kept of a row.
+fn extra_of(kept: &[Kept], texts: &[Option<ByteArray>], notes: &mut Notes) -> Option<String> {
+    rows::extra(kept.iter().zip(texts).map(|(kept, text)| {
+        let value = match text.as_ref().map(ByteArray::data) {
+            Some(text) if kept.is_text => notes.kept(text),
+            // What is no number of JSON (NaN) is null.
+            Some(text) => serde_json::from_slice(text).unwrap_or_default(),
+            None => Value::Null,
+        };
+        (kept.name, value)
+    }))
+}
+
 /// Checks a table of images and counts its rows.
-pub(super) fn check_images(path: &Path, image: &str, caption: Option<&str>) -> Result<u64> {
+pub(super) fn check_images(path: &Path, columns: Columns) -> Result<u64> {
     let builder = open(path)?;
-    image_place(path, builder.schema(), image)?;
-    caption_place(path, builder.schema(), caption)?;
-    rows(path, &builder)
+    image_place(path, builder.schema(), columns.url)?;
+    caption_place(path, builder.schema(), columns.caption)?;
+    kept_places(path, builder.schema(), columns.keep)?;
+    count(path, &builder)
 }
 
 /// Streams the rows of a table of URLs; a null is an empty location.
-pub(super) fn list_urls(
-    path: &Path,
-    columns: Columns,
-    notes: &mut Notes,
-    each: &mut dyn FnMut(InputRow) -> Result<()>,
-) -> Result<()> {
+pub(super) fn list_urls(path: &Path, columns: Columns, notes: &mut Notes, each: &mut Each) -> Result<()> {
     let builder = open(path)?;
-    let url = text_place(path, builder.schema(), columns.url)?;
+    let url = url_place(path, builder.schema(), columns.url)?;
     let caption = caption_place(path, builder.schema(), columns.caption)?;
-    texts::for_each(path, [Some(url), caption], &mut |row, [url, caption]| {
-        each(InputRow::of_list("row", row, url, caption, notes))
+    let kept = kept_places(path, builder.schema(), columns.keep)?;
+    let places: Vec<Option<usize>> =
+        [Some(url), caption].into_iter().chain(kept.iter().map(|kept| Some(kept.place))).collect();
+    texts::for_each(path, &places, &mut |row, texts| {
+        let extra = extra_of(&kept, &texts[2..], notes);
+        let cells = Cells {
+            url: texts[0].as_ref().map(ByteArray::data),
+            caption: texts[1].as_ref().map(ByteArray::data),
+            extra,
+        };
+        InputRow::each_of_list("row", row, &cells, notes, each)
     })
 }
 
 /// Checks a table of URLs by its footer and its first row, and counts its rows.
 pub(super) fn check_urls(path: &Path, columns: Columns) -> Result<u64> {
     let builder = open(path)?;
-    let url = text_place(path, builder.schema(), columns.url)?;
+    let url = url_place(path, builder.schema(), columns.url)?;
     let caption = caption_place(path, builder.schema(), columns.caption)?;
+    kept_places(path, builder.schema(), columns.keep)?;
     let mut read = false;
-    let first = texts::for_each(path, [Some(url), caption], &mut |_, _| {
+    let first = texts::for_each(path, &[Some(url), caption], &mut |_, _| {
         read = true;
         Err(Error::data(path, "one row is enough"))
     });
-    if read { rows(path, &builder) } else { first.map(|()| 0) }
+    match read {
+        true if is_list(builder.schema().field(url).data_type()) => Ok(values(&builder, url)),
+        true => count(path, &builder),
+        false => first.map(|()| 0),
+    }
+}
+
+/// How many values a column of lists has, at most.
+fn values(builder: &Builder, place: usize) -> u64 {
+    let metadata = builder.metadata();
+    let schema = metadata.file_metadata().schema_descr();
+    let leaves = (0..schema.num_columns()).filter(|&leaf| schema.get_column_root_idx(leaf) == place);
+    let of_leaf = |leaf: usize| metadata.row_groups().iter().map(move |group| group.column(leaf).num_values());
+    leaves.flat_map(of_leaf).map(|values| u64::try_from(values).unwrap_or(0)).sum()
+}
+
+/// The column of URLs, or of lists of them.
+fn url_place(path: &Path, schema: &Schema, column: &str) -> Result<usize> {
+    let place = find(path, schema, column)?;
+    if is_list(schema.field(place).data_type()) { Ok(place) } else { text_place(path, schema, column) }
+}
+
+/// Whether a column holds lists of texts.
+fn is_list(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::List(field) | DataType::LargeList(field) if is_text(field.data_type()))
 }
 
 /// The columns, and what they hold by their types and in the first row.
 pub(super) fn look(path: &Path) -> Result<Vec<Column>> {
     let builder = open(path)?;
     let schema = builder.schema();
-    let has_rows = rows(path, &builder)? > 0;
+    let has_rows = count(path, &builder)? > 0;
     let look = |(place, name): (usize, &String)| {
         let data_type = schema.field(place).data_type();
         let holds = match data_type {
@@ -113,14 +191,14 @@ pub(super) fn look(path: &Path) -> Result<Vec<Column>> {
 fn first(path: &Path, place: usize) -> Result<Option<Vec<u8>>> {
     let mut value = None;
     let mut read = false;
-    let stopped = texts::for_each(path, [Some(place)], &mut |_, [found]| {
-        (read, value) = (true, found.map(<[u8]>::to_vec));
+    let stopped = texts::for_each(path, &[Some(place)], &mut |_, texts| {
+        (read, value) = (true, texts[0].as_ref().map(|text| text.data().to_vec()));
         Err(Error::data(path, "one row is enough"))
     });
     if read { Ok(value) } else { stopped.map(|()| None) }
 }
 
-fn rows(path: &Path, builder: &Builder) -> Result<u64> {
+fn count(path: &Path, builder: &Builder) -> Result<u64> {
     let rows = builder.metadata().file_metadata().num_rows();
     u64::try_from(rows).map_err(|_| Error::data(path, format!("no readable Parquet file: it has {rows} rows")))
 }

@@ -9,12 +9,13 @@ use std::fs::File;
 use std::path::Path;
 
 use ::tar::{Archive, Entry};
+use serde_json::Value;
 
 use super::columns::DEFAULT_CAPTION;
 use super::json;
 use super::location::{self, TarMember, escape, file_name};
 use super::look;
-use super::rows::{InputRow, MAX_CAPTION_BYTES, Notes};
+use super::rows::{InputRow, MAX_CAPTION_BYTES, Notes, extra};
 use super::text::unpacks;
 use lvd_base::error::{Error, Result};
 
@@ -27,6 +28,8 @@ const MAX_NAME: usize = 64 << 10;
 const BLOCK: u64 = 512;
 /// The longest JSON that is read, in bytes.
 const MAX_JSON: u64 = 16 << 20;
+/// The caption in a `.json`, and what is kept of it.
+type Json = ([Option<String>; 1], Vec<Option<Value>>);
 /// Hears of a member: its name, and the rest.
 type Each<'a> = dyn FnMut(&[u8], &mut Entry<File>) -> Result<()> + 'a;
 
@@ -34,15 +37,22 @@ type Each<'a> = dyn FnMut(&[u8], &mut Entry<File>) -> Result<()> + 'a;
 #[derive(Default)]
 struct Sample {
     key: Vec<u8>,
-    locations: Vec<String>,
+    /// Of each image, where it is, and its name without its last extension.
+    images: Vec<(String, Vec<u8>)>,
     text: Option<Vec<u8>>,
+    /// Texts that are named like one image, `22.05.txt` like `22.05.jpg`.
+    texts: Vec<(Vec<u8>, Vec<u8>)>,
     json: Option<Vec<u8>>,
+    extra: Option<String>,
 }
 
 impl Sample {
     fn hand_on(&mut self, notes: &mut Notes, each: &mut dyn FnMut(InputRow) -> Result<()>) -> Result<()> {
-        let caption = self.text.as_deref().or(self.json.as_deref());
-        self.locations.drain(..).try_for_each(|location| each(InputRow { location, caption: notes.caption(caption) }))
+        let of_all = self.text.as_deref().or(self.json.as_deref());
+        self.images.drain(..).try_for_each(|(location, stem)| {
+            let own = self.texts.iter().find(|(name, _)| *name == stem).map(|(_, text)| text.as_slice());
+            each(InputRow { location, caption: notes.caption(own.or(of_all)), extra: self.extra.clone() })
+        })
     }
 }
 
@@ -52,12 +62,13 @@ pub(super) fn list(
     path: &Path,
     file: usize,
     caption_key: Option<&str>,
+    keep: &[String],
     notes: &mut Notes,
     each: &mut dyn FnMut(InputRow) -> Result<()>,
 ) -> Result<()> {
     let archive = file_name(path);
     let mut sample = Sample::default();
-    members(path, &mut |name, entry| {
+    let read = members(path, &mut |name, entry| {
         let (key, suffix) = parts(name);
         if key != sample.key {
             let next = Sample { key: key.to_vec(), ..Sample::default() };
@@ -65,30 +76,43 @@ pub(super) fn list(
         }
         match suffix.as_slice() {
             b"txt" if caption_key.is_none() => sample.text = text(entry),
-            b"json" => match json_of(entry, caption_key.unwrap_or(DEFAULT_CAPTION)) {
-                Some([caption]) => sample.json = caption.map(String::into_bytes),
+            suffix if caption_key.is_none() && suffix.ends_with(b".txt") && sample.texts.len() < WAITING => {
+                sample.texts.extend(text(entry).map(|text| (stem(name).to_vec(), text)));
+            }
+            b"json" => match json_of(entry, caption_key.unwrap_or(DEFAULT_CAPTION), keep) {
+                Some(([caption], kept)) => {
+                    sample.json = caption.map(String::into_bytes);
+                    let kept = keep.iter().map(String::as_str).zip(kept);
+                    sample.extra = extra(kept.filter_map(|(name, value)| Some((name, value?))));
+                }
                 None => notes.captions_lost += 1,
             },
             suffix if is_image(suffix) => {
-                if sample.locations.len() == WAITING {
+                if sample.images.len() == WAITING {
                     sample.hand_on(notes, each)?;
                 }
                 // A link has no bytes of its own, and a sparse file not in one piece: a row that is
                 // dropped as empty.
                 let size = if is_plain(entry) { entry.size() } else { 0 };
                 let offset = entry.raw_file_position();
+                let stem = stem(name).to_vec();
                 let name = escape(name);
-                sample.locations.push(if name.len() > MAX_NAME {
+                let location = if name.len() > MAX_NAME {
                     location::unusable("byte", offset, &format!("a member's name of {} bytes", name.len()))
                 } else {
                     TarMember { file, archive: &archive, offset, size, name: &name }.write()
-                });
+                };
+                sample.images.push((location, stem));
             }
             _ => {}
         }
         Ok(())
-    })?;
-    sample.hand_on(notes, each)
+    });
+    // What is before the damage counts.
+    if matches!(read, Ok(()) | Err(Error::Data(_))) {
+        sample.hand_on(notes, each)?;
+    }
+    read
 }
 
 /// Looks at all headers of one tar, and returns how many images it has.
@@ -118,11 +142,9 @@ fn members(path: &Path, each: &mut Each) -> Result<()> {
             each(&name, &mut entry)?;
         }
     }
-    if end.next_multiple_of(BLOCK) + BLOCK > length {
-        let message = format!(
-            "cut off: its last member ends at byte {end}, the file at {length}, without the zeros that end a tar"
-        );
-        return Err(Error::data(path, message));
+    // The zeros that end a tar may be missing where its last member is whole.
+    if end > length || length < BLOCK {
+        return Err(Error::data(path, format!("cut off: its last member ends at byte {end}, the file at {length}")));
     }
     Ok(())
 }
@@ -149,6 +171,11 @@ fn parts(name: &[u8]) -> (&[u8], Vec<u8>) {
     (&name[..start + dot.unwrap_or(base.len())], suffix.to_ascii_lowercase())
 }
 
+/// A member's name without its last extension.
+fn stem(name: &[u8]) -> &[u8] {
+    name.iter().rposition(|&byte| byte == b'.').map_or(name, |dot| &name[..dot])
+}
+
 /// The text of a member, as far as a caption goes.
 fn text(entry: &mut Entry<File>) -> Option<Vec<u8>> {
     let bytes = read(entry, MAX_CAPTION_BYTES as u64 + BLOCK)?;
@@ -156,10 +183,13 @@ fn text(entry: &mut Entry<File>) -> Option<Vec<u8>> {
     (!text.is_empty()).then(|| text.to_vec())
 }
 
-/// The text of a key in a member that is a JSON object; `None` where it is no object.
-fn json_of(entry: &mut Entry<File>, key: &str) -> Option<[Option<String>; 1]> {
+/// The text of a key in a member that is a JSON object, and the values of others; `None` where it
+/// is no object.
+fn json_of(entry: &mut Entry<File>, key: &str, keep: &[String]) -> Option<Json> {
     let bytes = if entry.size() > MAX_JSON { None } else { read(entry, MAX_JSON) }?;
-    json::pick(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes), [key]).ok()
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+    let kept = if keep.is_empty() { Vec::new() } else { json::values(bytes, keep).ok()? };
+    Some((json::pick(bytes, [key]).ok()?, kept))
 }
 
 fn read(entry: &mut Entry<File>, at_most: u64) -> Option<Vec<u8>> {
@@ -204,7 +234,7 @@ mod tests {
     }
 
     fn source(path: &Path, caption_key: Option<&str>) -> Source {
-        Source::Tar { files: vec![path.into()], caption_key: caption_key.map(str::to_owned) }
+        Source::Tar { files: vec![path.into()], caption_key: caption_key.map(str::to_owned), keep: Vec::new() }
     }
 
     /// What stands where a location says, and the row's caption.
@@ -227,7 +257,7 @@ mod tests {
         let dir = tempfile::tempdir()?;
         let path = dir.path().join("a#1:b+c.tar");
         let long = format!("{}/x.PNG", "long".repeat(60));
-        let members: [(&str, &[u8]); 13] = [
+        let members: [(&str, &[u8]); 16] = [
             ("0.jpg", b"one"),
             ("0.txt", b" a dog\n"),
             ("0.ocr.txt", b"EXIT"),
@@ -241,6 +271,9 @@ mod tests {
             ("README.md", b"no image"),
             (&long, b"four"),
             ("jpg", b"no extension"),
+            ("22.05.jfif", b"five"),
+            ("22.05.txt", b"of May"),
+            ("22.06.jpg", b"six"),
         ];
         tar(&path, &members)?;
         let row = |name: &str, bytes: &str, caption: Option<&str>| {
@@ -252,11 +285,13 @@ mod tests {
             row("sub/1.left.jpg", "two", Some("a cat")),
             row("sub/1.right.webp", "three", Some("a cat")),
             row(&long, "four", None),
+            row("22.05.jfif", "five", Some("of May")),
+            row("22.06.jpg", "six", None),
         ];
         assert_eq!(read(&path, &plain)?, expect);
-        assert_eq!(plain.check()?, 4);
+        assert_eq!(plain.check()?, 6);
         let captions: Vec<_> = rows(&source(&path, Some("alt")))?.into_iter().map(|row| row.caption).collect();
-        assert_eq!(captions, [Some("its alt".to_owned()), None, None, None]);
+        assert_eq!(captions, [Some("its alt".to_owned()), None, None, None, None, None]);
         Ok(())
     }
 
@@ -271,10 +306,22 @@ mod tests {
         };
         tar(&path, &[("0.jpg", &[1; 5000]), ("1.jpg", &[2; 5000])])?;
         let whole = std::fs::read(&path)?;
-        for cut in [9000, 11_000, 11_264] {
+        for cut in [9000, 11_000] {
             std::fs::write(&path, &whole[..cut])?;
             says("cut off");
         }
+        std::fs::write(&path, &whole[..11_264])?;
+        assert_eq!(source(&path, None).check()?, 2);
+        // One that is cut off among whole ones.
+        let other = dir.path().join("b.tar");
+        std::fs::write(&path, &whole[..9000])?;
+        std::fs::write(&other, &whole)?;
+        let both = Source::Tar { files: vec![dir.path().into()], caption_key: None, keep: Vec::new() };
+        let found: Vec<String> = rows(&both)?.into_iter().map(|row| row.location).collect();
+        assert_eq!((found.len(), both.check()?), (5, 3), "{found:?}");
+        assert!(found[2].starts_with("(unusable) file 0: a.tar: cut off"), "{found:?}");
+        assert_eq!(both.list(&mut |_| Ok(()))?.warnings().count(), 1);
+        std::fs::remove_file(&other)?;
         std::fs::write(&path, &whole[..5700])?;
         assert!(source(&path, None).check().is_err());
         std::fs::write(&path, b"\x1f\x8b\x08 compressed")?;

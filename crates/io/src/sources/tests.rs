@@ -16,11 +16,18 @@ use super::{InputRow, Source, UrlFormat};
 use lvd_base::error::Error;
 
 fn urls(file: impl Into<PathBuf>) -> Source {
-    Source::Urls { files: vec![file.into()], format: None, url_column: "url".into(), caption_column: None }
+    Source::Urls {
+        files: vec![file.into()],
+        format: None,
+        url_column: "url".into(),
+        caption_column: None,
+        keep: Vec::new(),
+        headless: false,
+    }
 }
 
 fn images(file: impl Into<PathBuf>) -> Source {
-    Source::Parquet { files: vec![file.into()], image_column: "image".into(), caption_column: None }
+    Source::Parquet { files: vec![file.into()], image_column: "image".into(), caption_column: None, keep: Vec::new() }
 }
 
 fn folder(path: impl Into<PathBuf>) -> Source {
@@ -32,7 +39,7 @@ fn locations(source: &Source) -> lvd_base::Result<Vec<String>> {
 }
 
 fn row(location: &str, caption: Option<&str>) -> InputRow {
-    InputRow { location: location.into(), caption: caption.map(str::to_owned) }
+    InputRow::new(location.into(), caption.map(str::to_owned))
 }
 
 /// A row of a list that has no URL that could be used.
@@ -83,6 +90,8 @@ fn a_missing_column_is_an_error_that_names_the_others() -> Done {
         format: None,
         url_column: "link".into(),
         caption_column: Some("text".into()),
+        keep: Vec::new(),
+        headless: false,
     };
     assert!(hint(&named.check().expect_err("no such caption")).contains("no column \"text\""));
     Ok(())
@@ -96,7 +105,14 @@ fn the_format_comes_from_the_extension_or_the_setting() -> Done {
     assert!(matches!(urls(&path).check(), Err(Error::Usage { .. })));
     assert!(matches!(urls(dir.path()).check(), Err(Error::Usage { .. })));
     let format = Some(UrlFormat::Txt);
-    let source = Source::Urls { files: vec![path], format, url_column: String::new(), caption_column: None };
+    let source = Source::Urls {
+        files: vec![path],
+        format,
+        url_column: String::new(),
+        caption_column: None,
+        keep: Vec::new(),
+        headless: false,
+    };
     assert_eq!(locations(&source)?, ["http://a/1"]);
     Ok(())
 }
@@ -184,8 +200,14 @@ fn the_fingerprint_tells_changes_and_survives_a_move() -> Done {
     for (earlier, later) in [(&before, &touched), (&touched, &nanosecond_later), (&nanosecond_later, &renamed)] {
         assert!(earlier[0] != later[0] && earlier[1] != later[1]);
     }
-    let other =
-        Source::Urls { files: vec![new], format: None, url_column: "url".into(), caption_column: Some("url".into()) };
+    let other = Source::Urls {
+        files: vec![new],
+        format: None,
+        url_column: "url".into(),
+        caption_column: Some("url".into()),
+        keep: Vec::new(),
+        headless: false,
+    };
     assert_ne!(other.fingerprint()?, renamed[1]);
     Ok(())
 }

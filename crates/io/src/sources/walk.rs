@@ -19,17 +19,25 @@ type Each<'a> = dyn FnMut(&Path, &Metadata) -> Result<()> + 'a;
 
 /// Calls `each` for every file below `root`, `depth` names deep at most, but those at `except`,
 /// whatever they are called there, and those below them.
-pub(super) fn files(root: &Path, depth: usize, except: &[PathBuf], each: &mut Each) -> Result<()> {
-    all(root, depth, except, each, &mut |_| {})
+pub(super) fn files(
+    root: &Path,
+    depth: usize,
+    except: &[PathBuf],
+    each: &mut Each,
+    closed: &mut dyn FnMut(&Path),
+) -> Result<()> {
+    all(root, depth, except, each, &mut |_| {}, closed)
 }
 
-/// The same, and calls `hidden` for each file and folder that is left out for its name.
+/// The same, and calls `hidden` for each file and folder that is left out for its name, and `closed`
+/// for each below `root` that this user may not read.
 pub(super) fn all(
     root: &Path,
     depth: usize,
     except: &[PathBuf],
     each: &mut Each,
     hidden: &mut dyn FnMut(&Path),
+    closed: &mut dyn FnMut(&Path),
 ) -> Result<()> {
     // What is not there yet cannot be met.
     let except: Vec<Identity> =
@@ -39,10 +47,14 @@ pub(super) fn all(
     let walk = WalkDir::new(root).follow_links(true).min_depth(1).max_depth(depth).sort_by_file_name();
     let mut entries = walk.into_iter();
     while let Some(entry) = entries.next() {
-        let Some((path, folder_at)) = place(root, entry)? else { continue };
+        let Some((path, folder_at)) = place(root, entry, closed)? else { continue };
         let metadata = match std::fs::metadata(&path).or_else(|_| std::fs::symlink_metadata(&path)) {
             Ok(metadata) => metadata,
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                closed(&path);
+                continue;
+            }
             Err(error) => return Err(Error::io(&path)(error)),
         };
         let identity = identity(&metadata);
@@ -66,7 +78,11 @@ pub(super) fn all(
 }
 
 /// Where an entry is, and for a folder how deep; `None` for what is nothing to us.
-fn place(root: &Path, entry: walkdir::Result<DirEntry>) -> Result<Option<(PathBuf, Option<usize>)>> {
+fn place(
+    root: &Path,
+    entry: walkdir::Result<DirEntry>,
+    closed: &mut dyn FnMut(&Path),
+) -> Result<Option<(PathBuf, Option<usize>)>> {
     let error = match entry {
         Ok(entry) => {
             let depth = entry.file_type().is_dir().then_some(entry.depth());
@@ -83,6 +99,10 @@ fn place(root: &Path, entry: walkdir::Result<DirEntry>) -> Result<Option<(PathBu
     match io::Error::from(error) {
         // Removed since the folder was read.
         error if error.kind() == ErrorKind::NotFound => Ok(None),
+        error if error.kind() == ErrorKind::PermissionDenied && path != root => {
+            closed(&path);
+            Ok(None)
+        }
         error => Err(Error::io(path)(error)),
     }
 }

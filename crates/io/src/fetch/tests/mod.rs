@@ -39,11 +39,18 @@ fn fetcher(limits: FetchLimits) -> lvd_base::Result<Fetcher> {
 }
 
 fn row(location: impl Into<String>) -> InputRow {
-    InputRow { location: location.into(), caption: None }
+    InputRow::new(location.into(), None)
 }
 
 fn urls() -> Source {
-    Source::Urls { files: Vec::new(), format: None, url_column: String::new(), caption_column: None }
+    Source::Urls {
+        files: Vec::new(),
+        format: None,
+        url_column: String::new(),
+        caption_column: None,
+        keep: Vec::new(),
+        headless: false,
+    }
 }
 
 /// Every row's answer, once it is clear that they came in order, each once.

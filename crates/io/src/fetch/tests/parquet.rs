@@ -12,7 +12,7 @@ use crate::sources::fixture::{binaries, hugging_face, rows, write_parquet};
 use lvd_base::error::Error;
 
 fn source(path: &Path) -> Source {
-    Source::Parquet { files: vec![path.into()], image_column: "image".into(), caption_column: None }
+    Source::Parquet { files: vec![path.into()], image_column: "image".into(), caption_column: None, keep: Vec::new() }
 }
 
 /// A folder of two files of 50 images each, in row groups of 7; image `N` holds the text `N`.
@@ -108,7 +108,7 @@ fn files_of_one_name_are_told_apart() -> Done {
         fs::create_dir_all(path.parent().unwrap_or(path))?;
         write_parquet(path, vec![("image", binaries(&[Some(text)]))], 7)?;
     }
-    let source = Source::Parquet { files, image_column: "image".into(), caption_column: None };
+    let source = Source::Parquet { files, image_column: "image".into(), caption_column: None, keep: Vec::new() };
     let all = rows(&source)?;
     assert_eq!(all, [row("0:a.parquet#0"), row("1:a.parquet#0")]);
     let answers = answers(&fetcher(limits())?, &source, &all)?;

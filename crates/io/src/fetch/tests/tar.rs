@@ -31,7 +31,7 @@ fn members_come_in_order_and_what_is_none_is_dropped() -> Done {
     write(&dir.path().join("a.tar"), &[("0.jpg", "zero"), ("0.cls", "7"), ("1.jpg", ""), ("2.jpg", "->")])?;
     write(&dir.path().join("b.tar"), &[("0.jpg", "again"), ("3.png", &big), ("d/4.webp", "four")])?;
     write(&dir.path().join("c.other"), &[("9.jpg", "nine")])?;
-    let source = Source::Tar { files: vec![dir.path().into()], caption_key: None };
+    let source = Source::Tar { files: vec![dir.path().into()], caption_key: None, keep: Vec::new() };
     let mut rows = rows(&source)?;
     rows.push(row("nonsense"));
     let text = |text: &str| Ok(text.to_owned());
@@ -59,7 +59,7 @@ fn tars_that_are_others_or_shorter_by_now_are_noticed() -> Done {
     let dir = tempfile::tempdir()?;
     let path = dir.path().join("b.tar");
     write(&path, &[("0.jpg", "zero"), ("1.jpg", "one")])?;
-    let source = Source::Tar { files: vec![dir.path().into()], caption_key: None };
+    let source = Source::Tar { files: vec![dir.path().into()], caption_key: None, keep: Vec::new() };
     let (fetcher, rows) = (fetcher(limits())?, rows(&source)?);
     File::options().write(true).open(&path)?.set_len(600)?;
     assert_eq!(outcomes(answers(&fetcher, &source, &rows)?), [Ok("zero".to_owned()), Err(Reason::Unreadable)]);

@@ -17,8 +17,13 @@ fn check_list(name: &str, content: &[u8], expect: &[InputRow]) -> Done {
 #[test]
 fn text_lists() -> Done {
     let list = b"\xef\xbb\xbfhttp://a/1\r\n\n# no\n  # no\n  http://a/2  \n   \n\xff\xfe\nhttp://a/3";
-    let wrong = unusable("line 7: the URL is no UTF-8");
-    check_list("l.txt", list, &[row("http://a/1", None), row("http://a/2", None), wrong, row("http://a/3", None)])?;
+    let odd = row("%FF%FE", None);
+    check_list("l.txt", list, &[row("http://a/1", None), row("http://a/2", None), odd, row("http://a/3", None)])?;
+    check_list(
+        "t.txt",
+        b"http://a/1\ta dog\nhttp://a/2\t\n",
+        &[row("http://a/1", Some("a dog")), row("http://a/2", None)],
+    )?;
     check_list("mac.txt", b"http://a/1\rhttp://a/2\r", &[row("http://a/1", None), row("http://a/2", None)])?;
     check_list("empty.txt", b"", &[])
 }
@@ -53,7 +58,14 @@ fn tab_separated_lists_quote_as_others_write_them() -> Done {
     let error = urls(&path).check().expect_err("a quote is open");
     assert!(hint(&error).contains("l.tsv:2:") && hint(&error).contains("tsv_unquoted"), "{}", hint(&error));
     let Source::Urls { files, url_column, caption_column, .. } = urls(&path) else { unreachable!() };
-    let unquoted = Source::Urls { files, format: Some(UrlFormat::TsvUnquoted), url_column, caption_column };
+    let unquoted = Source::Urls {
+        files,
+        format: Some(UrlFormat::TsvUnquoted),
+        url_column,
+        caption_column,
+        keep: Vec::new(),
+        headless: false,
+    };
     assert_eq!(rows(&unquoted)?, [row("http://a/1", Some("\"")), row("http://a/2", Some("\"so"))]);
     Ok(())
 }
@@ -120,8 +132,8 @@ fn what_may_be_a_swallowed_row_is_a_warning_and_many_lines_alone_are_none() -> D
 fn what_is_no_list_is_said() -> Done {
     let wide: Vec<u8> = "url,caption\nhttp://a/1,x\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
     let bodies: [(&[u8], &str); 6] = [
-        (b"\x1f\x8b\x08\x00 gzip", "gzip -d"),
-        (b"\x28\xb5\x2f\xfd zstd", "zstd -d"),
+        (b"BZh91AY bzip2", "bzip2 -d"),
+        (b"\xfd7zXZ\0 xz", "xz -d"),
         (b"PAR1 a table", "Parquet, not text"),
         (b"PK\x03\x04 a sheet", "spreadsheet"),
         (&[b"\xff\xfe", &wide[..]].concat(), "iconv -f UTF-16"),
@@ -150,7 +162,14 @@ fn json_lines_that_are_none_are_said_where_no_line_is_one() -> Done {
         fs::write(&path, content)?;
         let files = vec![path.clone()];
         let caption_column = caption.map(str::to_owned);
-        let source = Source::Urls { files, format: None, url_column: "url".into(), caption_column };
+        let source = Source::Urls {
+            files,
+            format: None,
+            url_column: "url".into(),
+            caption_column,
+            keep: Vec::new(),
+            headless: false,
+        };
         Ok(hint(&source.check().expect_err(content)))
     };
     let array = said("[\n  {\"url\": \"http://a/1\"},\n]\n", None)?;
@@ -199,4 +218,82 @@ fn an_endless_json_line_is_one_malformed_row() -> Done {
     list.extend_from_slice(b"\n{\"url\":\"http://a/2\"}\n");
     let wrong = unusable("line 2: longer than 16 MiB");
     check_list("l.jsonl", &list, &[row("http://a/1", None), wrong, row("http://a/2", None)])
+}
+
+#[test]
+fn lists_may_be_compressed() -> Done {
+    use std::io::Write;
+    let csv = b"\xef\xbb\xbfurl,caption\nhttp://a/1,one\nhttp://a/2,two\n";
+    let expect = [row("http://a/1", Some("one")), row("http://a/2", Some("two"))];
+    let gzip = |bytes: &[u8]| -> Done<Vec<u8>> {
+        let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        out.write_all(bytes)?;
+        Ok(out.finish()?)
+    };
+    check_list("l.csv.gz", &[gzip(&csv[..30])?, gzip(&csv[30..])?].concat(), &expect)?;
+    check_list("l.CSV.zst", &zstd::encode_all(&csv[..], 3)?, &expect)?;
+    check_list("l.csv", &gzip(csv)?, &expect)?;
+    check_list("l.jsonl.gz", &gzip(b"{\"url\":\"http://a/1\"}\n")?, &[row("http://a/1", None)])?;
+    check_list("l.txt.gz", &gzip(b"http://a/1\n")?, &[row("http://a/1", None)])?;
+    let said = fault_of("cut.csv.gz", &gzip(&csv.repeat(1000))?[..50])?;
+    assert!(said.contains("cut.csv.gz"), "{said}");
+    Ok(())
+}
+
+#[test]
+fn cells_may_hold_several_urls() -> Done {
+    let [one, two] = ["http://a/1", "http://a/2"].map(|url| row(url, Some("c")));
+    let csv = b"url,caption\n\"['http://a/1', 'http://a/2']\",c\nhttp://a/1|http://a/2,c\nhttp://a/caf\xe9,\n";
+    let latin = row("http://a/caf%E9", None);
+    check_list("l.csv", csv, &[one.clone(), two.clone(), one.clone(), two.clone(), latin])?;
+    let json = b"{\"url\":[\"http://a/1\",\"http://a/2\"],\"caption\":\"c\"}\n";
+    check_list("l.jsonl", json, &[one, two])
+}
+
+#[test]
+fn columns_are_kept_and_may_be_numbered() -> Done {
+    let dir = tempdir()?;
+    let check = |name: &str, content: &[u8], headless: bool, expect: &[(&str, &str)]| -> Done {
+        let path = dir.path().join(name);
+        fs::write(&path, content)?;
+        let (url, keep) = if headless { ("1", ["2", "3"]) } else { ("url", ["page", "n"]) };
+        let keep = keep.map(str::to_owned).to_vec();
+        let source = Source::Urls {
+            files: vec![path],
+            format: None,
+            url_column: url.into(),
+            caption_column: None,
+            keep,
+            headless,
+        };
+        let found = rows(&source)?;
+        let found: Vec<(&str, &str)> =
+            found.iter().map(|row| (&*row.location, row.extra.as_deref().unwrap_or_default())).collect();
+        assert_eq!(found, expect, "{name}");
+        assert_eq!(source.check()?, expect.len() as u64);
+        Ok(())
+    };
+    let csv = b"url,page,n\nhttp://a/1,http://a/,7\nhttp://a/2,,\n";
+    let expect = [("http://a/1", r#"{"page":"http://a/","n":"7"}"#), ("http://a/2", r#"{"page":null,"n":null}"#)];
+    check("l.csv", csv, false, &expect)?;
+    let numbered = [("http://a/1", r#"{"2":"http://a/","3":"7"}"#), ("http://a/2", r#"{"2":null,"3":null}"#)];
+    check("l.tsv", String::from_utf8(csv[11..].to_vec())?.replace(',', "\t").as_bytes(), true, &numbered)?;
+    check("empty.csv", b"", true, &[])?;
+    let json = b"{\"url\":\"http://a/1\",\"page\":\"\\ud83d\",\"n\":{\"x\":[1]}}\n{\"url\":\"http://a/2\",\"n\":NaN}\n";
+    check(
+        "l.jsonl",
+        json,
+        false,
+        &[("http://a/1", "{\"page\":\"\u{fffd}\",\"n\":{\"x\":[1]}}"), ("http://a/2", r#"{"n":null}"#)],
+    )?;
+    let missing = Source::Urls {
+        files: vec![dir.path().join("l.csv")],
+        format: None,
+        url_column: "url".into(),
+        caption_column: None,
+        keep: vec!["pge".into()],
+        headless: false,
+    };
+    assert!(hint(&missing.check().expect_err("it is missing")).contains("did you mean \"page\""));
+    Ok(())
 }

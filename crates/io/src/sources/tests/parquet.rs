@@ -83,3 +83,48 @@ fn parquet_images_are_listed_by_file_and_row() -> Done {
     assert_eq!(images(dir.path()).check()?, 4);
     Ok(())
 }
+
+#[test]
+fn lists_of_urls_are_rows_and_columns_are_kept() -> Done {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, BooleanArray, Float64Array, ListBuilder, StringBuilder, UInt64Array};
+
+    let dir = tempdir()?;
+    let path = dir.path().join("l.parquet");
+    let mut lists = ListBuilder::new(StringBuilder::new());
+    lists.append_value([Some("http://a/1"), Some("http://a/2")]);
+    lists.append_null();
+    lists.append_value([Some("http://a/3")]);
+    let numbers: ArrayRef = Arc::new(UInt64Array::from(vec![Some(u64::MAX), None, Some(7)]));
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("url", Arc::new(lists.finish())),
+        ("n", numbers),
+        ("f", Arc::new(Float64Array::from(vec![0.5, 2.0, f64::NAN]))),
+        ("b", Arc::new(BooleanArray::from(vec![true, false, true]))),
+        ("page", strings(&[Some("p"), Some("q"), None])),
+    ];
+    write_parquet(&path, columns, 2)?;
+    let keep = |keep: &[&str]| Source::Urls {
+        files: vec![path.clone()],
+        format: None,
+        url_column: "url".into(),
+        caption_column: None,
+        keep: keep.iter().map(|&name| name.to_owned()).collect(),
+        headless: false,
+    };
+    let source = keep(&["n", "f", "b", "page"]);
+    let found: Vec<(String, String)> =
+        rows(&source)?.into_iter().map(|row| (row.location, row.extra.unwrap_or_default())).collect();
+    let first = format!(r#"{{"n":{},"f":0.5,"b":true,"page":"p"}}"#, u64::MAX);
+    let expect = [
+        ("http://a/1", &*first),
+        ("http://a/2", &first),
+        ("", r#"{"n":null,"f":2,"b":false,"page":"q"}"#),
+        ("http://a/3", r#"{"n":7,"f":null,"b":true,"page":null}"#),
+    ];
+    assert_eq!(found, expect.map(|(url, extra)| (url.to_owned(), extra.to_owned())));
+    assert_eq!(source.check()?, 4);
+    assert!(hint(&keep(&["url"]).check().expect_err("a list")).contains("column \"url\" holds List"));
+    Ok(())
+}
