@@ -99,6 +99,8 @@ fn spelled(entry: &Path, pattern: &str) -> Result<Vec<String>> {
 /// The files that a pattern with stars finds.
 pub(super) fn search(path: &Path) -> Result<Vec<PathBuf>> {
     let (folder, pattern) = split(path);
+    // A pattern without a folder is one of the current folder.
+    let folder = if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder };
     let glob = matcher(path, &pattern)?;
     let any_depth = pattern.components().any(|part| part.as_os_str().as_encoded_bytes().starts_with(b"**"));
     let depth = if any_depth { usize::MAX } else { pattern.components().count() };
