@@ -316,6 +316,29 @@ fn a_step_that_drops_much_asks_for_a_calibration() {
     assert!(!backed.contains("precision of"), "{backed}");
 }
 
+/// Starts a calibration and interrupts it once it has kept an image; whether it was in time.
+fn was_stopped(args: &[String], out: &Path) -> bool {
+    let mut start = lvd();
+    let mut child = start.args(strs(args)).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("lvd");
+    let kept = || std::fs::read_dir(out.join("_kept")).map_or(0, |entries| entries.flatten().count());
+    while kept() == 0 && child.try_wait().expect("it can be waited for").is_none() {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let pid = child.id().to_string();
+    // It may be gone by now.
+    let _ = std::process::Command::new("kill").args(["-INT", &pid]).stderr(Stdio::null()).status();
+    let ended = child.wait_with_output().expect("it ends");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    match ended.status.code() {
+        Some(0) => false,
+        Some(130) => {
+            assert!(said.contains("stopped: run the same command to go on"), "{said}");
+            true
+        }
+        code => panic!("{code:?}: {said}"),
+    }
+}
+
 #[test]
 fn one_that_was_stopped_goes_on_and_says_the_same() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -324,19 +347,12 @@ fn one_that_was_stopped_goes_on_and_says_the_same() {
     let whole = calibrated(&work, "24", &["--out", &folder.path().join("whole").to_string_lossy()]);
 
     let args = on_example("calibrate", &work, &["dedup", "--images", "24", "--out", &out.to_string_lossy()]);
-    let quiet = [args.clone(), vec!["--quiet".into()]].concat();
-    let mut start = lvd();
-    let mut child = start.args(strs(&quiet)).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("lvd");
-    let kept = || std::fs::read_dir(out.join("_kept")).map_or(0, |entries| entries.flatten().count());
-    while kept() < 3 {
-        assert!(child.try_wait().expect("it can be waited for").is_none(), "it ended before it was killed");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    let pid = child.id().to_string();
-    assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().expect("kill").success());
-    let ended = child.wait_with_output().expect("it ends");
-    let said = String::from_utf8_lossy(&ended.stderr);
-    assert!(ended.status.code() == Some(130) && said.contains("stopped: run the same command to go on"), "{said}");
+    // On a busy machine it may have ended before it is told to.
+    let stopped = (0..10).any(|_| {
+        let _ = std::fs::remove_dir_all(&out);
+        was_stopped(&[args.clone(), vec!["--quiet".into()]].concat(), &out)
+    });
+    assert!(stopped, "it ended ten times before it was told to");
     assert!(!out.join("summary.json").exists());
 
     let again = output(&strs(&args));
