@@ -320,8 +320,10 @@ fn a_step_that_drops_much_asks_for_a_calibration() {
 fn was_stopped(args: &[String], out: &Path) -> bool {
     let mut start = lvd();
     let mut child = start.args(strs(args)).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("lvd");
-    let kept = || std::fs::read_dir(out.join("_kept")).map_or(0, |entries| entries.flatten().count());
-    while kept() == 0 && child.try_wait().expect("it can be waited for").is_none() {
+    // What is being written has a longer name.
+    let is_whole = |entry: std::fs::DirEntry| entry.file_name().len() == 16;
+    let kept = || std::fs::read_dir(out.join("_kept")).is_ok_and(|entries| entries.flatten().any(is_whole));
+    while !kept() && child.try_wait().expect("it can be waited for").is_none() {
         std::thread::sleep(Duration::from_millis(2));
     }
     let pid = child.id().to_string();
